@@ -1,0 +1,1 @@
+//! Wire types of the Docker Engine API: models, stream framing, filters, versions, error body. No logic.

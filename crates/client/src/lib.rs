@@ -1,0 +1,1 @@
+//! Typed client of the Docker Engine API: unix sockets, TCP, TLS.

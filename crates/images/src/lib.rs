@@ -1,0 +1,1 @@
+//! Image references, manifests and content: the image store, load, save, import.

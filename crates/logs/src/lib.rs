@@ -1,0 +1,1 @@
+//! Container logs: formats, readers, rotation.

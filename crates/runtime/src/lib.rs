@@ -1,0 +1,1 @@
+//! Plans and applies containers: namespaces, cgroups, mounts, seccomp; launcher, monitor; the OCI runtime command line.

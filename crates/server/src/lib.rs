@@ -1,0 +1,1 @@
+//! HTTP routes of the Docker Engine API: parse, call the engine, render.

@@ -1,0 +1,1 @@
+//! The transactional store of everything the engine must remember.

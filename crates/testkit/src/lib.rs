@@ -1,0 +1,1 @@
+//! What tests share: images from Debian's busybox-static, throw-away daemons.

@@ -1,0 +1,11 @@
+//! Ids, digests, error kinds and units: used by every crate, uses none of them.
+
+mod digest;
+mod error;
+mod id;
+mod units;
+
+pub use digest::{Digest, ParseDigestError};
+pub use error::ErrorKind;
+pub use id::{ContainerId, ExecId, ImageId, NetworkId, ParseIdError};
+pub use units::{ParseSizeError, human_size, human_size_binary, parse_size};
