@@ -1,2 +1,42 @@
-//! The project's own tasks.
-fn main() {}
+//! The project's own tasks: `cargo xtask ci`.
+
+#![allow(clippy::print_stderr, reason = "a developer's tool prints")]
+
+mod ci;
+mod layers;
+mod sizes;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  ci       format, clippy, layer check, size check, cargo deny, every test
+  layers   check that crates depend on each other only in the directions of ARCHITECTURE.md
+  sizes    check that no source file has outgrown its purpose
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let result = match args.next().as_deref() {
+        Some("ci") => ci::run(),
+        Some("layers") => layers::check(),
+        Some("sizes") => sizes::check(),
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> &'static std::path::Path {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+}
