@@ -1,1 +1,7 @@
-//! What tests share: images from Debian's busybox-static, throw-away daemons.
+//! What tests and benchmarks share: a plain HTTP client, images made of Debian's busybox-static, throw-away daemons.
+
+mod daemon;
+pub mod http;
+pub mod image;
+
+pub use daemon::{Daemon, Engine};
