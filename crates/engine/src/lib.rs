@@ -1,1 +1,29 @@
-//! The services of the engine: containers, exec, images, events, system; composes the subsystems.
+//! The services of the engine: containers, execs, images, networks, events, system.
+//!
+//! [`Engine::start`] opens the store, finds what the last daemon left behind and wires the services. Each service is a
+//! cheap handle that holds only what it needs; requests may run concurrently, each container has its own order.
+//! Errors speak Docker's language ([`Error`]) and know no HTTP.
+
+mod config;
+mod containers;
+mod error;
+mod events;
+mod execs;
+mod images;
+pub mod model;
+mod networks;
+mod start;
+mod system;
+
+pub use config::{BridgeConfig, Config};
+pub use containers::{
+    AttachOptions, Attached, Containers, ListOptions, LogOptions, LogStream, RemoveOptions, StopOptions,
+    WaitCondition, WaitOutcome, Waiting,
+};
+pub use error::{Error, Result};
+pub use events::{EventStream, Events};
+pub use execs::{ExecStart, Execs, StartedExec};
+pub use images::{ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
+pub use networks::Networks;
+pub use start::Engine;
+pub use system::System;

@@ -1,0 +1,128 @@
+//! What the daemon is told by its flags and `daemon.json`.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use crate::model::{LogConfig, Ulimit};
+
+/// Configuration of the engine. The defaults are dockerd's, with our paths.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// What must survive a reboot: images, containers, the store.
+    pub root: PathBuf,
+    /// What must not: sockets, monitors.
+    pub run: PathBuf,
+    /// Snapshot driver; none means the best that works here.
+    pub storage_driver: Option<String>,
+    /// Parent control group of containers that ask for none.
+    pub cgroup_parent: String,
+    /// `host` or `private`; none means private on cgroup v2, host on v1.
+    pub default_cgroupns_mode: Option<String>,
+    /// `private` or `shareable`.
+    pub default_ipc_mode: String,
+    /// Size of /dev/shm, bytes.
+    pub default_shm_size: i64,
+    /// Limits of every container that sets no other.
+    pub default_ulimits: Vec<Ulimit>,
+    /// Default log driver and its options.
+    pub log: LogConfig,
+    /// `no-new-privileges` for every container.
+    pub no_new_privileges: bool,
+    /// Another seccomp profile than the built-in one; `unconfined` for none.
+    pub seccomp_profile: Option<PathBuf>,
+    /// Run an init in every container that says nothing about it.
+    pub init: bool,
+    /// Name servers of every container that sets none.
+    pub dns: Vec<IpAddr>,
+    /// Resolver options likewise.
+    pub dns_options: Vec<String>,
+    /// Search domains likewise.
+    pub dns_search: Vec<String>,
+    /// The default bridge.
+    pub bridge: BridgeConfig,
+    /// Labels of the daemon.
+    pub labels: Vec<String>,
+    /// Names of runtimes that a request may ask for beside `runc` and `io.containerd.runc.v2`.
+    pub runtimes: Vec<String>,
+    /// Registries reached without TLS.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of the default registry.
+    pub registry_mirrors: Vec<String>,
+    /// Say more in the log.
+    pub debug: bool,
+    /// Experimental features.
+    pub experimental: bool,
+    /// Threads for blocking work.
+    pub blocking_threads: usize,
+}
+
+/// Configuration of the network `bridge`.
+#[derive(Clone, Debug)]
+pub struct BridgeConfig {
+    /// Name of the link; `none` for no default bridge.
+    pub name: String,
+    /// Address and prefix of the bridge.
+    pub bip: Option<String>,
+    /// Part of it that containers get addresses from.
+    pub fixed_cidr: Option<String>,
+    /// Containers reach each other.
+    pub icc: bool,
+    /// Masquerade what leaves.
+    pub ip_masquerade: bool,
+    /// 0 means the default.
+    pub mtu: u32,
+    /// Write firewall rules.
+    pub firewall: bool,
+    /// Turn forwarding on.
+    pub ip_forward: bool,
+    /// Host address of published ports that give none.
+    pub default_binding: Option<IpAddr>,
+    /// Pools of networks that give none: base and size.
+    pub default_address_pools: Vec<(String, u8)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            root: "/var/lib/skiff".into(),
+            run: "/run/skiff".into(),
+            storage_driver: None,
+            cgroup_parent: "/skiff".into(),
+            default_cgroupns_mode: None,
+            default_ipc_mode: "private".into(),
+            default_shm_size: 64 << 20,
+            default_ulimits: Vec::new(),
+            log: LogConfig { kind: "json-file".into(), config: Default::default() },
+            no_new_privileges: false,
+            seccomp_profile: None,
+            init: false,
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            bridge: BridgeConfig::default(),
+            labels: Vec::new(),
+            runtimes: Vec::new(),
+            insecure_registries: Vec::new(),
+            registry_mirrors: Vec::new(),
+            debug: false,
+            experimental: false,
+            blocking_threads: 4,
+        }
+    }
+}
+
+impl Default for BridgeConfig {
+    fn default() -> Self {
+        Self {
+            name: "docker0".into(),
+            bip: None,
+            fixed_cidr: None,
+            icc: true,
+            ip_masquerade: true,
+            mtu: 0,
+            firewall: true,
+            ip_forward: true,
+            default_binding: None,
+            default_address_pools: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! Containers: their whole life.
+//!
+//! A container is named by its full id, its name (with or without the leading slash) or an unambiguous beginning of
+//! its id.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use tokio::net::UnixStream;
+
+use crate::{
+    Error, Result,
+    model::{
+        ContainerSummary, ContainerView, CreateRequest, Created, Filters, Timestamp, Top, UpdateRequest,
+    },
+};
+
+/// The service.
+#[derive(Clone)]
+pub struct Containers {}
+
+/// How `stop` and `restart` end a container.
+#[derive(Clone, Debug, Default)]
+pub struct StopOptions {
+    /// Signal by name or number; none means the container's own.
+    pub signal: Option<String>,
+    /// Seconds until `SIGKILL`, negative for never; none means the container's own.
+    pub timeout: Option<i64>,
+}
+
+/// What `remove` may do.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveOptions {
+    /// Kill it if it runs.
+    pub force: bool,
+    /// Remove its anonymous volumes.
+    pub volumes: bool,
+    /// Remove a link, not the container: refused, links are not supported.
+    pub link: bool,
+}
+
+/// Which containers `list` shows.
+#[derive(Clone, Debug, Default)]
+pub struct ListOptions {
+    /// Those that do not run too.
+    pub all: bool,
+    /// At most this many, latest first, running or not; 0 or less for no limit.
+    pub limit: i64,
+    /// Measure what they take on disk.
+    pub size: bool,
+    /// Filters.
+    pub filters: Filters,
+}
+
+/// What `wait` waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WaitCondition {
+    /// It does not run (now, if it does not).
+    #[default]
+    NotRunning,
+    /// It ends after now.
+    NextExit,
+    /// It is gone.
+    Removed,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitOutcome {
+    /// Exit status, 128 and the signal's number for a signal.
+    pub exit_code: i64,
+    /// What kept it from being started or removed.
+    pub error: Option<String>,
+}
+
+/// A wait that has begun: the container is known and watched, so the server can answer its headers. Dropping it stops
+/// the wait.
+pub struct Waiting(Pin<Box<dyn Future<Output = Result<WaitOutcome>> + Send>>);
+
+impl Future for Waiting {
+    type Output = Result<WaitOutcome>;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+/// Which part of the log.
+#[derive(Clone, Debug, Default)]
+pub struct LogOptions {
+    /// Wait for more.
+    pub follow: bool,
+    /// Standard output.
+    pub stdout: bool,
+    /// Standard error.
+    pub stderr: bool,
+    /// Lines from then on.
+    pub since: Option<Timestamp>,
+    /// Lines up to then.
+    pub until: Option<Timestamp>,
+    /// Begin each line with its time.
+    pub timestamps: bool,
+    /// At most the last so many lines; none for all.
+    pub tail: Option<u64>,
+    /// Show the attributes that the log driver was asked to keep.
+    pub details: bool,
+}
+
+/// Log lines, ready to be sent: raw for a terminal, else in 8-byte multiplexed frames.
+pub struct LogStream {
+    tty: bool,
+}
+
+impl LogStream {
+    /// Whether the container has a terminal: the chunks are raw then.
+    pub fn is_tty(&self) -> bool {
+        self.tty
+    }
+
+    /// The next chunk (several lines); none at the end. Safe to drop at any time.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub async fn next(&mut self) -> Option<Result<Bytes>> {
+        None
+    }
+}
+
+/// How a client attaches.
+#[derive(Clone, Debug, Default)]
+pub struct AttachOptions {
+    /// Send standard input.
+    pub stdin: bool,
+    /// Receive standard output.
+    pub stdout: bool,
+    /// Receive standard error.
+    pub stderr: bool,
+    /// First the log so far.
+    pub logs: bool,
+    /// Then what comes; without it only the log is sent.
+    pub stream: bool,
+    /// Keys that end the attachment, as `ctrl-p,ctrl-q`; none for the default.
+    pub detach_keys: Option<String>,
+}
+
+/// A client's end of a container's or exec's streams.
+#[derive(Debug)]
+pub struct Attached {
+    /// Whether bytes are raw (a terminal) or in 8-byte multiplexed frames.
+    pub tty: bool,
+    /// Sent first: the log so far, if that was asked for.
+    pub backlog: Option<LogStream>,
+    /// Bytes of the client go in, bytes of the container come out; end of file when it ended. None if only the log
+    /// was asked for. Closing the writing half closes standard input as the container's configuration says.
+    pub stream: Option<UnixStream>,
+    /// The keys that detach, in bytes; look for them in what the client sends if there is a terminal.
+    pub detach_keys: Vec<u8>,
+}
+
+impl std::fmt::Debug for LogStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogStream").field("tty", &self.tty).finish_non_exhaustive()
+    }
+}
+
+fn missing<T>() -> Result<T> {
+    Err(Error::NotImplemented("not there yet".into()))
+}
+
+#[expect(unused_variables, reason = "signatures first")]
+impl Containers {
+    /// Validates everything, then makes the container. What fails leaves nothing behind.
+    ///
+    /// # Errors
+    /// Invalid requests, a missing image, a name in use.
+    pub async fn create(&self, request: CreateRequest) -> Result<Created> {
+        missing()
+    }
+
+    /// Starts it. Goes on even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// [`Error::NotModified`] if it runs; otherwise why it did not start.
+    pub async fn start(&self, container: &str) -> Result<()> {
+        missing()
+    }
+
+    /// Sends the stop signal, waits, and kills.
+    ///
+    /// # Errors
+    /// [`Error::NotModified`] if it does not run.
+    pub async fn stop(&self, container: &str, options: StopOptions) -> Result<()> {
+        missing()
+    }
+
+    /// Stops it if it runs, and starts it.
+    ///
+    /// # Errors
+    /// As `stop` and `start`.
+    pub async fn restart(&self, container: &str, options: StopOptions) -> Result<()> {
+        missing()
+    }
+
+    /// Sends a signal by name or number; none means `SIGKILL`, after which this waits for the end.
+    ///
+    /// # Errors
+    /// It does not run; there is no such signal.
+    pub async fn kill(&self, container: &str, signal: Option<&str>) -> Result<()> {
+        missing()
+    }
+
+    /// Freezes it.
+    ///
+    /// # Errors
+    /// It does not run or is frozen.
+    pub async fn pause(&self, container: &str) -> Result<()> {
+        missing()
+    }
+
+    /// Thaws it.
+    ///
+    /// # Errors
+    /// It is not frozen.
+    pub async fn unpause(&self, container: &str) -> Result<()> {
+        missing()
+    }
+
+    /// Begins to wait. The outcome is there the moment the exit is known.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub async fn wait(&self, container: &str, condition: WaitCondition) -> Result<Waiting> {
+        missing()
+    }
+
+    /// Removes it: it is gone when this returns, its garbage soon after.
+    ///
+    /// # Errors
+    /// It runs and `force` is off; it is being removed.
+    pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<()> {
+        missing()
+    }
+
+    /// Lists containers, latest first.
+    ///
+    /// # Errors
+    /// Unknown filters or values.
+    pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
+        missing()
+    }
+
+    /// Everything about one container.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub async fn inspect(&self, container: &str, size: bool) -> Result<ContainerView> {
+        missing()
+    }
+
+    /// Its log.
+    ///
+    /// # Errors
+    /// The log driver cannot be read; neither stream was chosen.
+    pub async fn logs(&self, container: &str, options: LogOptions) -> Result<LogStream> {
+        missing()
+    }
+
+    /// Connects a client, before the start or while it runs.
+    ///
+    /// # Errors
+    /// It is paused or restarting; the keys cannot be read.
+    pub async fn attach(&self, container: &str, options: AttachOptions) -> Result<Attached> {
+        missing()
+    }
+
+    /// Records that a client left by the detach keys (the `detach` event).
+    pub fn detached(&self, container: &str) {}
+
+    /// Sets the size of its terminal.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
+        missing()
+    }
+
+    /// Gives it another name.
+    ///
+    /// # Errors
+    /// The name is invalid, its own, or in use.
+    pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
+        missing()
+    }
+
+    /// Its processes, as `ps` with these arguments would show them (none means `-ef`).
+    ///
+    /// # Errors
+    /// It does not run; the arguments mean nothing.
+    pub async fn top(&self, container: &str, ps_args: Option<&str>) -> Result<Top> {
+        missing()
+    }
+
+    /// Changes limits and restart policy. Answers warnings.
+    ///
+    /// # Errors
+    /// Invalid values, limits that the kernel refuses.
+    pub async fn update(&self, container: &str, request: UpdateRequest) -> Result<Vec<String>> {
+        missing()
+    }
+
+    /// Time that `stop` gives a container if nobody says otherwise.
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+}

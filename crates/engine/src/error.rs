@@ -1,0 +1,97 @@
+//! Everything that can go wrong, in Docker's words.
+//!
+//! The text of an error is part of the API: the command line derives exit codes from it and people search for it. So
+//! all of it stands here, once. What only we can meet has a text of our own.
+
+use skiff_types::ErrorKind;
+
+/// A failed request.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No container has this name or id.
+    #[error("No such container: {0}")]
+    NoSuchContainer(String),
+    /// More than one id begins like this.
+    #[error("multiple IDs found with provided prefix: {0}")]
+    AmbiguousId(String),
+    /// No image has this name or id.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
+    /// No exec has this id.
+    #[error("No such exec instance: {0}")]
+    NoSuchExec(String),
+    /// No network has this name or id.
+    #[error("network {0} not found")]
+    NoSuchNetwork(String),
+    /// Another container has the name.
+    #[error(
+        "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+    )]
+    NameInUse {
+        /// The name.
+        name: String,
+        /// Who has it.
+        id: String,
+    },
+    /// Not a name.
+    #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    InvalidName(String),
+    /// The container must run for this.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// A filter that the request does not know.
+    #[error("invalid filter '{0}'")]
+    InvalidFilter(String),
+    /// A filter's value that means nothing.
+    #[error("invalid filter '{key}={values:?}'")]
+    InvalidFilterValue {
+        /// The filter.
+        key: String,
+        /// Its values.
+        values: Vec<String>,
+    },
+    /// The request is wrong; the text says how.
+    #[error("{0}")]
+    Invalid(String),
+    /// The object's state forbids it; the text says why.
+    #[error("{0}")]
+    Conflict(String),
+    /// Something named in the request is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The object already is as asked.
+    #[error("not modified")]
+    NotModified,
+    /// Skiff or this kernel cannot do it.
+    #[error("{0}")]
+    NotImplemented(String),
+    /// The host, the kernel or the engine failed; the text says at what.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// What sort of failure this is.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Error::NoSuchContainer(_)
+            | Error::NoSuchImage(_)
+            | Error::NoSuchExec(_)
+            | Error::NoSuchNetwork(_)
+            | Error::NotFound(_) => ErrorKind::NotFound,
+            Error::NameInUse { .. } | Error::NotRunning(_) | Error::Conflict(_) => ErrorKind::Conflict,
+            Error::AmbiguousId(_)
+            | Error::InvalidName(_)
+            | Error::InvalidFilter(_)
+            | Error::InvalidFilterValue { .. }
+            | Error::Invalid(_) => ErrorKind::InvalidArgument,
+            Error::NotModified => ErrorKind::NotModified,
+            Error::NotImplemented(_) => ErrorKind::NotImplemented,
+            Error::Internal(_) => ErrorKind::Internal,
+        }
+    }
+}
+
+/// What every service answers.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,40 @@
+//! The domain model: what a container, an exec, an image and an event are to the engine.
+//!
+//! These are our own types, not the API's: the server converts between the two in one place. What is written to the
+//! store (`ContainerRecord` and what it holds) is serialised as JSON; a field added later carries `#[serde(default)]`,
+//! anything else is a migration of the store's schema version (`skiff_state::SCHEMA`).
+//!
+//! Where Docker's `inspect` tells "not given" from "empty", the field is an `Option`.
+
+mod config;
+mod event;
+mod exec;
+mod filter;
+mod host;
+mod image;
+mod list;
+mod mount;
+mod network;
+mod record;
+mod system;
+
+pub use config::{ContainerConfig, HealthConfig};
+pub use event::{Actor, Event, EventKind};
+pub use exec::{ExecConfig, ExecRecord};
+pub use filter::Filters;
+pub use host::{
+    BlkioDevice, BlkioWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources, RestartPolicy,
+    Ulimit,
+};
+pub use image::{DeletedImage, HistoryEntry, ImageConfig, ImageInspect, ImageSummary, RootFsLayers};
+pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateRequest};
+pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
+pub use network::{
+    EndpointConfig, EndpointSettings, EndpointState, IpamAddress, NetworkInspect, NetworkMember,
+    NetworkState, PortBinding,
+};
+pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};
+pub use system::{Component, Info, RuntimeInfo, Version};
+
+/// A moment, to the nanosecond, in UTC.
+pub type Timestamp = jiff::Timestamp;
