@@ -1,0 +1,195 @@
+//! The launcher: the one process that forks container code.
+//!
+//! The daemon is multi-threaded and must not fork; this is its single-threaded helper, executed once per daemon start
+//! from a write-sealed memfd (so that no container can reach a writable host binary through `/proc/<pid>/exe`) and
+//! non-dumpable. A start is one packet to it, which it does not even decode: it forks, and the child becomes the
+//! container's monitor, which answers on a socket that came with the request. The launcher ends with its daemon.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio as ChildStdio},
+};
+
+use rustix::{
+    fs::{MemfdFlags, SealFlags},
+    net::{AddressFamily, SocketFlags, SocketType},
+};
+use serde::{Deserialize, Serialize};
+use skiff_types::ContainerId;
+
+use crate::monitor::{
+    connection::{self, MonitorConnection},
+    protocol::{EncodedPlan, Failure, Log, Stdio, Streams, UnixTime},
+    record::ExitRecord,
+    wire::{self, WireError},
+};
+
+/// The `argv[0]` that makes the binary a launcher.
+pub const ARGV0: &str = "skiff-launcher";
+
+/// A container to start.
+#[derive(Debug)]
+pub struct StartRequest {
+    /// Which container.
+    pub id: ContainerId,
+    /// Its own directory for the socket and the exit record, on a tmpfs; made when it is not there.
+    pub run_dir: PathBuf,
+    /// The encoded [`crate::plan`].
+    pub plan: EncodedPlan,
+    /// The descriptors that the plan names by index: the root file system's mount, namespaces to join.
+    pub fds: Vec<OwnedFd>,
+    /// The standard streams.
+    pub stdio: Stdio,
+    /// Where output is kept.
+    pub log: Log,
+    /// Clients attached before the first byte, as [`crate::monitor::protocol::Request::Attach`] describes them.
+    pub attach: Vec<(Streams, OwnedFd)>,
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Started {
+    /// The init's number in the host's pid namespace.
+    pub pid: i32,
+    /// The init.
+    pub pidfd: OwnedFd,
+    /// The monitor's number.
+    pub monitor_pid: i32,
+    /// When its program was executed.
+    pub started_at: UnixTime,
+    /// A connection to its monitor, whose `Hello` is already taken.
+    pub connection: MonitorConnection,
+}
+
+/// Why a container did not start. Nothing of it is left, save the run directory.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The plan could not be carried out.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The run directory or the monitor's socket could not be made.
+    #[error("run directory: {0}")]
+    RunDir(#[source] io::Error),
+    /// The launcher cannot be reached; another one must be spawned.
+    #[error("the launcher does not answer: {0}")]
+    Launcher(#[source] WireError),
+    /// The monitor was killed before it had started the container.
+    #[error("the monitor ended before the container started: {0}")]
+    Monitor(#[source] WireError),
+}
+
+/// The part of a [`StartRequest`] that is not descriptors. These follow in this order: the answering socket, the listening
+/// socket, attached clients, the plan's own.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StartMessage {
+    pub(crate) id: ContainerId,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) plan: EncodedPlan,
+    pub(crate) stdio: Stdio,
+    pub(crate) log: Log,
+    pub(crate) attach: Vec<Streams>,
+}
+
+/// The monitor's one answer to a start, before it speaks [`crate::monitor::protocol`] on the same socket. The init's pidfd is beside
+/// it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct StartAnswer {
+    pub(crate) monitor_pid: i32,
+    pub(crate) result: Result<(i32, UnixTime), Failure>,
+}
+
+/// The daemon's hold on its launcher. Dropping it ends the launcher; monitors stay.
+#[derive(Debug)]
+pub struct Launcher {
+    socket: OwnedFd,
+    child: Child,
+}
+
+impl Launcher {
+    /// Starts a launcher from a sealed copy of this very binary, which must give `argv[0]` [`ARGV0`] to
+    /// [`crate::launcher::process::main`]. Takes some milliseconds, for the copy.
+    ///
+    /// # Errors
+    /// No memory for the copy, or no `/proc`.
+    pub fn spawn() -> io::Result<Self> {
+        Self::spawn_from(Path::new("/proc/self/exe"))
+    }
+
+    /// As [`Self::spawn`], from another binary that can take the role.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn spawn_from(binary: &Path) -> io::Result<Self> {
+        use std::os::{fd::AsRawFd, unix::process::CommandExt};
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let copy = sealed_copy(binary)?;
+        let child = Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd()))
+            .arg0(ARGV0)
+            .env_clear()
+            .current_dir("/")
+            .stdin(ChildStdio::from(theirs))
+            .stdout(ChildStdio::null())
+            .spawn()?;
+        Ok(Self { socket: ours, child })
+    }
+
+    /// The launcher's process number.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Starts a container and waits until its program is executed, or has failed to be. Threads may call this at the
+    /// same time: each start is a process of its own.
+    ///
+    /// # Errors
+    /// After [`StartError::Launcher`], spawn another launcher.
+    pub fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        let StartRequest { id, run_dir, plan, fds, stdio, log, attach } = request;
+        fs_err::create_dir_all(&run_dir).map_err(StartError::RunDir)?;
+        ExitRecord::clear(&run_dir).map_err(StartError::RunDir)?;
+        let listener = connection::listen(&run_dir).map_err(StartError::RunDir)?;
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|e| StartError::RunDir(e.into()))?;
+        let (streams, sockets): (Vec<_>, Vec<_>) = attach.into_iter().unzip();
+        let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams };
+        let all: Vec<BorrowedFd<'_>> =
+            [&theirs, &listener].into_iter().chain(&sockets).chain(&fds).map(AsFd::as_fd).collect();
+        wire::send(self.socket.as_fd(), &message, &all).map_err(StartError::Launcher)?;
+        // Only the launcher and the monitor may hold these: their end is how their death shows.
+        drop((theirs, listener, sockets, fds));
+        answer(ours)
+    }
+}
+
+fn answer(socket: OwnedFd) -> Result<Started, StartError> {
+    let (answer, mut fds): (StartAnswer, _) = wire::receive(socket.as_fd()).map_err(StartError::Monitor)?;
+    let (pid, started_at) = answer.result?;
+    let pidfd = fds.pop().ok_or(StartError::Monitor(WireError::Malformed("no pidfd")))?;
+    rustix::io::ioctl_fionbio(&socket, true)
+        .map_err(|source| StartError::Monitor(WireError::System { operation: "ioctl", source }))?;
+    let connection = MonitorConnection::new(socket);
+    Ok(Started { pid, pidfd, monitor_pid: answer.monitor_pid, started_at, connection })
+}
+
+fn sealed_copy(binary: &Path) -> io::Result<OwnedFd> {
+    let mut from = fs_err::File::open(binary)?;
+    let memfd = rustix::fs::memfd_create(ARGV0, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    let mut to = fs_err::File::from_parts(memfd.into(), ARGV0);
+    io::copy(&mut from, &mut to)?;
+    let memfd = OwnedFd::from(to.into_parts().0);
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&memfd, seals)?;
+    Ok(memfd)
+}
+
+impl Drop for Launcher {
+    fn drop(&mut self) {
+        // The end of the socket is its signal to end; it has nothing to finish.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
