@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a developer's tool prints")]
 
+mod bench;
 mod ci;
 mod layers;
 mod sizes;
@@ -12,6 +13,7 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
   ci       format, clippy, layer check, size check, cargo deny, every test
+  bench    measure every row of the targets, against another engine if one is named
   layers   check that crates depend on each other only in the directions of ARCHITECTURE.md
   sizes    check that no source file has outgrown its purpose
 ";
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let result = match args.next().as_deref() {
         Some("ci") => ci::run(),
+        Some("bench") => bench::run(args),
         Some("layers") => layers::check(),
         Some("sizes") => sizes::check(),
         _ => {

@@ -1,0 +1,169 @@
+//! Rows about images: moving them in and out, and reading what is in them.
+
+use std::{path::PathBuf, process::Stdio, time::Instant};
+
+use anyhow::{Context, Result};
+use serde_json::json;
+use skiff_testkit::image::Tar;
+
+use super::{
+    Row,
+    report::Unit,
+    subject::{Subject, milliseconds},
+};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new("CLI import of a 200 MB rootfs", Unit::Milliseconds, 5, import).target(300.0),
+    Row::new("CLI load of a 304 MB image, 4 layers", Unit::Milliseconds, 5, load)
+        .target(500.0)
+        .around(save_archive, forget_archive),
+    Row::new("CLI save of it", Unit::Milliseconds, 5, save)
+        .target(250.0)
+        .around(save_archive, forget_archive),
+    Row::new("rmi of it", Unit::Milliseconds, 5, rmi).target(5.0).around(save_archive, forget_archive),
+    Row::new("reading every file of the rootfs, warm", Unit::Milliseconds, 5, read_all)
+        .around(|s| import_as(s, "bench-read").map(drop), |s| remove_image(s, "bench-read")),
+];
+
+const LAYERED: &str = "bench-layers";
+
+/// A generated root file system: 8,000 files of text-like bytes, 200 MB in all.
+fn rootfs(subject: &Subject) -> Result<PathBuf> {
+    if let Some(path) = &subject.rootfs {
+        return Ok(path.clone());
+    }
+    let path = subject.scratch.path().join("rootfs.tar");
+    if !path.exists() {
+        let mut tar = Tar::default();
+        tar.entry("bin/", b'5', 0o755, "", b"");
+        tar.entry("bin/busybox", b'0', 0o755, "", &fs_err::read("/bin/busybox")?);
+        add_files(&mut tar, "data", 8_000, 25_000, 1);
+        fs_err::write(&path, tar.finish())?;
+    }
+    Ok(path)
+}
+
+/// Files of `size` bytes that compress about as programs do: half of them random.
+fn add_files(tar: &mut Tar, dir: &str, count: usize, size: usize, seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    tar.entry(&format!("{dir}/"), b'5', 0o755, "", b"");
+    for number in 0..count {
+        if number % 100 == 0 {
+            tar.entry(&format!("{dir}/{}/", number / 100), b'5', 0o755, "", b"");
+        }
+        let mut content = Vec::with_capacity(size + 16);
+        while content.len() < size {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            content.extend_from_slice(&state.to_le_bytes());
+            content.extend_from_slice(b"abcdefgh");
+        }
+        content.truncate(size);
+        tar.entry(&format!("{dir}/{}/{number}", number / 100), b'0', 0o644, "", &content);
+    }
+}
+
+fn import_as(subject: &mut Subject, name: &str) -> Result<f64> {
+    let path = rootfs(subject)?;
+    let path = path.to_str().context("not UTF-8")?;
+    subject.cli(&["import", path, name])
+}
+
+fn import(subject: &mut Subject) -> Result<f64> {
+    let took = import_as(subject, "bench-import")?;
+    remove_image(subject, "bench-import")?;
+    Ok(took)
+}
+
+fn remove_image(subject: &mut Subject, name: &str) -> Result<()> {
+    subject.client.delete(&format!("/images/{name}?force=1"))?.ok()?;
+    Ok(())
+}
+
+/// An archive with an image of four layers of 76 MB, in the form of `docker save`.
+fn save_archive(subject: &mut Subject) -> Result<()> {
+    use std::io::Write;
+    let path = archive(subject);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut file = std::io::BufWriter::new(fs_err::File::create(path)?);
+    let mut diff_ids = Vec::new();
+    let mut names = Vec::new();
+    for layer in 0..4u64 {
+        let mut tar = Tar::default();
+        add_files(&mut tar, &format!("layer{layer}"), 3_000, 25_000, layer + 7);
+        let bytes = tar.finish();
+        let name = format!("{layer}/layer.tar");
+        diff_ids.push(format!("sha256:{}", sha256(&bytes)?));
+        file.write_all(&member(&name, &bytes))?;
+        names.push(name);
+    }
+    let config = json!({
+        "architecture": "amd64", "os": "linux", "config": {}, "history": [],
+        "rootfs": { "type": "layers", "diff_ids": diff_ids },
+    });
+    let config = serde_json::to_vec(&config)?;
+    let config_name = format!("{}.json", sha256(&config)?);
+    file.write_all(&member(&config_name, &config))?;
+    let manifest =
+        json!([{ "Config": config_name, "RepoTags": [format!("{LAYERED}:latest")], "Layers": names }]);
+    file.write_all(&member("manifest.json", &serde_json::to_vec(&manifest)?))?;
+    file.write_all(&[0; 1024])?;
+    Ok(file.flush()?)
+}
+
+fn archive(subject: &Subject) -> PathBuf {
+    subject.scratch.path().join("layers.tar")
+}
+
+fn forget_archive(subject: &mut Subject) -> Result<()> {
+    let _ = subject.client.delete(&format!("/images/{LAYERED}?force=1"))?;
+    Ok(())
+}
+
+/// One member of an archive, without the archive's end.
+fn member(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut tar = Tar::default();
+    tar.entry(name, b'0', 0o644, "", content);
+    let mut bytes = tar.finish();
+    bytes.truncate(bytes.len() - 1024);
+    bytes
+}
+
+fn sha256(bytes: &[u8]) -> Result<String> {
+    use sha2::{Digest, Sha256};
+    Ok(Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect())
+}
+
+fn load(subject: &mut Subject) -> Result<f64> {
+    let path = archive(subject);
+    let took = subject.cli(&["load", "-q", "-i", path.to_str().context("not UTF-8")?])?;
+    remove_image(subject, LAYERED)?;
+    Ok(took)
+}
+
+fn save(subject: &mut Subject) -> Result<f64> {
+    let path = archive(subject);
+    subject.cli(&["load", "-q", "-i", path.to_str().context("not UTF-8")?])?;
+    let out = subject.scratch.path().join("saved.tar");
+    let took = subject.cli(&["save", "-o", out.to_str().context("not UTF-8")?, LAYERED])?;
+    fs_err::remove_file(out)?;
+    Ok(took)
+}
+
+fn rmi(subject: &mut Subject) -> Result<f64> {
+    let path = archive(subject);
+    subject.cli(&["load", "-q", "-i", path.to_str().context("not UTF-8")?])?;
+    let start = Instant::now();
+    remove_image(subject, LAYERED)?;
+    Ok(milliseconds(start))
+}
+
+/// Reads every file in a container; the start of the container is part of it, as it is for users.
+fn read_all(subject: &mut Subject) -> Result<f64> {
+    let read = "/bin/busybox find / -xdev -type f -exec /bin/busybox cat {} + >/dev/null";
+    let args = ["run", "--rm", "--network", "none", "bench-read", "/bin/busybox", "sh", "-c", read];
+    subject.cli_with(&args, Stdio::null(), Stdio::null())
+}

@@ -1,0 +1,97 @@
+//! Rows about memory: the proportional set size of an engine's own processes.
+
+use std::{collections::HashMap, os::unix::net::UnixStream, thread, time::Duration};
+
+use anyhow::{Context, Result};
+use rustix::net::sockopt::socket_peercred;
+
+use super::{Row, containers, report::Unit, subject::Subject};
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new("idle daemon with its helpers (PSS)", Unit::Kibibytes, 1, |s| {
+        thread::sleep(Duration::from_secs(1));
+        engine_pss(s)
+    })
+    .target(8192.0),
+    Row::new("memory per running container (PSS)", Unit::Kibibytes, 1, per_container).target(300.0),
+];
+
+const CONTAINERS: usize = 20;
+
+fn per_container(subject: &mut Subject) -> Result<f64> {
+    let before = helpers_pss(subject)?;
+    for _ in 0..CONTAINERS {
+        containers::one_running(subject)?;
+    }
+    thread::sleep(Duration::from_secs(1));
+    let after = helpers_pss(subject)?;
+    subject.remove_containers()?;
+    Ok((after - before) / CONTAINERS as f64)
+}
+
+/// KiB of the daemon and all that works for it.
+fn engine_pss(subject: &Subject) -> Result<f64> {
+    let daemon = daemon_pid(subject)?;
+    Ok(pss(daemon)? + helpers_pss(subject)?)
+}
+
+/// KiB of the processes that work for the daemon: those below it and the shims that other engines leave beside it,
+/// without the processes inside containers.
+fn helpers_pss(subject: &Subject) -> Result<f64> {
+    let daemon = daemon_pid(subject)?;
+    let own_namespace = fs_err::read_link("/proc/self/ns/pid")?;
+    let processes = processes()?;
+    let descends = |mut pid: u32| {
+        while let Some(process) = processes.get(&pid) {
+            if process.parent == daemon {
+                return true;
+            }
+            pid = process.parent;
+        }
+        false
+    };
+    let mut sum = 0.0;
+    for (&pid, process) in &processes {
+        let shim = subject.daemon.is_none() && process.name.starts_with("containerd-shim");
+        let outside = fs_err::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns == own_namespace);
+        if outside && (shim || descends(pid)) {
+            sum += pss(pid).unwrap_or(0.0);
+        }
+    }
+    Ok(sum)
+}
+
+fn daemon_pid(subject: &Subject) -> Result<u32> {
+    if let Some(daemon) = &subject.daemon {
+        return daemon.pid().context("the daemon is down");
+    }
+    let stream = UnixStream::connect(subject.client.socket())?;
+    let pid = socket_peercred(&stream)?.pid.as_raw_nonzero().get();
+    Ok(pid.unsigned_abs())
+}
+
+struct Process {
+    parent: u32,
+    name: String,
+}
+
+fn processes() -> Result<HashMap<u32, Process>> {
+    let mut all = HashMap::new();
+    for entry in fs_err::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|n| n.parse().ok()) else { continue };
+        // A process may end while we look.
+        let Ok(stat) = fs_err::read_to_string(format!("/proc/{pid}/stat")) else { continue };
+        let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
+        let parent = tail.split(' ').nth(1).and_then(|p| p.parse().ok()).unwrap_or(0);
+        let name = head.split_once('(').map(|(_, n)| n.to_owned()).unwrap_or_default();
+        all.insert(pid, Process { parent, name });
+    }
+    Ok(all)
+}
+
+fn pss(pid: u32) -> Result<f64> {
+    let rollup = fs_err::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
+    let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).context("no Pss line")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
