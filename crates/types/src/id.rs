@@ -86,6 +86,10 @@ hex_id!(
     NetworkId
 );
 hex_id!(
+    /// The place where a container joins a network.
+    EndpointId
+);
+hex_id!(
     /// An image: the SHA-256 of its configuration. Written without the `sha256:` prefix here.
     ImageId
 );

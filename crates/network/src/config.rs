@@ -1,0 +1,74 @@
+//! What the operator decides about networking: dockerd's flags and `daemon.json` keys, already parsed.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use skiff_types::NetworkId;
+
+/// A range of addresses out of which networks get subnets (`--default-address-pool base=…,size=…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressPool {
+    /// The whole range.
+    pub base: Ipv4Net,
+    /// The prefix length of each subnet taken from it; not shorter than the base's.
+    pub size: u8,
+}
+
+/// The configuration of the default bridge network and of what all networks share.
+#[derive(Clone, Debug)]
+pub struct NetConfig {
+    /// The identifier of the network called `bridge`.
+    pub network_id: NetworkId,
+    /// The bridge's interface. One that exists already and was not made by Skiff keeps its address (`--bridge`).
+    pub bridge: String,
+    /// The bridge's address and subnet (`--bip`). Without it one is chosen that no host route covers.
+    pub bip: Option<Ipv4Net>,
+    /// The part of the subnet that containers get addresses from (`--fixed-cidr`).
+    pub fixed_cidr: Option<Ipv4Net>,
+    /// Where containers send what is not on the bridge, if not to the bridge itself (`--default-gateway`).
+    pub default_gateway: Option<Ipv4Addr>,
+    /// Where subnets come from. Empty: Docker's list.
+    pub default_address_pools: Vec<AddressPool>,
+    /// Whether containers of the bridge reach each other's unpublished ports (`--icc`).
+    pub icc: bool,
+    /// Whether what containers send to the outside carries the host's address (`--ip-masq`).
+    pub ip_masq: bool,
+    /// Whether to switch the host's IPv4 forwarding on when it is off (`--ip-forward`).
+    pub ip_forward: bool,
+    /// Whether a host that was not forwarding before may now forward for others too (`--ip-forward-no-drop`).
+    pub ip_forward_no_drop: bool,
+    /// Whether to write the firewall table (`--iptables`). Without it published ports are served by the daemon alone.
+    pub firewall: bool,
+    /// Whether other hosts may reach containers' addresses by a route of their own (`--allow-direct-routing`).
+    pub allow_direct_routing: bool,
+    /// The address a port is published on when the request names none (`--ip`). Unspecified IPv4 means every
+    /// address, of IPv6 too.
+    pub default_bind_address: IpAddr,
+    /// The MTU of the bridge and of the containers' interfaces (`--mtu`). Zero: 1500.
+    pub mtu: u32,
+    /// How many network namespaces are kept prepared.
+    pub pool_size: usize,
+}
+
+impl NetConfig {
+    /// What a daemon without any flag does.
+    pub fn new(network_id: NetworkId) -> Self {
+        Self {
+            network_id,
+            bridge: "docker0".to_owned(),
+            bip: None,
+            fixed_cidr: None,
+            default_gateway: None,
+            default_address_pools: Vec::new(),
+            icc: true,
+            ip_masq: true,
+            ip_forward: true,
+            ip_forward_no_drop: false,
+            firewall: true,
+            allow_direct_routing: false,
+            default_bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            mtu: 0,
+            pool_size: 16,
+        }
+    }
+}
