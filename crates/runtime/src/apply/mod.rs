@@ -1,0 +1,92 @@
+//! Carries a [`Plan`] out: clones the container's first process into its namespaces and makes of it what the plan says.
+//!
+//! Both sides are here. The parent's ([`spawn`], [`exec`]) must be a single-threaded process: the command line
+//! `skiff runtime`, or the monitor. The child runs ordinary code between clone3 and exec; it reports failures as
+//! [`StageError`]s over a socket which closes at exec, so that silence means success.
+
+pub mod error;
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::process::Pid;
+
+use crate::plan::{ExecPlan, Plan};
+
+pub use error::{Stage, StageError};
+
+/// Standard streams of a new process.
+#[derive(Debug)]
+pub enum Stdio<'fd> {
+    /// These three; the process gets copies.
+    Fds {
+        /// 0
+        stdin: BorrowedFd<'fd>,
+        /// 1
+        stdout: BorrowedFd<'fd>,
+        /// 2
+        stderr: BorrowedFd<'fd>,
+    },
+    /// A pseudo terminal of the container's own devpts; its master is in [`Spawned::console`].
+    Terminal,
+}
+
+/// What goes along with a plan: descriptors that only exist in this process.
+#[derive(Debug)]
+pub struct Surroundings<'fd> {
+    /// The descriptors which the plan names by index (root file system's mount, namespaces).
+    pub fds: &'fd [OwnedFd],
+    /// Standard streams.
+    pub stdio: Stdio<'fd>,
+    /// Descriptors that the process finds at 3 and up.
+    pub preserved: &'fd [OwnedFd],
+    /// Whether the process is to die with its parent.
+    pub die_with_parent: bool,
+}
+
+/// A process which is completely set up, but has not executed its program: it waits for [`Spawned::start`].
+///
+/// Dropping it ends the process.
+#[derive(Debug)]
+pub struct Spawned {
+    /// Its id in this process's pid namespace. It is a child of this process.
+    pub pid: Pid,
+    /// It.
+    pub pidfd: OwnedFd,
+    /// The master of its terminal, if it has one.
+    pub console: Option<OwnedFd>,
+    sync: OwnedFd,
+}
+
+impl Spawned {
+    /// Lets the process execute its program; comes back when it has (or has failed to).
+    ///
+    /// # Errors
+    /// The reason why the program could not be executed. The process ends then, and the caller reaps it.
+    pub fn start(self) -> Result<(Pid, OwnedFd, Option<OwnedFd>), StageError> {
+        let _ = self.sync;
+        Err(StageError::new(Stage::Exec, rustix::io::Errno::NOSYS, "not written yet"))
+    }
+}
+
+/// Starts a container's first process: makes the cgroup, clones, maps ids, runs the hooks of creation, and
+/// waits until the process is ready to execute its program.
+///
+/// # Errors
+/// What failed, on either side. Nothing is left of the container then: no process, no cgroup.
+pub fn spawn(plan: &Plan, surroundings: &Surroundings<'_>) -> Result<Spawned, StageError> {
+    let _ = (plan, surroundings);
+    Err(StageError::new(Stage::Clone, rustix::io::Errno::NOSYS, "not written yet"))
+}
+
+/// Starts a further process in the namespaces and cgroup of the container whose init is `init`.
+///
+/// # Errors
+/// What failed, on either side. Nothing is left of the process then.
+pub fn exec(
+    plan: &ExecPlan,
+    init: (Pid, BorrowedFd<'_>),
+    surroundings: &Surroundings<'_>,
+) -> Result<Spawned, StageError> {
+    let _ = (plan, init, surroundings);
+    Err(StageError::new(Stage::Clone, rustix::io::Errno::NOSYS, "not written yet"))
+}
