@@ -48,6 +48,14 @@ impl Engine {
     pub fn client(&self) -> Client {
         Client::new(self.socket())
     }
+
+    /// A command on the engine's host: in the network namespace where it publishes ports.
+    pub fn inside(&self, program: impl AsRef<Path>) -> Command {
+        match self {
+            Self::Ours(daemon) => daemon.inside(program),
+            Self::Other(_) => Command::new(program.as_ref()),
+        }
+    }
 }
 
 /// A running daemon and everything it keeps. Dropping it removes its containers, ends it and deletes its files.

@@ -1,0 +1,68 @@
+//! What the engine tells about what happens.
+
+use std::io::BufRead;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use skiff_testkit::http::Body;
+
+use crate::Test;
+
+/// The events of one container between two moments.
+fn events(test: &Test, id: &str, since: &str, until: &str) -> Result<Vec<Value>> {
+    let filters = format!("%7B%22container%22%3A%5B%22{id}%22%5D%7D");
+    let path = format!("/events?since={since}&until={until}&filters={filters}");
+    let stream = test.client.stream("GET", &path, &Body::Empty)?;
+    stream.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
+}
+
+fn now(test: &mut Test) -> Result<String> {
+    let info = test.client.get("/info")?.ok()?.json()?;
+    let time = info["SystemTime"].as_str().context("no SystemTime")?;
+    let output = std::process::Command::new("date").args(["+%s.%N", "-d", time]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
+
+#[test]
+fn a_life_is_told_in_order() -> Result<()> {
+    let mut test = Test::new()?;
+    let since = now(&mut test)?;
+    let mut body = Test::body(&["sh", "-c", "exit 3"]);
+    body["Labels"] = json!({ "tier": "front" });
+    let name = test.name("events");
+    let id = test.create_named(&name, &body)?;
+    test.start(&id)?;
+    test.wait(&id)?;
+    test.client.delete(&format!("/containers/{id}"))?.ok()?;
+    let until = now(&mut test)?;
+    let all = events(&test, &id, &since, &until)?;
+    let containers: Vec<_> = all.iter().filter(|e| e["Type"] == "container").collect();
+    let actions: Vec<_> = containers.iter().filter_map(|e| e["Action"].as_str()).collect();
+    assert_eq!(actions, ["create", "start", "die", "destroy"]);
+    let die = containers[2];
+    assert_eq!(die["Actor"]["ID"], id);
+    assert_eq!(die["Actor"]["Attributes"]["exitCode"], "3");
+    assert_eq!(die["Actor"]["Attributes"]["name"], name);
+    assert_eq!(die["Actor"]["Attributes"]["tier"], "front");
+    assert_eq!(die["Actor"]["Attributes"]["image"], "busybox");
+    assert_eq!(die["scope"], "local");
+    Ok(())
+}
+
+#[test]
+fn kill_and_stop_are_told_too() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = test.up(&Test::body(&["sleep", "1000"]))?;
+    let since = now(&mut test)?;
+    test.act(&id, "stop?t=0")?.ok()?;
+    let until = now(&mut test)?;
+    let all = events(&test, &id, &since, &until)?;
+    let mut actions: Vec<_> =
+        all.iter().filter(|e| e["Type"] == "container").filter_map(|e| e["Action"].as_str()).collect();
+    actions.dedup();
+    assert_eq!(actions.first(), Some(&"kill"));
+    // Whether the end or the request is told first is not promised.
+    actions.sort_unstable();
+    assert_eq!(actions, ["die", "kill", "stop"]);
+    Ok(())
+}
