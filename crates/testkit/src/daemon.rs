@@ -75,6 +75,18 @@ impl Daemon {
     /// # Errors
     /// When the daemon ends or does not answer within ten seconds; with the tail of its log.
     pub fn start(binary: &Path, args: &[&str]) -> Result<Self> {
+        Self::start_prepared(binary, args, |_| Ok(()))
+    }
+
+    /// As [`Daemon::start`]; `prepare` may run commands in the namespaces before the daemon does.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`], and those of `prepare`.
+    pub fn start_prepared(
+        binary: &Path,
+        args: &[&str],
+        prepare: impl FnOnce(&dyn Fn(&str) -> Command) -> Result<()>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("skiff-test-").tempdir()?;
         let mut holder = Command::new("unshare")
             .args([
@@ -95,8 +107,20 @@ impl Daemon {
         std::io::Read::read_exact(holder.stdout.as_mut().expect("piped"), &mut ready)
             .context("cannot make namespaces for a daemon")?;
         let socket = dir.path().join("skiff.sock");
-        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        let mut args: Vec<String> = args.iter().map(|a| (*a).to_owned()).collect();
+        let name = dir.path().file_name().expect("a named directory").to_string_lossy().into_owned();
+        for (flag, value) in [
+            ("--data-root", dir.path().join("data").display().to_string()),
+            ("--exec-root", dir.path().join("run").display().to_string()),
+            ("--host", format!("unix://{}", socket.display())),
+            ("--cgroup-parent", format!("/skiff/{name}")),
+        ] {
+            if !args.iter().any(|arg| arg == flag) {
+                args.extend([flag.to_owned(), value]);
+            }
+        }
         let mut daemon = Self { binary: binary.to_owned(), args, dir, socket, holder, process: None };
+        prepare(&|program| daemon.inside(program))?;
         daemon.start_again()?;
         Ok(daemon)
     }
@@ -111,10 +135,6 @@ impl Daemon {
         let process = self
             .inside(&self.binary)
             .arg("daemon")
-            .args(["--data-root".as_ref(), self.data_root().as_os_str()])
-            .args(["--exec-root".as_ref(), self.exec_root().as_os_str()])
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket.display()))
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(log.file().try_clone()?)
@@ -193,6 +213,15 @@ impl Daemon {
         self.dir.path().join("run")
     }
 
+    /// The parent of its containers' control groups, in every hierarchy that is mounted.
+    pub fn container_cgroups(&self) -> Vec<PathBuf> {
+        let parent = self.args.iter().skip_while(|a| *a != "--cgroup-parent").nth(1).expect("always given");
+        let parent = parent.trim_start_matches('/');
+        let mut roots = vec![PathBuf::from("/sys/fs/cgroup")];
+        roots.extend(fs_err::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|e| e.path()));
+        roots.into_iter().map(|root| root.join(parent)).filter(|path| path.is_dir()).collect()
+    }
+
     /// Its log.
     pub fn log(&self) -> PathBuf {
         self.dir.path().join("daemon.log")
@@ -248,5 +277,8 @@ impl Drop for Daemon {
         }
         let _ = self.holder.kill();
         let _ = self.holder.wait();
+        for cgroup in self.container_cgroups() {
+            let _ = fs_err::remove_dir(cgroup);
+        }
     }
 }

@@ -1,0 +1,182 @@
+//! `kill -9` of the daemon under load.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use skiff_testkit::http::{Client, frames};
+
+use crate::{create, daemon, inspect, start, wait};
+
+const KILLS: u32 = 200;
+
+/// What a client was told before a daemon died.
+#[derive(Default)]
+struct Told {
+    /// Containers whose end was acknowledged with this code.
+    ended: Vec<(String, i64)>,
+    /// Containers whose removal was acknowledged.
+    removed: Vec<String>,
+}
+
+#[test]
+fn nothing_is_lost_when_the_daemon_is_killed_two_hundred_times() -> Result<()> {
+    let mut daemon = daemon(&[])?;
+    let mut client = daemon.client();
+    let counting = "i=0; while :; do echo $i; i=$((i+1)); [ $((i%50)) = 0 ] && sleep 0.01; done";
+    let mut steady = Vec::new();
+    for _ in 0..4 {
+        let id = create(&mut client, &["sh", "-c", counting], "bridge")?;
+        start(&mut client, &id)?;
+        let state = inspect(&mut client, &id)?["State"].clone();
+        steady.push((id, state));
+    }
+
+    let stop = AtomicBool::new(false);
+    let socket = daemon.socket().to_owned();
+    let told = thread::scope(|scope| -> Result<Vec<Told>> {
+        let workers: Vec<_> = (0..2)
+            .map(|worker| {
+                scope.spawn({
+                    let (stop, socket) = (&stop, &socket);
+                    move || load(worker, Client::new(socket), stop)
+                })
+            })
+            .collect();
+        let mut killing = || -> Result<()> {
+            // A fixed sequence of odd moments: a failure can be met again.
+            let mut random = 0x2545_f491_u32;
+            for _ in 0..KILLS {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                thread::sleep(Duration::from_micros(u64::from(random >> 16) % 40_000));
+                daemon.kill()?;
+                daemon.start_again()?;
+            }
+            Ok(())
+        };
+        let killed = killing();
+        stop.store(true, Ordering::Relaxed);
+        let told = workers.into_iter().map(|w| w.join().expect("a worker panicked")).collect();
+        killed.map(|()| told)
+    })?;
+
+    let mut client = daemon.client();
+    for (id, before) in &steady {
+        let after = inspect(&mut client, id)?["State"].clone();
+        for field in ["Pid", "StartedAt", "Status"] {
+            assert_eq!(after[field], before[field], "{field} of {id}");
+        }
+        numbers_follow_each_other(&mut client, id)?;
+    }
+    let mut cycles = 0;
+    for Told { ended, removed } in told {
+        cycles += ended.len();
+        for id in &removed {
+            assert_eq!(client.get(&format!("/containers/{id}/json"))?.status, 404, "{id} is back");
+        }
+        for (id, code) in ended.iter().filter(|(id, _)| !removed.contains(id)) {
+            let answer = client.get(&format!("/containers/{id}/json"))?;
+            if answer.status == 200 {
+                assert_eq!(answer.json()?["State"]["ExitCode"], *code, "{id}");
+            }
+        }
+    }
+    ensure!(cycles > 0, "the load never got through");
+    no_record_lies(&mut client)
+}
+
+/// Creates, starts, waits for and removes containers until told to stop; a dead daemon is waited for.
+fn load(worker: usize, mut client: Client, stop: &AtomicBool) -> Told {
+    let mut told = Told::default();
+    let mut round = 0;
+    while !stop.load(Ordering::Relaxed) {
+        round += 1;
+        let code = (round + worker) % 100;
+        let cycle = (|| -> Result<()> {
+            let id = create(&mut client, &["sh", "-c", &format!("exit {code}")], "none")?;
+            start(&mut client, &id)?;
+            let ended = wait(&mut client, &id)?;
+            told.ended.push((id.clone(), ended));
+            assert_eq!(ended, code as i64, "{id} ended with another code than its own");
+            client.delete(&format!("/containers/{id}"))?.ok()?;
+            told.removed.push(id);
+            Ok(())
+        })();
+        if cycle.is_err() {
+            client = Client::new(client.socket());
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    told
+}
+
+fn numbers_follow_each_other(client: &mut Client, id: &str) -> Result<()> {
+    let answer = client.get(&format!("/containers/{id}/logs?stdout=1"))?.ok()?;
+    let text = String::from_utf8(frames(&mut answer.body.as_slice())?.0)?;
+    let mut lines = text.lines().map(|l| l.parse::<u64>().with_context(|| format!("line {l:?}")));
+    // The oldest lines may have been rotated away.
+    let mut last = lines.next().context("no lines")??;
+    for line in lines {
+        let line = line?;
+        ensure!(line == last + 1, "{id}: after {last} came {line}");
+        last = line;
+    }
+    Ok(())
+}
+
+/// Every container that the list shows as running has a living process, and no other has one.
+fn no_record_lies(client: &mut Client) -> Result<()> {
+    let list = client.get("/containers/json?all=1")?.ok()?.json()?;
+    for container in list.as_array().context("no list")? {
+        let id = container["Id"].as_str().context("no Id")?;
+        let state = inspect(client, id)?["State"].clone();
+        let pid = state["Pid"].as_u64().unwrap_or(0);
+        let lives = pid > 0 && std::path::Path::new(&format!("/proc/{pid}")).exists();
+        ensure!(lives == (state["Running"] == Value::Bool(true)), "{id}: {state}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_daemon_that_comes_back_knows_what_ended_meanwhile() -> Result<()> {
+    let mut daemon = daemon(&[])?;
+    let mut client = daemon.client();
+    let id = create(&mut client, &["sh", "-c", "sleep 0.3; echo done; exit 7"], "none")?;
+    start(&mut client, &id)?;
+    daemon.kill()?;
+    thread::sleep(Duration::from_millis(600));
+    daemon.start_again()?;
+    let mut client = daemon.client();
+    let state = inspect(&mut client, &id)?["State"].clone();
+    assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(7)));
+    let answer = client.get(&format!("/containers/{id}/logs?stdout=1"))?.ok()?;
+    assert_eq!(frames(&mut answer.body.as_slice())?.0, b"done\n");
+    Ok(())
+}
+
+#[test]
+fn a_container_can_be_used_after_the_daemon_was_killed() -> Result<()> {
+    let mut daemon = daemon(&[])?;
+    let mut client = daemon.client();
+    let id = create(&mut client, &["sleep", "1000"], "bridge")?;
+    start(&mut client, &id)?;
+    daemon.kill()?;
+    daemon.start_again()?;
+    let mut client = daemon.client();
+    let body = serde_json::json!({ "AttachStdout": true, "Cmd": ["echo", "still here"] });
+    let exec = client.post(&format!("/containers/{id}/exec"), &body)?.ok()?.json()?;
+    let exec = exec["Id"].as_str().context("no Id")?;
+    let body = serde_json::json!({ "Detach": false, "Tty": false });
+    let path = format!("/exec/{exec}/start");
+    let out = client.hijack(&path, &skiff_testkit::http::Body::Json(&body))?.read_frames()?.0;
+    assert_eq!(out, b"still here\n");
+    client.post(&format!("/containers/{id}/stop?t=0"), &Value::Null)?.ok()?;
+    assert_eq!(inspect(&mut client, &id)?["State"]["ExitCode"], 137);
+    start(&mut client, &id)?;
+    assert_eq!(inspect(&mut client, &id)?["State"]["Running"], true);
+    Ok(())
+}
