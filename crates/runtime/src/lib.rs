@@ -4,6 +4,8 @@
 //! the plan out in a child process. The daemon (through launcher and monitor) and `skiff runtime` go the same way.
 
 pub mod apply;
+pub mod capabilities;
+pub mod cgroups;
 pub mod launcher;
 pub mod monitor;
 pub mod plan;
