@@ -8,23 +8,25 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Stdio as ChildStdio},
 };
 
-use rustix::{
-    fs::{MemfdFlags, SealFlags},
-    net::{AddressFamily, SocketFlags, SocketType},
-};
 use serde::{Deserialize, Serialize};
+use skiff_sys::{exe, socket};
 use skiff_types::ContainerId;
 
-use crate::monitor::{
-    connection::{self, MonitorConnection},
-    protocol::{EncodedPlan, Failure, Log, Stdio, Streams, UnixTime},
-    record::ExitRecord,
-    wire::{self, WireError},
+use crate::{
+    apply::StageError,
+    monitor::{
+        connection::{self, MonitorConnection},
+        protocol::{EncodedPlan, Log, Stdio, Streams, UnixTime},
+        record::ExitRecord,
+        wire::{self, WireError},
+    },
 };
+
+pub mod process;
 
 /// The `argv[0]` that makes the binary a launcher.
 pub const ARGV0: &str = "skiff-launcher";
@@ -36,7 +38,7 @@ pub struct StartRequest {
     pub id: ContainerId,
     /// Its own directory for the socket and the exit record, on a tmpfs; made when it is not there.
     pub run_dir: PathBuf,
-    /// The encoded [`crate::plan`].
+    /// The encoded [`crate::plan::Plan`].
     pub plan: EncodedPlan,
     /// The descriptors that the plan names by index: the root file system's mount, namespaces to join.
     pub fds: Vec<OwnedFd>,
@@ -68,7 +70,7 @@ pub struct Started {
 pub enum StartError {
     /// The plan could not be carried out.
     #[error(transparent)]
-    Failed(#[from] Failure),
+    Failed(#[from] StageError),
     /// The run directory or the monitor's socket could not be made.
     #[error("run directory: {0}")]
     RunDir(#[source] io::Error),
@@ -97,7 +99,7 @@ pub(crate) struct StartMessage {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartAnswer {
     pub(crate) monitor_pid: i32,
-    pub(crate) result: Result<(i32, UnixTime), Failure>,
+    pub(crate) result: Result<(i32, UnixTime), StageError>,
 }
 
 /// The daemon's hold on its launcher. Dropping it ends the launcher; monitors stay.
@@ -114,18 +116,9 @@ impl Launcher {
     /// # Errors
     /// No memory for the copy, or no `/proc`.
     pub fn spawn() -> io::Result<Self> {
-        Self::spawn_from(Path::new("/proc/self/exe"))
-    }
-
-    /// As [`Self::spawn`], from another binary that can take the role.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn spawn_from(binary: &Path) -> io::Result<Self> {
         use std::os::{fd::AsRawFd, unix::process::CommandExt};
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        let copy = sealed_copy(binary)?;
+        let (ours, theirs) = socket::seqpacket_pair()?;
+        let copy = exe::sealed_copy(c"skiff-launcher")?;
         let child = Command::new(format!("/proc/self/fd/{}", copy.as_raw_fd()))
             .arg0(ARGV0)
             .env_clear()
@@ -151,9 +144,7 @@ impl Launcher {
         fs_err::create_dir_all(&run_dir).map_err(StartError::RunDir)?;
         ExitRecord::clear(&run_dir).map_err(StartError::RunDir)?;
         let listener = connection::listen(&run_dir).map_err(StartError::RunDir)?;
-        let (ours, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|e| StartError::RunDir(e.into()))?;
+        let (ours, theirs) = socket::seqpacket_pair().map_err(|e| StartError::RunDir(e.into()))?;
         let (streams, sockets): (Vec<_>, Vec<_>) = attach.into_iter().unzip();
         let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams };
         let all: Vec<BorrowedFd<'_>> =
@@ -173,17 +164,6 @@ fn answer(socket: OwnedFd) -> Result<Started, StartError> {
         .map_err(|source| StartError::Monitor(WireError::System { operation: "ioctl", source }))?;
     let connection = MonitorConnection::new(socket);
     Ok(Started { pid, pidfd, monitor_pid: answer.monitor_pid, started_at, connection })
-}
-
-fn sealed_copy(binary: &Path) -> io::Result<OwnedFd> {
-    let mut from = fs_err::File::open(binary)?;
-    let memfd = rustix::fs::memfd_create(ARGV0, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    let mut to = fs_err::File::from_parts(memfd.into(), ARGV0);
-    io::copy(&mut from, &mut to)?;
-    let memfd = OwnedFd::from(to.into_parts().0);
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&memfd, seals)?;
-    Ok(memfd)
 }
 
 impl Drop for Launcher {

@@ -15,4 +15,18 @@
 pub mod connection;
 pub mod protocol;
 pub mod record;
+
+mod attachment;
+mod cgroup;
+mod child;
+mod client;
+mod input;
+mod log;
+mod output;
+pub(crate) mod process;
+mod reactor;
+mod requests;
+mod server;
+mod stdio;
+mod stream;
 pub(crate) mod wire;

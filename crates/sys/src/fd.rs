@@ -43,3 +43,16 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
     // SAFETY: the number is open, and by convention with the parent nobody in this process owns it yet.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
+
+/// Closes every descriptor from `first` on.
+///
+/// Only for a forked child that is about to end and owns nothing it will still use: whatever was open there is closed
+/// under its owner.
+pub fn close_from(first: RawFd) -> Result<(), Errno> {
+    // SAFETY: touches no memory; the contract is the caller's, and breaking it can confuse descriptors but not
+    // memory.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0 as libc::c_uint)
+    };
+    call::result(answer).map(drop)
+}

@@ -13,8 +13,10 @@ pub mod exec;
 pub mod fd;
 pub mod identity;
 pub mod keyring;
+pub mod memory;
 pub mod mount;
 pub mod sched;
+pub mod signal;
 pub mod socket;
 
 mod call;

@@ -60,6 +60,10 @@ pub enum Stage {
     Exec,
     /// Talking to the process; it ended without a word (killed, for instance).
     Sync,
+    /// Opening the log file.
+    Log,
+    /// Making the pipes of the standard streams, or what the monitor needs to watch them.
+    Streams,
 }
 
 /// Why a process did not start.
@@ -114,6 +118,8 @@ impl std::fmt::Display for StageError {
             Stage::WorkingDirectory => "working directory",
             Stage::Lookup | Stage::Exec => "exec",
             Stage::Sync => "container init",
+            Stage::Log => "log",
+            Stage::Streams => "standard streams",
         };
         write!(f, "{what}: {}", self.detail)?;
         if self.errno != 0 {

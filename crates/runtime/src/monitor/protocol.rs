@@ -10,13 +10,15 @@ use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use skiff_types::{ContainerId, ExecId};
 
+use crate::apply::StageError;
+
 /// The version of this protocol. The first byte of every packet.
 pub const VERSION: u8 = 1;
 
 /// The socket's name in the run directory.
 pub const SOCKET_NAME: &str = "monitor.sock";
 
-/// A [`crate::plan`] in its wire form. The launcher passes it on without looking inside.
+/// A [`crate::plan::Plan`] or [`crate::plan::ExecPlan`] in its wire form. The launcher passes it on without looking inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncodedPlan(Vec<u8>);
 
@@ -189,7 +191,7 @@ pub enum Request {
 pub struct ExecRequest {
     /// Its name from now on.
     pub id: ExecId,
-    /// An encoded `ExecPlan`.
+    /// An encoded [`crate::plan::ExecPlan`].
     pub plan: EncodedPlan,
     /// Its standard streams.
     pub stdio: Stdio,
@@ -221,7 +223,7 @@ pub enum Event {
         /// Which.
         id: ExecId,
         /// At which stage it failed.
-        error: Failure,
+        error: StageError,
     },
     /// It has ended and its output is read to the end.
     ExecExited {
@@ -328,16 +330,4 @@ pub enum RequestError {
         /// Its `errno`.
         errno: i32,
     },
-}
-
-/// Why a container or an exec did not start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{stage}: {detail} (errno {errno})")]
-pub struct Failure {
-    /// The stage that failed.
-    pub stage: String,
-    /// The kernel's `errno`, 0 when it was not the kernel.
-    pub errno: i32,
-    /// The path or setting at fault.
-    pub detail: String,
 }

@@ -5,20 +5,16 @@
 //! last file descriptor.
 
 use std::{
-    io::{IoSlice, IoSliceMut, Read, Write},
-    mem::MaybeUninit,
+    io::{Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
     fs::{MemfdFlags, SealFlags},
     io::Errno,
-    net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-        SendAncillaryMessage, SendFlags,
-    },
 };
 use serde::{Serialize, de::DeserializeOwned};
+use skiff_sys::socket;
 
 use super::protocol::VERSION;
 
@@ -26,8 +22,6 @@ use super::protocol::VERSION;
 const INLINE: usize = 8 << 10;
 /// The largest payload at all: a plan with thousands of mounts is a few hundred kilobytes.
 const LARGEST: u64 = 64 << 20;
-/// How many descriptors a message may carry, one for the memfd included (the kernel's `SCM_MAX_FD` is 253).
-pub(crate) const MOST_FDS: usize = 64;
 
 const HEADER: usize = 2;
 const IN_MEMFD: u8 = 1;
@@ -74,9 +68,6 @@ pub(crate) fn send<T: Serialize>(
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), WireError> {
     let payload = postcard::to_stdvec(message)?;
-    if fds.len() >= MOST_FDS {
-        return Err(WireError::Malformed("too many descriptors"));
-    }
     if payload.len() <= INLINE {
         return send_packet(socket, 0, &payload, fds);
     }
@@ -110,16 +101,8 @@ fn send_packet(
     payload: &[u8],
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), WireError> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(WireError::Malformed("too many descriptors"));
-    }
-    let header = [VERSION, flags];
-    let parts = [IoSlice::new(&header), IoSlice::new(payload)];
-    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL))
-        .map(drop)
-        .map_err(failed("sendmsg"))
+    let packet = [&[VERSION, flags], payload].concat();
+    socket::send(socket, &packet, fds).map_err(failed("sendmsg"))
 }
 
 /// One packet as it came: not yet decoded, so that a forked child can do it.
@@ -137,31 +120,14 @@ impl Packet {
     /// [`WireError::Closed`] at the end, [`WireError::System`] with `EAGAIN` when there is none and the socket is
     /// non-blocking.
     pub(crate) fn receive(socket: BorrowedFd<'_>) -> Result<Self, WireError> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FDS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut packet = Self { bytes: [0; HEADER + INLINE], len: 0, fds: Vec::new() };
-        let got = rustix::io::retry_on_intr(|| {
-            rustix::net::recvmsg(
-                socket,
-                &mut [IoSliceMut::new(&mut packet.bytes)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            )
-        })
-        .map_err(failed("recvmsg"))?;
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = message {
-                packet.fds.extend(fds);
-            }
+        let mut bytes = [0; HEADER + INLINE];
+        match socket::receive(socket, &mut bytes) {
+            Ok((0, _)) => Err(WireError::Closed),
+            Ok((len, _)) if len < HEADER => Err(WireError::Malformed("no header")),
+            Ok((len, fds)) => Ok(Self { bytes, len, fds }),
+            Err(Errno::MSGSIZE) => Err(WireError::Malformed("too large")),
+            Err(e) => Err(failed("recvmsg")(e)),
         }
-        if got.bytes == 0 {
-            return Err(WireError::Closed);
-        }
-        if got.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) || got.bytes < HEADER {
-            return Err(WireError::Malformed("truncated"));
-        }
-        packet.len = got.bytes;
-        Ok(packet)
     }
 
     /// The message and its descriptors.

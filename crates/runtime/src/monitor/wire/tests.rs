@@ -1,11 +1,9 @@
 use std::os::fd::AsFd;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
 use super::*;
 
 fn pair() -> (OwnedFd, OwnedFd) {
-    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+    socket::seqpacket_pair().unwrap()
 }
 
 #[test]
@@ -28,13 +26,13 @@ fn small_and_large_messages_arrive_with_their_descriptors() {
 #[test]
 fn the_end_another_version_and_garbage_are_told_apart() {
     let (a, b) = pair();
-    rustix::net::send(&a, &[VERSION + 1, 0, 0], SendFlags::empty()).unwrap();
+    socket::send(&a, &[VERSION + 1, 0, 0], &[]).unwrap();
     assert!(matches!(receive::<u32>(b.as_fd()), Err(WireError::Version(v)) if v == VERSION + 1));
-    rustix::net::send(&a, &[VERSION], SendFlags::empty()).unwrap();
+    socket::send(&a, &[VERSION], &[]).unwrap();
     assert!(matches!(receive::<u32>(b.as_fd()), Err(WireError::Malformed(_))));
-    rustix::net::send(&a, &[VERSION, 0], SendFlags::empty()).unwrap();
+    socket::send(&a, &[VERSION, 0], &[]).unwrap();
     assert!(matches!(receive::<u32>(b.as_fd()), Err(WireError::Payload(_))));
-    rustix::net::send(&a, &[VERSION, IN_MEMFD], SendFlags::empty()).unwrap();
+    socket::send(&a, &[VERSION, IN_MEMFD], &[]).unwrap();
     assert!(matches!(receive::<u32>(b.as_fd()), Err(WireError::Malformed(_))));
     drop(a);
     assert!(matches!(receive::<u32>(b.as_fd()), Err(WireError::Closed)));

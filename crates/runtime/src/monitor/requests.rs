@@ -1,0 +1,83 @@
+//! What daemons ask for.
+
+use std::os::fd::OwnedFd;
+
+use rustix::{io::Errno, process::pidfd_send_signal};
+
+use super::{
+    child::Child,
+    process,
+    protocol::{Event, ExecRequest, Request, RequestError, Target},
+    server::Server,
+};
+
+impl Server {
+    /// Answers everything that a daemon has sent so far.
+    pub(super) fn serve(&mut self, number: u32) {
+        while let Some(at) = self.clients.iter().position(|c| c.number == number) {
+            let Some((call, fds)) = self.clients[at].next() else { return };
+            let result = match call.request {
+                Request::Exec(request) => {
+                    self.exec(request, fds);
+                    continue;
+                }
+                request => self.answer(request, fds),
+            };
+            self.clients[at].tell(&Event::Answer { sequence: call.sequence, result }, &[]);
+        }
+    }
+
+    fn answer(&mut self, request: Request, mut fds: Vec<OwnedFd>) -> Result<(), RequestError> {
+        match request {
+            Request::Signal { target, signal } => {
+                let child = self.running(target)?;
+                let signal =
+                    skiff_sys::signal::from_number(signal).ok_or_else(|| system("kill", Errno::INVAL))?;
+                pidfd_send_signal(child.pidfd(), signal).map_err(|e| match e {
+                    Errno::SRCH => RequestError::NoSuchProcess,
+                    e => system("kill", e),
+                })
+            }
+            Request::Resize { target, size } => self.running(target)?.resize(size).map_err(|e| match e {
+                Errno::NOTTY => RequestError::NoTerminal,
+                e => system("resize", e),
+            }),
+            Request::Attach { target, streams } => {
+                let socket = fds.pop().ok_or(RequestError::Malformed)?;
+                self.running(target)?.attach(socket, streams);
+                Ok(())
+            }
+            Request::CloseStdin { target } => {
+                self.running(target)?.end_input();
+                Ok(())
+            }
+            Request::Exec(_) => Err(RequestError::Malformed),
+        }
+    }
+
+    fn running(&mut self, target: Target) -> Result<&mut Child, RequestError> {
+        let child = self.children.iter_mut().find(|c| c.target == target && c.exit.is_none());
+        child.ok_or(RequestError::NoSuchProcess)
+    }
+
+    fn exec(&mut self, request: ExecRequest, mut fds: Vec<OwnedFd>) {
+        let id = request.id;
+        let attach = request.attach.filter(|_| !fds.is_empty()).map(|streams| (streams, fds.remove(0)));
+        let event = match process::start_exec(self, &request, fds) {
+            Ok(mut child) => {
+                if let Some((streams, socket)) = attach {
+                    child.attach(socket, streams);
+                }
+                let pid = child.pid.as_raw_nonzero().get();
+                self.children.push(child);
+                Event::ExecStarted { id, pid }
+            }
+            Err(error) => Event::ExecFailed { id, error },
+        };
+        self.tell_all(&event);
+    }
+}
+
+fn system(operation: &str, errno: Errno) -> RequestError {
+    RequestError::System { operation: operation.to_owned(), errno: errno.raw_os_error() }
+}

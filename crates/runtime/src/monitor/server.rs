@@ -1,0 +1,257 @@
+//! The monitor's main loop and the container's state.
+
+use std::{
+    collections::VecDeque,
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use rustix::net::SocketFlags;
+use skiff_types::ContainerId;
+
+use super::{
+    cgroup::Watched,
+    child::Child,
+    client::Client,
+    log::LogFile,
+    protocol::{Event, ExecState, Exit, Hello, KEPT_EXECS, LogHealth, Target, UnixTime, VERSION},
+    reactor::{EventFlags, Reactor, Token, Watch},
+    record::ExitRecord,
+};
+
+/// How long nothing must happen until buffers are given back.
+const IDLE: Duration = Duration::from_millis(100);
+/// One read from a pipe. Pipes hold 64 KiB unless enlarged.
+const BUFFER: usize = 64 << 10;
+
+/// Everything a monitor knows. The first child is the container's init.
+pub(crate) struct Server {
+    pub(super) reactor: Reactor,
+    pub(super) container: ContainerId,
+    pub(super) run_dir: PathBuf,
+    pub(super) listener: Watch,
+    pub(super) clients: Vec<Client>,
+    pub(super) next_client: u32,
+    pub(super) children: Vec<Child>,
+    pub(super) next_child: u32,
+    pub(super) started_at: UnixTime,
+    pub(super) log: Option<LogFile>,
+    pub(super) reported: LogHealth,
+    pub(super) cgroup: Watched,
+    pub(super) ended_execs: VecDeque<ExecState>,
+    pub(super) record: Option<ExitRecord>,
+    /// Empty between bursts.
+    pub(super) buffer: Vec<u8>,
+}
+
+impl Server {
+    /// Runs until the container has ended and everybody has been told.
+    pub(crate) fn run(&mut self) {
+        self.listener.want(Some(EventFlags::IN));
+        while !self.is_over() {
+            let Ok(events) = self.reactor.wait(self.timeout()) else { return };
+            if events.is_empty() && !self.buffer.is_empty() {
+                self.shrink();
+            }
+            for (token, flags) in events {
+                self.dispatch(token, flags);
+            }
+            self.settle();
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.record.is_some() && self.children.iter().all(Child::is_alone)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let deadline = self.children.iter().filter_map(|c| c.deadline(self.has_log(c))).min();
+        let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        if self.buffer.is_empty() { until } else { Some(until.map_or(IDLE, |t| t.min(IDLE))) }
+    }
+
+    fn has_log(&self, child: &Child) -> bool {
+        child.target == Target::Init && self.log.is_some()
+    }
+
+    fn dispatch(&mut self, token: Token, flags: EventFlags) {
+        let position = |number: u32| self.children.iter().position(|c| c.number == number);
+        match token {
+            Token::Listener => self.accept(),
+            Token::Client(number) => self.serve(number),
+            Token::Oom => self.oom(),
+            Token::Exit(number) => {
+                if let Some(at) = position(number) {
+                    self.child_ended(at);
+                }
+            }
+            Token::Output(number, stream) => {
+                if let Some(at) = position(number) {
+                    self.ready_buffer();
+                    let log = if at == 0 { &mut self.log } else { &mut None };
+                    self.children[at].output_ready(stream, &mut self.buffer, log);
+                }
+            }
+            Token::Input(number) => {
+                if let Some(at) = position(number) {
+                    self.children[at].input_ready();
+                }
+            }
+            Token::Attached(number, attachment) => {
+                if let Some(at) = position(number) {
+                    self.ready_buffer();
+                    let daemons = self.next_client;
+                    self.children[at].attachment_ready(attachment, flags, &mut self.buffer, daemons);
+                }
+            }
+        }
+    }
+
+    fn ready_buffer(&mut self) {
+        self.buffer.resize(BUFFER, 0);
+    }
+
+    fn shrink(&mut self) {
+        self.buffer = Vec::new();
+        self.children.iter_mut().for_each(Child::shrink);
+        if let Some(log) = &mut self.log {
+            log.shrink();
+        }
+        skiff_sys::memory::trim_heap();
+    }
+
+    fn accept(&mut self) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        if let Ok(socket) = rustix::net::accept_with(self.listener.as_fd(), flags) {
+            let mut client = self.new_client(socket);
+            client.tell(&Event::Hello(self.hello()), &[self.children[0].pidfd()]);
+            self.clients.push(client);
+        }
+    }
+
+    /// A connection that needs no `Hello`.
+    pub(super) fn new_client(&mut self, socket: OwnedFd) -> Client {
+        self.next_client += 1;
+        Client::new(&self.reactor, self.next_client - 1, socket)
+    }
+
+    fn hello(&self) -> Hello {
+        let running = self.children.iter().filter_map(|child| match child.target {
+            Target::Exec(id) => Some(ExecState { id, pid: child.pid.as_raw_nonzero().get(), exit: None }),
+            Target::Init => None,
+        });
+        let running = running.filter(|exec| !self.ended_execs.iter().any(|ended| ended.id == exec.id));
+        Hello {
+            version: VERSION,
+            container: self.container,
+            monitor_pid: rustix::process::getpid().as_raw_nonzero().get(),
+            pid: self.children[0].pid.as_raw_nonzero().get(),
+            started_at: self.started_at,
+            exit: self.record,
+            execs: self.ended_execs.iter().cloned().chain(running).collect(),
+            oom_kills: self.cgroup.oom_kills(),
+            log: self.log_health(),
+        }
+    }
+
+    fn log_health(&self) -> LogHealth {
+        self.log.as_ref().map_or(self.reported, LogFile::health)
+    }
+
+    pub(super) fn tell_all(&mut self, event: &Event) {
+        for client in &mut self.clients {
+            client.tell(event, &[]);
+        }
+    }
+
+    fn oom(&mut self) {
+        if let Some(count) = self.cgroup.note_oom() {
+            self.tell_all(&Event::OomKill { count });
+        }
+    }
+
+    fn child_ended(&mut self, at: usize) {
+        self.children[at].reap();
+        if at == 0 && self.children[0].exit.is_some() {
+            // In a pid namespace of its own all is over already; where it shares one, this is the only hold on the rest.
+            self.cgroup.kill_all();
+        }
+    }
+
+    /// After each round: nothing waits that need not.
+    fn settle(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        self.report_log();
+        let now = Instant::now();
+        for at in 0..self.children.len() {
+            let log = self.has_log(&self.children[at]);
+            let clients = &self.clients;
+            let child = &mut self.children[at];
+            child.tick(now, log, |before| clients.iter().any(|c| c.number < before && !c.is_gone()));
+            child.drop_finished_attachments();
+            if child.is_finished() {
+                self.finish(at);
+            }
+        }
+        self.children.retain(|c| c.target == Target::Init || !(c.is_finished() && c.is_alone()));
+        self.clients.retain(|c| !c.is_gone());
+    }
+
+    fn report_log(&mut self) {
+        let health = self.log_health();
+        // Once when it begins and once when it is over: a container may write a million lines a second to a full disk.
+        if health.errno != self.reported.errno {
+            self.reported = health;
+            self.tell_all(&Event::LogTrouble(health));
+        }
+    }
+
+    /// A child has ended and its output is complete.
+    fn finish(&mut self, at: usize) {
+        let Some((exit, when)) = self.children[at].exit else { return };
+        match self.children[at].target {
+            Target::Exec(id) => {
+                if self.ended_execs.iter().any(|ended| ended.id == id) {
+                    return;
+                }
+                let pid = self.children[at].pid.as_raw_nonzero().get();
+                self.children[at].close_attachments();
+                if self.ended_execs.len() == KEPT_EXECS {
+                    self.ended_execs.pop_front();
+                }
+                self.ended_execs.push_back(ExecState { id, pid, exit: Some((exit, when)) });
+                self.tell_all(&Event::ExecExited { id, exit, at: when });
+            }
+            Target::Init if self.record.is_none() && self.execs_are_finished() => self.end(exit, when),
+            Target::Init => {}
+        }
+    }
+
+    fn execs_are_finished(&self) -> bool {
+        self.children[1..].iter().all(Child::is_finished)
+    }
+
+    /// The container is over: completes the log, cleans up, writes the record, and only then says so.
+    fn end(&mut self, exit: Exit, exited_at: UnixTime) {
+        if let Some(log) = &mut self.log {
+            log.close();
+        }
+        let log = self.log_health();
+        self.report_log();
+        self.log = None;
+        self.oom();
+        let oom_killed = self.cgroup.oom_kills() > 0;
+        let pid = self.children[0].pid.as_raw_nonzero().get();
+        let record = ExitRecord { pid, exit, started_at: self.started_at, exited_at, oom_killed, log };
+        // Without room even for this the daemon sees the connection end, and no record: killed.
+        let _ = record.store(&self.run_dir);
+        self.record = Some(record);
+        // Before anyone is told: the same container may be started again at once.
+        self.cgroup.remove();
+        self.tell_all(&Event::Exited(record));
+        self.children[0].close_attachments();
+    }
+}
