@@ -1,6 +1,7 @@
 //! Snapshots of file systems: the [`Snapshotter`] trait, its drivers, and tar as layers use it.
 
 mod chain;
+mod erofs;
 mod error;
 mod snapshotter;
 mod staging;

@@ -1,0 +1,9 @@
+//! The `erofs` driver: a layer is kept as its exact archive beside an EROFS image of our own that refers into it, and is
+//! mounted, never unpacked.
+
+mod format;
+mod index;
+mod mount;
+#[cfg(test)]
+mod tests;
+mod tree;
