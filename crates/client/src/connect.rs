@@ -1,0 +1,54 @@
+//! Opening connections.
+
+use std::io;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::{Error, Host};
+
+/// A body on its way to the engine.
+pub(crate) type OutgoingBody = UnsyncBoxBody<Bytes, io::Error>;
+/// A connection that can carry a request.
+pub(crate) type Sender = SendRequest<OutgoingBody>;
+
+/// Connects and makes ready for requests.
+pub(crate) async fn open(host: &Host) -> Result<Sender, Error> {
+    let connected = match host {
+        Host::Unix(path) => match UnixStream::connect(path).await {
+            Ok(stream) => start(stream).await,
+            Err(error) => Err(error),
+        },
+        Host::Tcp { authority, .. } => match TcpStream::connect(authority.as_str()).await {
+            Ok(stream) => {
+                // Keystrokes must not wait for acknowledgements.
+                stream.set_nodelay(true).ok();
+                start(stream).await
+            }
+            Err(error) => Err(error),
+        },
+    };
+    connected.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => Error::Forbidden { host: host.to_string() },
+        _ => Error::Unreachable { host: host.to_string(), source },
+    })
+}
+
+async fn start<S>(stream: S) -> io::Result<Sender>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // Its errors reach whoever waits for an answer on it.
+    tokio::spawn(async move { connection.with_upgrades().await.ok() });
+    Ok(sender)
+}
