@@ -9,5 +9,5 @@ fn main() -> ExitCode {
     if std::env::args_os().next().as_deref() == Some(OsStr::new(launcher::ARGV0)) {
         launcher::process::main()
     }
-    ExitCode::from(125)
+    skiff_cli::main(std::env::args_os())
 }

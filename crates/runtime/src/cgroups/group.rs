@@ -52,7 +52,7 @@ impl CgroupPath {
     }
 
     /// Below a mount point.
-    pub(crate) fn under(&self, mount: &Path) -> PathBuf {
+    fn under(&self, mount: &Path) -> PathBuf {
         mount.join(&self.0[1..])
     }
 }

@@ -1,0 +1,176 @@
+//! `create`, and the part of `run` that is the same.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use skiff_client::{Client, Query};
+
+use super::Call;
+use crate::{
+    failure::{Failure, Outcome},
+    options::{
+        container::{self, ContainerRequest},
+        env,
+    },
+    progress,
+    reference::Reference,
+    say,
+    streams::{Output, terminal},
+};
+
+/// `docker create`.
+pub(super) async fn create(call: Call<'_>) -> Outcome {
+    let client = call.session.engine().await?;
+    let request = request(call, "create", false)?;
+    let id = create_container(call, &client, request.body).await?;
+    say::line(&id);
+    Ok(())
+}
+
+/// Adds the advice that `run` and `create` give with errors of options, and their exit code.
+pub(super) fn with_help(call: Call<'_>, command: &str, message: &str) -> Failure {
+    let program = call.session.program;
+    Failure::new(format!("{program}: {message}\n\nRun '{program} {command} --help' for more information"))
+        .code(125)
+}
+
+/// The request out of options and arguments.
+pub(super) fn request(call: Call<'_>, command: &str, detach: bool) -> Result<ContainerRequest, Failure> {
+    let Call { session, matches, args } = call;
+    let pull = matches.text("pull");
+    if !matches!(pull, "" | "always" | "missing" | "never") {
+        let message =
+            format!("invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"");
+        return Err(with_help(call, command, &message));
+    }
+    if matches.on("use-api-socket") {
+        let message = "--use-api-socket is not supported by this version of skiff";
+        return Err(with_help(call, command, message));
+    }
+    let proxies = session.config.proxy_variables(&session.host(), &matches.all("env"));
+    container::build(matches, &args[0], &args[1..], &proxies, detach)
+        .map_err(|message| with_help(call, command, &message))
+}
+
+/// Makes the container, pulling its image if need be; gives its id.
+pub(super) async fn create_container(
+    call: Call<'_>,
+    client: &Client,
+    mut body: Value,
+) -> Result<String, Failure> {
+    let Call { matches, args, .. } = call;
+    let cid_file = CidFile::reserve(matches.some("cidfile"))?;
+    let reference = Reference::parse(&args[0])?;
+    let pull = matches.text("pull");
+    let default_platform = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
+    let platform = match matches.changed("platform") {
+        true => matches.text("platform"),
+        false => &default_platform,
+    };
+    let platform = Some(platform).filter(|p| !p.is_empty());
+    if let Some(platform) = platform {
+        platform_query(platform)?;
+    }
+    if pull == "always" {
+        pull_image(call, client, platform).await?;
+    }
+    let (rows, columns) = terminal::size();
+    body["HostConfig"]["ConsoleSize"] = json!([rows, columns]);
+    let dns = body["HostConfig"]["Dns"].as_array().cloned().unwrap_or_default();
+    let platform_json = match platform {
+        Some(platform) if client.at_least(41) => Some(platform_query(platform)?),
+        _ => None,
+    };
+    let make = || client.container_create(matches.some("name"), platform_json.as_deref(), &body);
+    let created = match (make().await, reference.familiar()) {
+        (Err(error), Some(name)) if error.is_not_found() && pull == "missing" => {
+            if !matches.on("quiet") {
+                say::error(&format!("Unable to find image '{name}' locally"));
+            }
+            pull_image(call, client, platform).await?;
+            make().await?
+        }
+        (made, _) => made?,
+    };
+    for warning in created.warnings.unwrap_or_default() {
+        say::error(&format!("WARNING: {warning}"));
+    }
+    for address in dns.iter().filter_map(Value::as_str) {
+        if address.parse::<std::net::IpAddr>().is_ok_and(|a| a.is_loopback()) {
+            say::error(&format!("WARNING: Localhost DNS ({address}) may fail in containers."));
+        }
+    }
+    cid_file.write(&created.id)?;
+    Ok(created.id)
+}
+
+async fn pull_image(call: Call<'_>, client: &Client, platform: Option<&str>) -> Result<(), Failure> {
+    let (name, tag) = split_tag(&call.args[0]);
+    let query = Query::new().with("fromImage", name).with("tag", tag).maybe("platform", platform);
+    let response = client.image_create(query, None, None).await?;
+    let quiet = call.matches.on("quiet");
+    progress::show(response.json_lines(), Output::Stderr, quiet, |_| Ok(())).await
+}
+
+/// A name without its tag or digest, and these.
+pub(super) fn split_tag(image: &str) -> (&str, &str) {
+    if let Some((name, digest)) = image.split_once('@') {
+        return (name, digest);
+    }
+    match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    }
+}
+
+/// `os[/arch[/variant]]` as the API's JSON.
+pub(super) fn platform_query(text: &str) -> Result<String, Failure> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let good = |part: &&str| {
+        !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c))
+    };
+    if parts.len() > 3 || !parts.iter().all(good) {
+        return Err(Failure::new(format!(
+            "error parsing specified platform: {text:?}: cannot parse platform specifier: invalid argument"
+        )));
+    }
+    // Engines take the same words as the query's text and sort out what they mean.
+    Ok(text.to_owned())
+}
+
+/// `--cidfile`: must not exist before, holds the id afterwards, and does not stay behind without one.
+struct CidFile(Option<(PathBuf, fs_err::File)>);
+
+impl CidFile {
+    fn reserve(path: Option<&str>) -> Result<Self, Failure> {
+        let Some(path) = path.map(PathBuf::from) else { return Ok(Self(None)) };
+        if path.exists() {
+            return Err(Failure::new(format!(
+                "container ID file found, make sure the other container isn't running or delete {}",
+                path.display()
+            )));
+        }
+        let file = fs_err::File::create(&path).map_err(|e| {
+            let why = env::go_open_error(&path.to_string_lossy(), &e);
+            Failure::new(format!("failed to create the container ID file: {why}"))
+        })?;
+        Ok(Self(Some((path, file))))
+    }
+
+    fn write(mut self, id: &str) -> Result<(), Failure> {
+        use std::io::Write;
+        if let Some((_, mut file)) = self.0.take() {
+            file.write_all(id.as_bytes())
+                .map_err(|e| Failure::new(format!("failed to write the container ID to the file: {e}")))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for CidFile {
+    fn drop(&mut self) {
+        if let Some((path, _)) = &self.0 {
+            let _ = fs_err::remove_file(path);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! One function for each command.
+
+mod attach;
+mod create;
+mod exec;
+mod lifecycle;
+mod run;
+mod start;
+pub(crate) mod version;
+
+use crate::{
+    failure::Outcome,
+    grammar::{Matches, Verb},
+    session::Session,
+};
+
+/// What every command gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'a> {
+    /// Settings and engine.
+    pub(crate) session: &'a Session,
+    /// Options.
+    pub(crate) matches: &'a Matches,
+    /// Arguments, as many as the table says.
+    pub(crate) args: &'a [String],
+}
+
+/// Does what `verb` says.
+pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: &[String]) -> Outcome {
+    let call = Call { session, matches, args };
+    match verb {
+        Verb::Attach => attach::attach(call).await,
+        Verb::Create => create::create(call).await,
+        Verb::Exec => exec::exec(call).await,
+        Verb::Kill => lifecycle::kill(call).await,
+        Verb::Pause => lifecycle::pause(call).await,
+        Verb::Rename => lifecycle::rename(call).await,
+        Verb::Restart => lifecycle::restart(call).await,
+        Verb::Rm => lifecycle::rm(call).await,
+        Verb::Run => run::run(call).await,
+        Verb::Start => start::start(call).await,
+        Verb::Stop => lifecycle::stop(call).await,
+        Verb::Unpause => lifecycle::unpause(call).await,
+        Verb::Update => lifecycle::update(call).await,
+        Verb::Version => version::version(call).await,
+        Verb::Wait => lifecycle::wait(call).await,
+        _ => {
+            Err(format!("{}: this command is not supported by this version of skiff", session.program).into())
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The store of contexts below the configuration directory: named engines.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::options::env::go_open_error;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+#[derive(Default)]
+struct Metadata {
+    endpoints: Endpoints,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Endpoints {
+    docker: Endpoint,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Endpoint {
+    host: String,
+}
+
+/// The host of the engine that the context `name` stands for.
+///
+/// # Errors
+/// A context that is not there, in docker's words.
+pub(crate) fn host(config_dir: &Path, name: &str) -> Result<String, String> {
+    let directory = config_dir.join("contexts/meta").join(sha256_hex(name));
+    let path = directory.join("meta.json");
+    let text = fs_err::read(&path).map_err(|e| {
+        format!("context {name:?}: context not found: {}", go_open_error(&path.to_string_lossy(), &e))
+    })?;
+    let metadata: Metadata =
+        serde_json::from_slice(&text).map_err(|e| format!("parsing {}: {e}", path.display()))?;
+    Ok(metadata.endpoints.docker.host)
+}
+
+fn sha256_hex(name: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let bytes: [u8; 32] = Sha256::digest(name.as_bytes()).into();
+    skiff_types::Digest::from_sha256(bytes).hex()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_names_an_engine() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = host(dir.path(), "nope").unwrap_err();
+        assert!(error.starts_with("context \"nope\": context not found: open /"), "{error}");
+        assert!(error.ends_with(
+            "/contexts/meta/ca3704aa0b06f5954c79ee837faa152d84d6b2d42838f0637a15eda8337dbdce/meta.json: no such file \
+             or directory"
+        ));
+        let meta = dir.path().join("contexts/meta").join(sha256_hex("box"));
+        fs_err::create_dir_all(&meta).unwrap();
+        fs_err::write(
+            meta.join("meta.json"),
+            r#"{"Name":"box","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://1.2.3.4:5"}}}"#,
+        )
+        .unwrap();
+        assert_eq!(host(dir.path(), "box"), Ok("tcp://1.2.3.4:5".into()));
+    }
+}

@@ -1,0 +1,132 @@
+//! One run of the command line: its settings, and the engine it talks to.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use skiff_client::{Client, Host, Options};
+
+use crate::{config::Config, contexts, failure::Failure, grammar::Matches, launch};
+
+/// Where our own daemon listens.
+const SKIFF_SOCKET: &str = "/run/skiff/skiff.sock";
+/// Where every other docker command line expects an engine.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
+/// Settings and engine.
+pub(crate) struct Session {
+    /// The name under which this program was called, `docker` or `skiff`.
+    pub(crate) program: &'static str,
+    /// `config.json`.
+    pub(crate) config: Config,
+    /// The context in use.
+    pub(crate) context: String,
+    client: Arc<Client>,
+    /// Whether a daemon may be started when nobody answers.
+    may_start: bool,
+}
+
+impl Session {
+    /// Reads the configuration and settles on an engine; connects to nothing yet.
+    pub(crate) fn new(program: &'static str, globals: &Matches) -> Result<Self, Failure> {
+        let directory = crate::config::directory(globals.some("config"));
+        let (config, warning) = Config::load(&directory);
+        if let Some(warning) = warning {
+            crate::say::error(&warning);
+        }
+        let unresolved =
+            |e: String| Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {e}"));
+        let choice = choose(program, globals, &config, &directory).map_err(unresolved)?;
+        if globals.on("tlsverify")
+            || globals.on("tls")
+            || std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty())
+        {
+            return Err(unresolved(
+                "connections by TLS are not supported by this version of skiff".to_owned(),
+            ));
+        }
+        let host = Host::parse(&choice.host, 2375).map_err(|e| unresolved(e.to_string()))?;
+        let headers = config.http_headers.clone().into_iter().collect();
+        let version = std::env::var("DOCKER_API_VERSION").ok().filter(|v| !v.is_empty());
+        let version = version.map(|v| v.trim_start_matches('v').to_owned());
+        Ok(Self {
+            program,
+            config,
+            context: choice.context,
+            client: Arc::new(Client::new(host, Options { headers, version })),
+            may_start: choice.may_start,
+        })
+    }
+
+    /// The engine, after a first sign of life from it. If no host was chosen and nobody listens, a daemon is started.
+    pub(crate) async fn engine(&self) -> Result<Arc<Client>, Failure> {
+        match self.client.ping().await {
+            Err(error) if error.is_unreachable() && self.may_start => {
+                launch::start_daemon(Path::new(SKIFF_SOCKET), self.program).await?;
+                self.client.ping().await?;
+            }
+            // A request of its own will say it better.
+            _ => {}
+        }
+        Ok(Arc::clone(&self.client))
+    }
+
+    /// The engine's address.
+    pub(crate) fn host(&self) -> String {
+        self.client.host().to_string()
+    }
+
+    /// The keys that detach: the option's, or the configured ones.
+    pub(crate) fn detach_keys<'a>(&'a self, matches: &'a Matches) -> Option<&'a str> {
+        matches.some("detach-keys").or(Some(self.config.detach_keys.as_str())).filter(|keys| !keys.is_empty())
+    }
+}
+
+struct Choice {
+    host: String,
+    context: String,
+    may_start: bool,
+}
+
+/// Which engine: options first, then the environment, then the configuration, then the default.
+fn choose(program: &str, globals: &Matches, config: &Config, directory: &Path) -> Result<Choice, String> {
+    let hosts = globals.all("host");
+    let fixed =
+        |host: String, context: &str| Ok(Choice { host, context: context.to_owned(), may_start: false });
+    let named = |name: &str| fixed(contexts::host(directory, name)?, name);
+    let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
+    if hosts.len() > 1 {
+        return Err("specify only one -H".to_owned());
+    }
+    match (hosts.into_iter().next(), globals.some("context")) {
+        (Some(_), Some(_)) => {
+            return Err("conflicting options: cannot specify both --host and --context".to_owned());
+        }
+        (Some(host), None) if !host.trim().is_empty() => return fixed(host.trim().to_owned(), "default"),
+        (_, Some(name)) if name != "default" => return named(name),
+        _ => {}
+    }
+    if let Some(host) = variable("DOCKER_HOST") {
+        return fixed(host, "default");
+    }
+    let context = variable("DOCKER_CONTEXT").unwrap_or_else(|| config.current_context.clone());
+    if globals.some("context").is_none() && !matches!(context.as_str(), "" | "default") {
+        return named(&context);
+    }
+    let socket = default_socket(program);
+    Ok(Choice {
+        host: format!("unix://{}", socket.display()),
+        context: "default".to_owned(),
+        may_start: socket == Path::new(SKIFF_SOCKET),
+    })
+}
+
+/// As `docker`, another engine's socket comes first if somebody listens there.
+fn default_socket(program: &str) -> PathBuf {
+    let listens = |path: &str| std::os::unix::net::UnixStream::connect(path).is_ok();
+    match program {
+        "docker" if listens(DOCKER_SOCKET) => DOCKER_SOCKET.into(),
+        _ => SKIFF_SOCKET.into(),
+    }
+}

@@ -1,0 +1,183 @@
+//! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
+
+use super::{image::*, lifecycle::*, look::*, start::*, system::*};
+use crate::{
+    grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
+    options::types::*,
+};
+
+const NONE: char = '\0';
+
+/// The options before the command.
+pub(crate) static GLOBAL: &[Flag] = &[
+    value(NONE, "config", &STRING, "Location of client config files"),
+    value(
+        'c',
+        "context",
+        &STRING,
+        "Name of the context to use to connect to the daemon (overrides DOCKER_HOST env var and default context set \
+         with \"docker context use\")",
+    ),
+    switch('D', "debug", "Enable debug mode"),
+    list('H', "host", &STRING_ARRAY, "Daemon socket to connect to"),
+    value(
+        'l',
+        "log-level",
+        &STRING,
+        "Set the logging level (\"debug\", \"info\", \"warn\", \"error\", \"fatal\")",
+    )
+    .default("info"),
+    switch(NONE, "tls", "Use TLS; implied by --tlsverify"),
+    value(NONE, "tlscacert", &STRING, "Trust certs signed only by this CA"),
+    value(NONE, "tlscert", &STRING, "Path to TLS certificate file"),
+    value(NONE, "tlskey", &STRING, "Path to TLS key file"),
+    switch(NONE, "tlsverify", "Use TLS and verify the remote"),
+    switch('v', "version", "Print version information and quit"),
+];
+
+/// The top.
+pub(crate) static ROOT: Group = Group {
+    about: "A self-sufficient runtime for containers",
+    entries: &[
+        top("run", &RUN),
+        top("exec", &EXEC),
+        top("ps", &CONTAINER_LS),
+        top("pull", &PULL),
+        top("images", &IMAGE_LS),
+        top("version", &VERSION),
+        top("info", &INFO),
+        group("container", &CONTAINER),
+        group("image", &IMAGE),
+        group("network", &NETWORK_GROUP),
+        group("system", &SYSTEM),
+        leaf("attach", &ATTACH),
+        leaf("create", &CREATE),
+        leaf("events", &EVENTS),
+        leaf("history", &HISTORY),
+        leaf("import", &IMPORT),
+        leaf("inspect", &INSPECT),
+        leaf("kill", &KILL),
+        leaf("load", &LOAD),
+        leaf("logs", &LOGS),
+        leaf("pause", &PAUSE),
+        leaf("port", &PORT),
+        leaf("rename", &RENAME),
+        leaf("restart", &RESTART),
+        leaf("rm", &RM),
+        leaf("rmi", &IMAGE_RM),
+        leaf("save", &SAVE),
+        leaf("start", &START),
+        leaf("stop", &STOP),
+        leaf("tag", &TAG),
+        leaf("top", &TOP),
+        leaf("unpause", &UNPAUSE),
+        leaf("update", &UPDATE),
+        leaf("wait", &WAIT),
+    ],
+};
+
+static CONTAINER: Group = Group {
+    about: "Manage containers",
+    entries: &[
+        leaf("attach", &ATTACH),
+        leaf("create", &CREATE),
+        leaf("exec", &EXEC),
+        leaf("inspect", &CONTAINER_INSPECT),
+        leaf("kill", &KILL),
+        leaf("logs", &LOGS),
+        leaf("ls", &CONTAINER_LS).also(&["list", "ps"]),
+        leaf("pause", &PAUSE),
+        leaf("port", &PORT),
+        leaf("rename", &RENAME),
+        leaf("restart", &RESTART),
+        leaf("rm", &RM).also(&["remove"]),
+        leaf("run", &RUN),
+        leaf("start", &START),
+        leaf("stop", &STOP),
+        leaf("top", &TOP),
+        leaf("unpause", &UNPAUSE),
+        leaf("update", &UPDATE),
+        leaf("wait", &WAIT),
+    ],
+};
+
+static IMAGE: Group = Group {
+    about: "Manage images",
+    entries: &[
+        leaf("history", &HISTORY),
+        leaf("import", &IMPORT),
+        leaf("inspect", &IMAGE_INSPECT),
+        leaf("load", &LOAD),
+        leaf("ls", &IMAGE_LS).also(&["list"]),
+        leaf("pull", &PULL),
+        leaf("rm", &IMAGE_RM).also(&["remove"]),
+        leaf("save", &SAVE),
+        leaf("tag", &TAG),
+    ],
+};
+
+static NETWORK_GROUP: Group = Group {
+    about: "Manage networks",
+    entries: &[leaf("inspect", &NETWORK_INSPECT), leaf("ls", &NETWORK_LS).also(&["list"])],
+};
+
+static SYSTEM: Group =
+    Group { about: "Manage Docker", entries: &[leaf("events", &EVENTS), leaf("info", &INFO)] };
+
+/// Commands of docker's that do not exist here yet, so that they are told apart from those that never will.
+pub(crate) static UNSUPPORTED: &[&str] = &[
+    "bake",
+    "build",
+    "builder",
+    "buildx",
+    "checkpoint",
+    "commit",
+    "compose",
+    "config",
+    "container commit",
+    "container cp",
+    "container diff",
+    "container export",
+    "container prune",
+    "container stats",
+    "context",
+    "cp",
+    "diff",
+    "export",
+    "image build",
+    "image prune",
+    "image push",
+    "login",
+    "logout",
+    "manifest",
+    "network connect",
+    "network create",
+    "network disconnect",
+    "network prune",
+    "network rm",
+    "node",
+    "plugin",
+    "push",
+    "search",
+    "secret",
+    "service",
+    "stack",
+    "stats",
+    "swarm",
+    "system df",
+    "system prune",
+    "trust",
+    "volume",
+];
+
+const fn leaf(name: &'static str, command: &'static crate::grammar::Command) -> Entry {
+    Entry { name, also: &[], section: Section::Plain, node: Node::Command(command) }
+}
+
+const fn top(name: &'static str, command: &'static crate::grammar::Command) -> Entry {
+    Entry { name, also: &[], section: Section::Common, node: Node::Command(command) }
+}
+
+const fn group(name: &'static str, group: &'static Group) -> Entry {
+    Entry { name, also: &[], section: Section::Management, node: Node::Group(group) }
+}

@@ -1,0 +1,70 @@
+//! Commands about the engine and its networks.
+
+use super::text::*;
+use crate::grammar::{Args, Command, Verb, list, switch, value};
+use crate::options::types::*;
+
+const NONE: char = '\0';
+
+pub(super) static EVENTS: Command = Command {
+    verb: Verb::Events,
+    usage: "[OPTIONS]",
+    about: "Get real time events from the server",
+    aliases: "docker system events, docker events",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        list('f', "filter", &FILTER, "Filter output based on conditions provided"),
+        value(NONE, "format", &STRING, FORMAT),
+        value(NONE, "since", &STRING, "Show all events created since timestamp"),
+        value(NONE, "until", &STRING, "Stream events until this timestamp"),
+    ]],
+};
+
+pub(super) static INFO: Command = Command {
+    verb: Verb::Info,
+    usage: "[OPTIONS]",
+    about: "Display system-wide information",
+    aliases: "docker system info, docker info",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[value('f', "format", &STRING, FORMAT)]],
+};
+
+pub(super) static VERSION: Command = Command {
+    verb: Verb::Version,
+    usage: "[OPTIONS]",
+    about: "Show the Docker version information",
+    aliases: "",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[value('f', "format", &STRING, FORMAT)]],
+};
+
+pub(super) static NETWORK_LS: Command = Command {
+    verb: Verb::NetworkLs,
+    usage: "[OPTIONS]",
+    about: "List networks",
+    aliases: "docker network ls, docker network list",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        list('f', "filter", &FILTER, "Provide filter values (e.g. \"driver=bridge\")"),
+        value(NONE, "format", &STRING, FORMAT_TABLE),
+        switch(NONE, "no-trunc", "Do not truncate the output"),
+        switch('q', "quiet", "Only display network IDs"),
+    ]],
+};
+
+pub(super) static NETWORK_INSPECT: Command = Command {
+    verb: Verb::NetworkInspect,
+    usage: "[OPTIONS] NETWORK [NETWORK...]",
+    about: "Display detailed information on one or more networks",
+    aliases: "",
+    args: Args::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        value('f', "format", &STRING, FORMAT),
+        switch('v', "verbose", "Verbose output for diagnostics"),
+    ]],
+};
