@@ -9,4 +9,5 @@ pub mod cgroups;
 pub mod launcher;
 pub mod monitor;
 pub mod plan;
+pub mod seccomp;
 pub mod spec;

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod memory;
 pub mod mount;
 pub mod sched;
+pub mod seccomp;
 pub mod signal;
 pub mod socket;
 

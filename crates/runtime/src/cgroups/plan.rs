@@ -159,4 +159,3 @@ fn check_list(setting: &str, list: &str) -> Result<(), CgroupError> {
         Err(CgroupError::invalid(setting, format!("{list:?} is not a list such as 0-3,5")))
     }
 }
-
