@@ -1,1 +1,20 @@
-//! HTTP routes of the Docker Engine API: parse, call the engine, render.
+//! The Docker Engine API over HTTP: each route parses, calls one method of the engine and renders the answer.
+//!
+//! [`serve`] answers the requests of one connection. Wire types ([`skiff_api::model`]) and domain types
+//! ([`skiff_engine::model`]) meet in `convert` and nowhere else. What differs between API versions is decided here, the
+//! engine knows one behaviour. A request that is cut short (the client leaves) stops what only that client wanted
+//! (`logs`, `events`, `wait`); starting, stopping and removing go on.
+
+mod body;
+mod connection;
+mod convert;
+mod failure;
+mod hijack;
+mod query;
+mod reply;
+mod request;
+mod routes;
+mod time;
+
+pub use connection::{Socket, serve};
+pub use request::Context;

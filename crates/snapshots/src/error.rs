@@ -1,6 +1,6 @@
 //! What can go wrong with layers and snapshots.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use skiff_types::{Digest, ErrorKind};
 
@@ -73,6 +73,9 @@ pub enum Error {
         /// What the archive has.
         found: Digest,
     },
+    /// Another process works with the store.
+    #[error("{0:?} is in use by another engine")]
+    Locked(PathBuf),
     /// What the store holds has been changed behind its back.
     #[error("layer store is damaged: {0}")]
     Damaged(String),
@@ -101,6 +104,7 @@ impl Error {
             Self::LayerNotFound(_) | Self::SnapshotNotFound(_) => ErrorKind::NotFound,
             Self::LayerInUse { .. } | Self::SnapshotExists(_) => ErrorKind::Conflict,
             Self::Archive(e) => e.kind(),
+            Self::Locked(_) => ErrorKind::Unavailable,
             Self::Damaged(_) => ErrorKind::Internal,
             Self::Apply { source, .. } | Self::Io(source) | Self::System { source, .. } => io_kind(source),
         }

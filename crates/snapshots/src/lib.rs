@@ -1,11 +1,30 @@
 //! Snapshots of file systems: the [`Snapshotter`] trait, its drivers, and tar as layers use it.
 
 mod chain;
+mod changes;
+mod compare;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
+mod copy;
+mod diff;
+mod dirs;
 mod erofs;
 mod error;
+mod hashing;
+mod index;
+mod inherit;
+mod merge;
+mod overlay;
+mod overlay2;
+mod record;
 mod snapshotter;
 mod staging;
 pub mod tar;
+mod unpack;
+mod unpacked;
+mod upper;
+mod vfs;
+mod whiteout;
 
 use std::{path::Path, sync::Arc};
 
@@ -22,9 +41,62 @@ pub use staging::{LayerTar, StagedLayer};
 /// # Errors
 /// [`Error::UnknownDriver`], [`Error::DriverUnusable`], [`Error::NoDriver`], or the store cannot be read.
 pub fn open(root: &Path, driver: Option<&str>) -> Result<Arc<dyn Snapshotter>> {
-    let _ = root;
-    match driver {
-        Some(name) => Err(Error::UnknownDriver(name.to_owned())),
-        None => Err(Error::NoDriver),
+    if let Some(name) = driver {
+        let driver =
+            DRIVERS.iter().find(|d| d.name == name).ok_or_else(|| Error::UnknownDriver(name.to_owned()))?;
+        return (driver.open)(&root.join(driver.name));
+    }
+    if let Some(driver) = DRIVERS.iter().find(|d| root.join(d.name).join("layers").is_dir()) {
+        return (driver.open)(&root.join(driver.name));
+    }
+    for driver in DRIVERS {
+        let dir = root.join(driver.name);
+        match (driver.open)(&dir) {
+            Err(Error::DriverUnusable { .. }) => fs_err::remove_dir_all(&dir)?,
+            opened => return opened,
+        }
+    }
+    Err(Error::NoDriver)
+}
+
+/// A driver and how its store is opened.
+struct Driver {
+    name: &'static str,
+    open: fn(&Path) -> Result<Arc<dyn Snapshotter>>,
+}
+
+/// All drivers, the best first.
+const DRIVERS: &[Driver] = &[
+    Driver { name: overlay2::NAME, open: |root| Ok(Arc::new(overlay2::Overlay2::open(root)?)) },
+    Driver { name: vfs::NAME, open: |root| Ok(Arc::new(vfs::Vfs::open(root)?)) },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlay2_conforms() {
+        conformance::all("overlay2");
+    }
+
+    #[test]
+    fn vfs_conforms() {
+        conformance::all("vfs");
+    }
+
+    #[test]
+    fn an_unknown_driver_is_refused_in_dockers_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let Err(error) = open(dir.path(), Some("aufs")) else { panic!("opened") };
+        assert_eq!(error.to_string(), "driver not supported: aufs");
+        assert_eq!(fs_err::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_store_keeps_the_driver_it_was_made_with() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), Some("vfs")).unwrap());
+        assert_eq!(open(dir.path(), None).unwrap().name(), "vfs");
     }
 }

@@ -70,12 +70,12 @@ pub trait Snapshotter: Send + Sync + 'static {
         tar: &mut (dyn Read + Send),
     ) -> Result<Layer> {
         let staged = self.stage(tar)?;
-        let (diff_id, size) = (*staged.diff_id(), staged.size());
-        if let Some(expected) = expected.filter(|e| **e != diff_id) {
-            return Err(Error::DiffId { expected: *expected, found: diff_id });
+        let found = *staged.diff_id();
+        if let Some(expected) = expected.filter(|e| **e != found) {
+            return Err(Error::DiffId { expected: *expected, found });
         }
         let chain = self.commit(staged, parent)?;
-        Ok(Layer { chain, parent: parent.copied(), diff_id, tar_size: size, size: self.layer(&chain)?.size })
+        self.layer(&chain)
     }
 
     /// What is known of a layer; [`Error::LayerNotFound`] if it is not there.

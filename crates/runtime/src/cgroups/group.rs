@@ -52,7 +52,7 @@ impl CgroupPath {
     }
 
     /// Below a mount point.
-    fn under(&self, mount: &Path) -> PathBuf {
+    pub(crate) fn under(&self, mount: &Path) -> PathBuf {
         mount.join(&self.0[1..])
     }
 }

@@ -3,7 +3,7 @@
 
 use super::reactor::{EventFlags, Reactor, Token, Watch};
 use crate::{
-    cgroups::{Cgroup, CgroupPath, Layout, OomWatch},
+    cgroups::{Cgroup, OomWatch},
     plan::Plan,
 };
 
@@ -17,11 +17,8 @@ pub(crate) struct Watched {
 impl Watched {
     /// The plan's cgroup; not yet watched.
     pub(crate) fn new(plan: &Plan) -> Self {
-        let group = plan.cgroup.as_ref().and_then(|cgroup| {
-            let path = CgroupPath::parse(&cgroup.path).ok()?;
-            Some(Cgroup::open(&Layout::probe().ok()?, &path))
-        });
-        Self { group, watch: None, oom_kills: 0 }
+        let group = Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path);
+        Self { group: Some(group), watch: None, oom_kills: 0 }
     }
 
     /// Asks the kernel to be told. Without a memory controller there is nothing to be told.

@@ -2,23 +2,38 @@
 //!
 //! A [`Plan`] is complete and validated: whoever applies it takes no decision any more, looks nothing up on the host
 //! and reads no configuration. It can be serialised (postcard), so that the daemon plans and the launcher applies.
+//! [`plan`] and [`exec_plan`] are pure: specification, options and [`HostFacts`] in, plan out.
 
-pub mod error;
-pub mod mounts;
-pub mod namespaces;
-pub mod process;
+mod devices;
+mod error;
+mod hooks;
+mod host;
+mod mount_options;
+mod mounts;
+mod namespaces;
+mod process;
+mod sysctl;
 
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
+use oci_spec::runtime::{
+    Linux, LinuxDeviceCgroup, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process as OciProcess, Spec,
+};
 use serde::{Deserialize, Serialize};
 
+use crate::cgroups::{self, CgroupPath, Current, Layout, ResourcePlan};
+
+pub use devices::{DeviceKind, DeviceNode};
 pub use error::PlanError;
-pub use mounts::{IdMapping, MountKind, MountSource, MountStep, Spread, Spreading};
+pub use hooks::{Hook, Hooks};
+pub use host::HostFacts;
+pub use mount_options::known_words as known_mount_options;
+pub use mounts::{CgroupHierarchy, IdMapping, MountKind, MountSource, MountStep, Spread, Spreading};
 pub use namespaces::{IdMap, Namespace, NamespaceSource, Namespaces, TimeOffset};
 pub use process::{Capabilities, Process, Rlimit, Scheduling, SeccompFilter, SeccompListener};
 
 /// Everything that starting one container takes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The container's id.
     pub id: String,
@@ -26,7 +41,7 @@ pub struct Plan {
     pub bundle: PathBuf,
     /// The version of the specification that the configuration names.
     pub oci_version: String,
-    /// Annotations, handed to hooks.
+    /// Annotations, handed to hooks, sorted.
     pub annotations: Vec<(String, String)>,
     /// Namespaces to create and to join, with id maps and time offsets.
     pub namespaces: Namespaces,
@@ -38,7 +53,9 @@ pub struct Plan {
     pub rootfs: RootfsPlan,
     /// Mounts, in order.
     pub mounts: Vec<MountStep>,
-    /// Device files to make, in order.
+    /// Changes of these mounts once `/dev` is filled.
+    pub late_mounts: Vec<MountStep>,
+    /// Device files to make, in order; none if the container gets a `/dev` of the host's.
     pub devices: Vec<DeviceNode>,
     /// Whether the links of a fresh `/dev` (`fd`, `stdin`, …, `ptmx`) are wanted.
     pub dev_links: bool,
@@ -50,8 +67,8 @@ pub struct Plan {
     pub sysctl: Vec<(String, String)>,
     /// The SELinux label of mounts.
     pub mount_label: Option<String>,
-    /// The cgroup, if one is to be made.
-    pub cgroup: Option<CgroupPlan>,
+    /// The cgroup.
+    pub cgroup: CgroupPlan,
     /// The first process.
     pub process: Process,
     /// Whether the process gets a session keyring of its own.
@@ -67,8 +84,8 @@ pub struct RootfsPlan {
     pub source: Rootfs,
     /// Whether it is read-only in the end.
     pub readonly: bool,
-    /// What the container's mounts share with the host's, and whether for all mounts below the root.
-    pub spread: Spreading,
+    /// What the container's mounts share with the host's; `rslave` unless the specification says otherwise.
+    pub spread: Option<Spreading>,
     /// Change root by moving the mount and chroot instead of pivot_root, for hosts that run from an initramfs.
     pub no_pivot: bool,
 }
@@ -82,67 +99,261 @@ pub enum Rootfs {
     Fd(u32),
 }
 
-/// A device file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceNode {
-    /// Where, absolute in the container.
-    pub path: String,
-    /// `S_IFCHR`, `S_IFBLK` or `S_IFIFO`.
-    pub kind: u32,
-    /// Major number.
-    pub major: u32,
-    /// Minor number.
-    pub minor: u32,
-    /// Permissions.
-    pub mode: u32,
-    /// Owner, in the container.
-    pub uid: u32,
-    /// Group, in the container.
-    pub gid: u32,
-}
-
 /// The container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CgroupPlan {
-    /// Its path below the root of each hierarchy, beginning with a slash.
-    pub path: String,
-}
-
-/// Hooks, by the moment at which they run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hooks {
-    /// Runtime namespaces, after the namespaces exist (deprecated by the specification, still used).
-    pub prestart: Vec<Hook>,
-    /// Runtime namespaces, after prestart.
-    pub create_runtime: Vec<Hook>,
-    /// Container namespaces, before pivot_root.
-    pub create_container: Vec<Hook>,
-    /// Container namespaces, before the program is executed.
-    pub start_container: Vec<Hook>,
-    /// Runtime namespaces, after the program was started; failures are only logged.
-    pub poststart: Vec<Hook>,
-    /// Runtime namespaces, after the container was deleted; failures are only logged.
-    pub poststop: Vec<Hook>,
-}
-
-/// A program that runs at a moment of the container's life, with the container's state on its standard input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hook {
-    /// Absolute path of the program.
-    pub path: String,
-    /// Its arguments, `argv[0]` included.
-    pub args: Vec<String>,
-    /// Its whole environment.
-    pub env: Vec<String>,
-    /// Seconds after which it is killed, more than zero.
-    pub timeout: Option<u64>,
+    /// Its place in each hierarchy.
+    pub path: CgroupPath,
+    /// Where the hierarchies are.
+    pub layout: Layout,
+    /// Its limits.
+    pub resources: ResourcePlan,
 }
 
 /// A process to start in a container that runs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExecPlan {
     /// The process.
     pub process: Process,
-    /// The cgroup to be born in: its path below the root of each hierarchy; the init's own if there is none.
-    pub cgroup: Option<String>,
+    /// The cgroup it joins.
+    pub cgroup: CgroupPath,
+    /// Where the hierarchies are.
+    pub layout: Layout,
+    /// Which namespaces of the container's it joins.
+    pub join: Vec<ExecNamespace>,
 }
+
+/// A namespace that a further process of a container joins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ExecNamespace {
+    User,
+    Mount,
+    Uts,
+    Ipc,
+    Pid,
+    Net,
+    Cgroup,
+    Time,
+}
+
+/// What the caller decides, rather than the specification.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// The container's id.
+    pub id: String,
+    /// The bundle's directory; relative paths of the specification start here.
+    pub bundle: PathBuf,
+    /// The root file system, if it is not the directory that the specification names.
+    pub rootfs: Option<Rootfs>,
+    /// Namespaces joined through descriptors passed beside the plan, by index; they replace the specification's.
+    pub namespace_fds: Vec<(LinuxNamespaceType, u32)>,
+    /// A filter compiled beforehand; it replaces the specification's.
+    pub seccomp: Option<SeccompFilter>,
+    /// Do without pivot_root.
+    pub no_pivot: bool,
+    /// Leave the session keyring as it is.
+    pub no_new_keyring: bool,
+}
+
+/// Turns a specification into a plan.
+///
+/// # Errors
+/// The first part of the specification that is missing, wrong, or cannot be had here.
+pub fn plan(spec: &Spec, options: &PlanOptions, host: &HostFacts) -> Result<Plan, PlanError> {
+    let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
+    let oci_process = spec.process().as_ref().ok_or(PlanError::Missing { field: "process" })?;
+    refuse_unsupported(linux)?;
+    let namespaces = namespaces::plan(linux, options, host)?;
+    let hostname = spec.hostname().clone().filter(|name| !name.is_empty());
+    let domainname = spec.domainname().clone().filter(|name| !name.is_empty());
+    if (hostname.is_some() || domainname.is_some()) && namespaces.uts == Namespace::Inherit {
+        return Err(PlanError::invalid("hostname", "a host or domain name needs a UTS namespace"));
+    }
+    let cgroup = cgroup(linux, options, host)?;
+    let mut mounts =
+        mounts::plan(spec.mounts().as_deref().unwrap_or_default(), &options.bundle, &namespaces, &cgroup)?;
+    let own_dev =
+        !mounts.iter().any(|mount| mount.target == "/dev" && matches!(mount.kind, MountKind::Bind { .. }));
+    let late_mounts = mounts::postpone_read_only_dev(&mut mounts);
+    let devices = devices::plan(linux.devices().as_deref().unwrap_or_default())?;
+    let no_sysctl = Default::default();
+    let sysctl = linux.sysctl().as_ref().unwrap_or(&no_sysctl);
+    let mut annotations: Vec<_> = spec.annotations().clone().unwrap_or_default().into_iter().collect();
+    annotations.sort();
+    Ok(Plan {
+        id: options.id.clone(),
+        bundle: options.bundle.clone(),
+        oci_version: spec.version().clone(),
+        annotations,
+        rootfs: rootfs(spec, linux, options)?,
+        devices: if own_dev { devices } else { Vec::new() },
+        dev_links: own_dev,
+        masked_paths: paths("linux.maskedPaths", linux.masked_paths().as_deref())?,
+        readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths().as_deref())?,
+        sysctl: sysctl::plan(sysctl, &namespaces, hostname.is_some())?,
+        mount_label: process::selinux(linux.mount_label().as_deref(), host)?,
+        process: planned_process(oci_process, linux, options, host)?,
+        new_keyring: !options.no_new_keyring,
+        hooks: hooks::plan(spec.hooks().as_ref())?,
+        namespaces,
+        hostname,
+        domainname,
+        mounts,
+        late_mounts,
+        cgroup,
+    })
+}
+
+/// Turns a process into the plan of a further process of a container, whose specification is `spec`.
+///
+/// # Errors
+/// As for [`plan`].
+pub fn exec_plan(
+    process: &OciProcess,
+    spec: &Spec,
+    options: &PlanOptions,
+    host: &HostFacts,
+) -> Result<ExecPlan, PlanError> {
+    let linux = spec.linux().as_ref().ok_or(PlanError::Missing { field: "linux" })?;
+    let namespaces = namespaces::plan(linux, options, host)?;
+    let all = [
+        (ExecNamespace::User, &namespaces.user),
+        (ExecNamespace::Mount, &namespaces.mount),
+        (ExecNamespace::Uts, &namespaces.uts),
+        (ExecNamespace::Ipc, &namespaces.ipc),
+        (ExecNamespace::Pid, &namespaces.pid),
+        (ExecNamespace::Net, &namespaces.net),
+        (ExecNamespace::Cgroup, &namespaces.cgroup),
+        (ExecNamespace::Time, &namespaces.time),
+    ];
+    let own = all.into_iter().filter(|(_, namespace)| **namespace != Namespace::Inherit);
+    Ok(ExecPlan {
+        process: planned_process(process, linux, options, host)?,
+        cgroup: cgroup_path(linux, options)?,
+        layout: host.cgroups.clone(),
+        join: own.map(|(name, _)| name).collect(),
+    })
+}
+
+/// What the specification offers and Skiff does not do, or no kernel can.
+fn refuse_unsupported(linux: &Linux) -> Result<(), PlanError> {
+    if linux.intel_rdt().is_some() {
+        let reason = "Skiff does not manage resctrl groups";
+        return Err(PlanError::unsupported("linux.intelRdt", reason));
+    }
+    if linux.memory_policy().is_some() {
+        return Err(PlanError::unsupported("linux.memoryPolicy", "Skiff does not set memory policies"));
+    }
+    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
+        return Err(PlanError::unsupported("linux.netDevices", "Skiff does not move network devices"));
+    }
+    Ok(())
+}
+
+fn planned_process(
+    process: &OciProcess,
+    linux: &Linux,
+    options: &PlanOptions,
+    host: &HostFacts,
+) -> Result<Process, PlanError> {
+    let seccomp = match &options.seccomp {
+        Some(filter) => Some(filter.clone()),
+        None => linux.seccomp().as_ref().map(compile_seccomp).transpose()?,
+    };
+    process::plan(process, process::OfLinux { personality: linux.personality().as_ref(), seccomp }, host)
+}
+
+fn compile_seccomp(_: &LinuxSeccomp) -> Result<SeccompFilter, PlanError> {
+    Err(PlanError::unsupported("linux.seccomp", "filters are not compiled yet"))
+}
+
+fn cgroup(linux: &Linux, options: &PlanOptions, host: &HostFacts) -> Result<CgroupPlan, PlanError> {
+    let mut resources = linux.resources().clone().unwrap_or_default();
+    if resources.devices().as_ref().is_none_or(Vec::is_empty) {
+        // Nothing said about devices means the default ones only, as in runc.
+        resources.set_devices(Some(vec![LinuxDeviceCgroup::default()]));
+    }
+    Ok(CgroupPlan {
+        path: cgroup_path(linux, options)?,
+        layout: host.cgroups.clone(),
+        resources: plan_resources(&resources, &host.cgroups, Current::default())?,
+    })
+}
+
+/// The writes for a `resources` section, with the devices that every container may use.
+///
+/// # Errors
+/// A limit that is wrong, or whose controller this host lacks.
+pub fn plan_resources(
+    resources: &LinuxResources,
+    layout: &Layout,
+    current: Current,
+) -> Result<ResourcePlan, PlanError> {
+    cgroups::plan(resources, &cgroups::runtime_default_rules(), layout, current).map_err(
+        |error| match error {
+            cgroups::CgroupError::MissingController { .. } => {
+                PlanError::unsupported("linux.resources", error.to_string())
+            }
+            error => PlanError::invalid("linux.resources", error.to_string()),
+        },
+    )
+}
+
+fn cgroup_path(linux: &Linux, options: &PlanOptions) -> Result<CgroupPath, PlanError> {
+    let path = linux.cgroups_path().as_ref().and_then(|path| path.to_str()).filter(|path| !path.is_empty());
+    let path = match path {
+        None => format!("/skiff/{}", options.id),
+        Some(path) => path.to_owned(),
+    };
+    CgroupPath::parse(&path).map_err(|error| PlanError::invalid("linux.cgroupsPath", error.to_string()))
+}
+
+fn rootfs(spec: &Spec, linux: &Linux, options: &PlanOptions) -> Result<RootfsPlan, PlanError> {
+    let root = spec.root().as_ref();
+    let source = match (&options.rootfs, root) {
+        (Some(source), _) => source.clone(),
+        (None, Some(root)) => Rootfs::Path(options.bundle.join(root.path())),
+        (None, None) => return Err(PlanError::Missing { field: "root" }),
+    };
+    let propagation = linux.rootfs_propagation().as_deref().filter(|text| !text.is_empty());
+    let spread = match propagation {
+        None => None,
+        Some(word) => match mount_options::propagation(word) {
+            Some(spread) => Some(spread),
+            None => {
+                let reason = format!("{word:?} is not a propagation");
+                return Err(PlanError::invalid("linux.rootfsPropagation", reason));
+            }
+        },
+    };
+    let readonly = root.and_then(|root| root.readonly()).unwrap_or(false);
+    Ok(RootfsPlan { source, readonly, spread, no_pivot: options.no_pivot })
+}
+
+fn paths(field: &'static str, paths: Option<&[String]>) -> Result<Vec<String>, PlanError> {
+    paths.unwrap_or_default().iter().map(|path| absolute_path(field, Path::new(path))).collect()
+}
+
+/// An absolute path without `.`, `..` and doubled slashes: `..` at the root stays there, as in a chroot.
+fn absolute_path(field: &'static str, path: &Path) -> Result<String, PlanError> {
+    let text = path.to_str().ok_or_else(|| PlanError::invalid(field, "a path is not UTF-8"))?;
+    if !text.starts_with('/') {
+        return Err(PlanError::invalid(field, format!("{text:?} is not an absolute path")));
+    }
+    if text.contains('\0') {
+        return Err(PlanError::invalid(field, format!("{text:?} contains a null byte")));
+    }
+    let mut clean: Vec<&str> = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(part) => clean.extend(part.to_str()),
+            Component::ParentDir => drop(clean.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(format!("/{}", clean.join("/")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -34,6 +34,18 @@ pub enum Error {
         /// The type flag.
         kind: u8,
     },
+    /// A name that leads out of the archive.
+    #[error("invalid tar entry: {path:?} is outside of the root")]
+    Escape {
+        /// The name.
+        path: String,
+    },
+    /// A whiteout of nothing, of `.` or of `..`.
+    #[error("invalid whiteout {path:?}")]
+    Whiteout {
+        /// The entry's name.
+        path: String,
+    },
     /// Reading the stream failed.
     #[error(transparent)]
     Io(io::Error),

@@ -49,6 +49,11 @@ impl<R: BufRead> Reader<R> {
         &mut self.source
     }
 
+    /// Gives the stream back, behind the archive's end marker.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
     /// Bytes of the stream consumed so far.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -114,7 +114,8 @@ mod tests {
         assert_eq!(last, (1969, 12, 31));
         for day in 0..146_097 {
             let now = civil(day);
-            let leap = (last.0.is_multiple_of(4) && !last.0.is_multiple_of(100)) || last.0.is_multiple_of(400);
+            let leap =
+                (last.0.is_multiple_of(4) && !last.0.is_multiple_of(100)) || last.0.is_multiple_of(400);
             let length = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
             let expected = match last {
                 (y, 12, 31) => (y + 1, 1, 1),

@@ -1,0 +1,35 @@
+//! What a plan depends on besides the specification: facts about this host.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroups::{CgroupError, Layout};
+
+/// Facts about the host, found once per process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Where cgroups are mounted.
+    pub cgroups: Layout,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+    /// Whether SELinux is enabled.
+    pub selinux: bool,
+    /// Whether the kernel has time namespaces.
+    pub time_namespaces: bool,
+}
+
+impl HostFacts {
+    /// Looks at the running kernel.
+    ///
+    /// # Errors
+    /// Without any cgroup hierarchy, or without `/proc`.
+    pub fn probe() -> Result<Self, CgroupError> {
+        let exists = |path: &str| rustix::fs::access(path, rustix::fs::Access::EXISTS).is_ok();
+        let enabled = |path: &str| fs_err::read_to_string(path).is_ok_and(|text| text.starts_with('Y'));
+        Ok(Self {
+            cgroups: Layout::probe()?,
+            apparmor: enabled("/sys/module/apparmor/parameters/enabled"),
+            selinux: exists("/sys/fs/selinux/enforce"),
+            time_namespaces: exists("/proc/self/ns/time"),
+        })
+    }
+}

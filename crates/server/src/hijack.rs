@@ -1,0 +1,196 @@
+//! Attached streams: bytes between a client's connection and a container, untouched, until either side ends.
+//!
+//! The container's side is a socket to its monitor, which frames standard output and error itself. End of file from
+//! the client is passed on as end of standard input and nothing more; end of file from the container ends it all.
+
+use std::{io, os::fd::AsFd, time::Duration};
+
+use bytes::Bytes;
+use rustix::event::{PollFd, PollFlags, poll};
+use skiff_engine::LogStream;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::UnixStream,
+};
+
+use crate::connection::Socket;
+
+/// What to do with a connection after its request.
+pub(crate) struct Hijack {
+    /// The whole head of the answer, and anything that shall come right behind it.
+    pub(crate) head: Vec<u8>,
+    /// Sent next: the log so far.
+    pub(crate) backlog: Option<LogStream>,
+    /// The container; none if only the log is wanted.
+    pub(crate) stream: Option<UnixStream>,
+    /// Whether the client's bytes go to the container.
+    pub(crate) stdin: bool,
+    /// A sequence of the client that ends the connection; empty for none.
+    pub(crate) detach_keys: Vec<u8>,
+    /// Called if it did.
+    pub(crate) on_detach: Box<dyn FnOnce() + Send>,
+}
+
+/// The head of the answer as Docker writes it.
+pub(crate) fn head(upgrade: bool, content_type: &str) -> String {
+    match upgrade {
+        true => format!(
+            "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        ),
+        false => format!("HTTP/1.1 200 OK\r\nContent-Type: {}\r\n\r\n", skiff_api::stream::RAW),
+    }
+}
+
+/// How often an attached client that has closed its standard input is looked at: it may be gone altogether.
+const HANG_UP_CHECK: Duration = Duration::from_secs(1);
+
+/// Bytes read from a container at once.
+const OUTPUT_BUFFER: usize = 64 << 10;
+const INPUT_BUFFER: usize = 16 << 10;
+
+enum InputEnd {
+    Closed,
+    Detached,
+}
+
+/// Runs an attached connection to its end. `ahead` is what the client sent behind its request.
+pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
+    let Hijack { head, backlog, stream, stdin, detach_keys, on_detach } = hijack;
+    if send_first(&mut client, &head, backlog).await.is_err() {
+        return;
+    }
+    let Some(container) = stream else {
+        let _ = client.shutdown().await;
+        return;
+    };
+    let Ok(watched) = client.as_fd().try_clone_to_owned() else { return };
+    let (mut client_in, mut client_out) = tokio::io::split(client);
+    let (mut container_out, mut container_in) = container.into_split();
+    let input = async {
+        let end = copy_input(&ahead, &mut client_in, stdin.then_some(&mut container_in), &detach_keys).await;
+        if stdin && matches!(end, InputEnd::Closed) {
+            let _ = container_in.shutdown().await;
+        }
+        end
+    };
+    {
+        let mut output = std::pin::pin!(copy_output(&mut container_out, &mut client_out));
+        let end = tokio::select! {
+            _ = &mut output => None,
+            end = input => Some(end),
+        };
+        match end {
+            None => {}
+            Some(InputEnd::Detached) => on_detach(),
+            Some(InputEnd::Closed) => tokio::select! {
+                _ = &mut output => {}
+                () = hung_up(watched) => {}
+            },
+        }
+    }
+    let _ = client_out.shutdown().await;
+}
+
+async fn send_first(client: &mut Socket, head: &[u8], backlog: Option<LogStream>) -> io::Result<()> {
+    client.write_all(head).await?;
+    if let Some(mut backlog) = backlog {
+        while let Some(lines) = backlog.next().await {
+            client.write_all(&lines.map_err(io::Error::other)?).await?;
+        }
+    }
+    client.flush().await
+}
+
+async fn copy_output(
+    container: &mut (impl AsyncRead + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut buffer = vec![0; OUTPUT_BUFFER];
+    loop {
+        match container.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => client.write_all(&buffer[..n]).await?,
+        }
+        client.flush().await?;
+    }
+}
+
+/// Ends when the client has no more to say, the container does not listen any more, or the detach keys were seen.
+async fn copy_input(
+    ahead: &[u8],
+    client: &mut (impl AsyncRead + Unpin),
+    mut container: Option<&mut (impl AsyncWrite + Unpin)>,
+    detach_keys: &[u8],
+) -> InputEnd {
+    let mut keys = DetachKeys::new(detach_keys);
+    let mut buffer = vec![0; INPUT_BUFFER];
+    let mut piece = ahead;
+    let mut passed = Vec::new();
+    loop {
+        passed.clear();
+        let detached = keys.filter(piece, &mut passed);
+        if let Some(container) = &mut container
+            && container.write_all(&passed).await.is_err()
+        {
+            return InputEnd::Closed;
+        }
+        if detached {
+            return InputEnd::Detached;
+        }
+        piece = match client.read(&mut buffer).await {
+            Ok(n @ 1..) => &buffer[..n],
+            Ok(0) | Err(_) => return InputEnd::Closed,
+        };
+    }
+}
+
+/// Waits until the other end of the socket is closed in both directions, which reading cannot tell from half.
+async fn hung_up(socket: impl AsFd) {
+    let mut ticks = tokio::time::interval(HANG_UP_CHECK);
+    loop {
+        ticks.tick().await;
+        let mut fds = [PollFd::new(&socket, PollFlags::empty())];
+        let ready = poll(&mut fds, Some(&rustix::time::Timespec::default()));
+        if ready.is_ok_and(|n| n > 0) && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
+            return;
+        }
+    }
+}
+
+/// Looks for the detach sequence in what a client types. Keys that may begin it are held back until it is clear.
+struct DetachKeys<'a> {
+    keys: &'a [u8],
+    matched: usize,
+}
+
+impl<'a> DetachKeys<'a> {
+    fn new(keys: &'a [u8]) -> Self {
+        Self { keys, matched: 0 }
+    }
+
+    /// Appends to `out` what is not part of the sequence; true once the sequence is complete.
+    fn filter(&mut self, input: &[u8], out: &mut Vec<u8>) -> bool {
+        if self.keys.is_empty() {
+            out.extend_from_slice(input);
+            return false;
+        }
+        for &byte in input {
+            if byte == self.keys[self.matched] {
+                self.matched += 1;
+                if self.matched == self.keys.len() {
+                    return true;
+                }
+                continue;
+            }
+            out.extend_from_slice(&self.keys[..self.matched]);
+            self.matched = usize::from(byte == self.keys[0] && self.keys.len() > 1);
+            if self.matched == 0 {
+                out.push(byte);
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,57 @@
+//! Attaching to a container.
+
+use http::{HeaderValue, Response, header};
+use skiff_api::stream::{MULTIPLEXED, RAW};
+use skiff_engine::AttachOptions;
+
+use crate::{
+    failure::{Failure, Outcome},
+    hijack::{self, Hijack},
+    reply::Reply,
+    request::{Context, Request},
+};
+
+pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let query = &request.query;
+    let options = AttachOptions {
+        stdin: query.flag("stdin"),
+        stdout: query.flag("stdout"),
+        stderr: query.flag("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+        detach_keys: query.given("detachKeys").map(str::to_owned),
+    };
+    let stdin = options.stdin;
+    let attached = match context.engine.containers.attach(name, options).await {
+        Ok(attached) => attached,
+        Err(error) => return Ok(refusal(error.into())),
+    };
+    let framed = !attached.tty && request.version.at_least(42);
+    let content_type = if framed { MULTIPLEXED } else { RAW };
+    let (containers, name) = (context.engine.containers.clone(), name.to_owned());
+    Ok(Reply::Hijack(Hijack {
+        head: hijack::head(request.wants_upgrade(), content_type).into_bytes(),
+        backlog: attached.backlog,
+        stream: attached.stream,
+        stdin,
+        detach_keys: if attached.tty { attached.detach_keys } else { Vec::new() },
+        on_detach: Box::new(move || containers.detached(&name)),
+    }))
+}
+
+/// Docker has taken the connection over by the time it knows, so its answer is plain text.
+fn refusal(failure: Failure) -> Reply {
+    let (status, kind) = (failure.status(), HeaderValue::from_static(RAW));
+    let mut reply = Reply::failure(&Failure::new(failure.kind, failure.message + "\r"), true);
+    if let Reply::Http(response) = &mut reply {
+        *response.status_mut() = status;
+        response.headers_mut().remove(header::X_CONTENT_TYPE_OPTIONS);
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        close_after(response);
+    }
+    reply
+}
+
+fn close_after<T>(response: &mut Response<T>) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+}

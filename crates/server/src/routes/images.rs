@@ -1,0 +1,127 @@
+//! Images: list, look at, name, remove, and their archives.
+
+use bytes::Bytes;
+use futures_util::stream;
+use http::StatusCode;
+use skiff_api::model::{ImageDelete, JsonError, JsonMessage};
+use skiff_engine::{ImageListOptions, ImportRequest, RemoveImageOptions, model::DeletedImage};
+use tokio::sync::mpsc;
+
+use super::lifecycle::finish;
+use crate::{
+    body, convert,
+    failure::{Failure, Outcome},
+    reply::{BodyError, Reply},
+    request::{Context, Request},
+};
+
+pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply> {
+    let (query, version) = (&request.query, request.version);
+    let mut filters = request.engine_filters()?;
+    if let Some(reference) = query.given("filter").filter(|_| !version.at_least(41)) {
+        filters.add("reference", reference);
+    }
+    let options = ImageListOptions {
+        all: query.flag("all"),
+        filters,
+        shared_size: version.at_least(42) && query.flag("shared-size"),
+        containers: version.at_least(51),
+    };
+    let images = context.engine.images.list(options).await?;
+    let shown: Vec<_> = images.into_iter().map(|i| convert::image::summary(i, version)).collect();
+    Ok(Reply::ok(&shown))
+}
+
+pub(super) async fn inspect(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let image = context.engine.images.inspect(name).await?;
+    Ok(Reply::ok(&convert::image::inspect(image, request.version)))
+}
+
+pub(super) async fn history(context: &Context, name: &str) -> Outcome<Reply> {
+    let steps = context.engine.images.history(name).await?;
+    Ok(Reply::ok(&steps.into_iter().map(convert::image::history).collect::<Vec<_>>()))
+}
+
+pub(super) async fn tag(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let (repository, tag) = (request.query.get("repo"), request.query.get("tag"));
+    if repository.is_empty() {
+        // Docker says so too, having done nothing.
+        return Ok(Reply::empty(StatusCode::OK));
+    }
+    context.engine.images.tag(name, repository, tag).await?;
+    Ok(Reply::empty(StatusCode::CREATED))
+}
+
+pub(super) async fn remove(context: Context, request: &Request, name: String) -> Outcome<Reply> {
+    if name.trim().is_empty() {
+        return Err(Failure::invalid("image name cannot be blank"));
+    }
+    let options =
+        RemoveImageOptions { force: request.query.flag("force"), no_prune: request.query.flag("noprune") };
+    let removed = finish(async move { context.engine.images.remove(&name, options).await }).await?;
+    let line = |done| match done {
+        DeletedImage::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
+        DeletedImage::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
+    };
+    Ok(Reply::ok(&removed.into_iter().map(line).collect::<Vec<_>>()))
+}
+
+/// An archive of these images. The names are checked before the answer begins.
+pub(super) async fn save(context: &Context, names: Vec<String>) -> Outcome<Reply> {
+    let write = context.engine.images.save(names).await?;
+    let body = body::written(move |out| write(out).map_err(BodyError::from));
+    Ok(Reply::stream("application/x-tar", body))
+}
+
+/// Import, or pull: by which parameter is there.
+pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply> {
+    let query = &request.query;
+    if !query.get("fromImage").is_empty() {
+        return Err(Failure::unsupported("pulling an image from a registry"));
+    }
+    let source = query.get("fromSrc");
+    if source != "-" {
+        return Err(Failure::unsupported("importing an image from a URL"));
+    }
+    let message = query.given("message").map_or_else(|| format!("Imported from {source}"), str::to_owned);
+    let import = ImportRequest {
+        repository: query.get("repo").to_owned(),
+        tag: query.get("tag").to_owned(),
+        message,
+        changes: query.all("changes"),
+        platform: query
+            .given("platform")
+            .filter(|_| request.version.at_least(32))
+            .unwrap_or_default()
+            .to_owned(),
+        source: source.to_owned(),
+    };
+    let tar = Box::new(body::reader(request.body));
+    let id = context.engine.images.import(import, tar, Box::new(|_| {})).await?;
+    Ok(Reply::ok(&JsonMessage { status: id, ..JsonMessage::default() }))
+}
+
+/// Progress and errors both come as lines of JSON: the answer has begun before the archive is read.
+pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let images = context.engine.images.clone();
+    let tar = Box::new(body::reader(request.body));
+    tokio::spawn(async move {
+        let progress = sender.clone();
+        let said = move |line: &str| {
+            let _ = progress.send(JsonMessage { stream: line.to_owned(), ..JsonMessage::default() });
+        };
+        if let Err(error) = images.load(tar, Box::new(said)).await {
+            let message = error.to_string();
+            let error_detail = Some(JsonError { message: message.clone(), ..JsonError::default() });
+            let _ = sender.send(JsonMessage { error: message, error_detail, ..JsonMessage::default() });
+        }
+    });
+    let lines = stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<JsonMessage>| async {
+        let mut line = serde_json::to_vec(&receiver.recv().await?).expect("wire types have string keys only");
+        // Docker's progress lines end as HTTP's do.
+        line.extend_from_slice(b"\r\n");
+        Some((Ok(Bytes::from(line)), receiver))
+    });
+    Ok(Reply::stream("application/json", lines))
+}

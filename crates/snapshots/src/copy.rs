@@ -1,0 +1,155 @@
+//! Copying objects between trees with everything they have.
+
+use std::{
+    collections::HashMap,
+    fs::Metadata,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
+        copy_file_range, ioctl_ficlone, lgetxattr, llistxattr, lsetxattr, mknodat, utimensat,
+    },
+    io::Errno,
+};
+
+use crate::{merge::Stack, whiteout::is_overlay_xattr};
+
+/// Copies one object that is no directory to a path that does not exist.
+pub(crate) fn copy_object(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
+    let kind = FileType::from_raw_mode(metadata.mode());
+    match kind {
+        FileType::RegularFile => copy_contents(from, metadata.len(), to)?,
+        FileType::Symlink => fs_err::os::unix::fs::symlink(fs_err::read_link(from)?, to)?,
+        _ => mknodat(CWD, to, kind, Mode::RUSR, metadata.rdev())?,
+    }
+    copy_attributes(from, metadata, to)
+}
+
+/// Gives an object the owner, mode, attributes and times of another.
+pub(crate) fn copy_attributes(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(metadata.uid()), Gid::from_raw(metadata.gid()));
+    chownat(CWD, to, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if !metadata.is_symlink() {
+        chmodat(CWD, to, Mode::from_raw_mode(metadata.mode()), AtFlags::empty())?;
+    }
+    for (name, value) in xattrs(from)? {
+        match lsetxattr(to, &name[..], &value, XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP) => {}
+            result => result?,
+        }
+    }
+    let time = |tv_sec, tv_nsec| Timespec { tv_sec, tv_nsec };
+    let times = Timestamps {
+        last_access: time(metadata.atime(), metadata.atime_nsec()),
+        last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
+    };
+    Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// An object's extended attributes, sorted by name, without overlayfs's own.
+pub(crate) fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let names = match grow(|buf| llistxattr(path, buf)) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut xattrs = Vec::new();
+    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty() && !is_overlay_xattr(n)) {
+        match grow(|buf| lgetxattr(path, name, buf)) {
+            // The kernel lists what it does not give (another security module's).
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+            value => xattrs.push((name.to_vec(), value?)),
+        }
+    }
+    xattrs.sort();
+    Ok(xattrs)
+}
+
+/// Calls with a buffer that grows until it is large enough.
+fn grow(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buf = vec![0; 256];
+    loop {
+        match call(&mut buf) {
+            Ok(len) => {
+                buf.truncate(len);
+                return Ok(buf);
+            }
+            Err(Errno::RANGE) if buf.len() < 1 << 20 => buf.resize(buf.len() * 4, 0),
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Shares the blocks where the file system can, and otherwise copies the stretches that are not holes.
+fn copy_contents(from: &Path, len: u64, to: &Path) -> io::Result<()> {
+    let source = fs_err::File::open(from)?.into_file();
+    let target = fs_err::OpenOptions::new().write(true).create_new(true).open(to)?.into_file();
+    if ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(());
+    }
+    rustix::fs::ftruncate(&target, len)?;
+    let mut position = 0;
+    while position < len {
+        let data = match rustix::fs::seek(&source, rustix::fs::SeekFrom::Data(position)) {
+            Ok(data) => data,
+            // Nothing but a hole is left.
+            Err(Errno::NXIO) => break,
+            Err(_) => position,
+        };
+        let end = rustix::fs::seek(&source, rustix::fs::SeekFrom::Hole(data)).unwrap_or(len).min(len);
+        let (mut read_at, mut write_at) = (data, data);
+        while read_at < end {
+            let want = usize::try_from(end - read_at).unwrap_or(usize::MAX);
+            let n = match copy_file_range(&source, Some(&mut read_at), &target, Some(&mut write_at), want) {
+                Err(Errno::XDEV | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => {
+                    return copy_by_hand(&source, &target);
+                }
+                n => n?,
+            };
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        position = end;
+    }
+    Ok(())
+}
+
+fn copy_by_hand(mut source: &std::fs::File, mut target: &std::fs::File) -> io::Result<()> {
+    io::Seek::rewind(&mut source)?;
+    io::Seek::rewind(&mut target)?;
+    io::copy(&mut source, &mut target).map(drop)
+}
+
+/// Copies what a merged tree's root holds into an existing directory, hard links within one layer kept.
+pub(crate) fn copy_tree(from: &Stack, to: &Path) -> io::Result<()> {
+    copy_entries(from, to, &mut HashMap::new())
+}
+
+fn copy_entries(from: &Stack, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
+    for name in from.names()? {
+        let Some(found) = from.child(&name)? else { continue };
+        let target = to.join(&name);
+        let metadata = &found.metadata;
+        if metadata.is_dir() {
+            fs_err::create_dir(&target)?;
+            copy_entries(&found.merged, &target, links)?;
+            copy_attributes(&found.path, metadata, &target)?;
+            continue;
+        }
+        let inode = (metadata.dev(), metadata.ino());
+        match links.get(&inode) {
+            Some(first) => fs_err::hard_link(first, &target)?,
+            None => {
+                copy_object(&found.path, metadata, &target)?;
+                if metadata.nlink() > 1 {
+                    links.insert(inode, target);
+                }
+            }
+        }
+    }
+    Ok(())
+}

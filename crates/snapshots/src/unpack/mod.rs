@@ -1,0 +1,325 @@
+//! Unpacking a layer's archive into a directory, in overlayfs's terms: what an archive calls a whiteout becomes a character
+//! device 0:0, an opaque directory gets the attribute.
+//!
+//! The directory is the layer alone; nothing of the layers below is looked at. What needs them is handed back: links whose
+//! target is below ([`DeferredLink`]), and directories that no entry describes ([`Unpacked::implied`]).
+//!
+//! Names are resolved within the directory by the kernel (`openat2`), so neither `..` nor a link leads out of it.
+
+mod attributes;
+pub(crate) mod path;
+mod tree;
+
+use std::{
+    io::{self, BufRead},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, FileType, Mode, OFlags, linkat, makedev, mkdirat, mknodat, openat, renameat, statat,
+        symlinkat, unlinkat,
+    },
+    io::Errno,
+};
+use serde::{Deserialize, Serialize};
+
+use self::{
+    attributes::{set_file_attributes, set_node_attributes},
+    path::{clean, join, split},
+    tree::Tree,
+};
+use crate::{
+    Error, Result,
+    record::{Recorder, Shadow},
+    tar::{self, Device, Entry, EntryKind, Extent, Reader, Timestamp},
+    whiteout,
+};
+
+/// A hard link to a file that this layer does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeferredLink {
+    /// Where the link goes.
+    pub(crate) path: Vec<u8>,
+    /// Where it leads.
+    pub(crate) target: Vec<u8>,
+}
+
+/// What came of an archive.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Unpacked {
+    /// Links for which the layers below are needed, in order.
+    pub(crate) links: Vec<DeferredLink>,
+    /// Directories that no entry describes; they look like root's with mode 0755.
+    pub(crate) implied: Vec<Vec<u8>>,
+    /// What was moved to the shadow directory.
+    pub(crate) shadows: Vec<Shadow>,
+    /// The sum of the files' sizes and links' lengths, what was moved aside included.
+    pub(crate) size: u64,
+}
+
+/// Unpacks the archive that `source` reads into the empty directory `root`. What a later entry replaces is moved to the
+/// directory `shadow_dir`, which is made when it is needed.
+pub(crate) fn unpack<R: BufRead>(source: Recorder<R>, root: &Path, shadow_dir: &Path) -> Result<Unpacked> {
+    let mut unpacker = Unpacker {
+        tree: Tree::open(root)?,
+        reader: Reader::new(source),
+        shadow_dir: ShadowDir { path: shadow_dir, fd: None },
+        dir_times: Vec::new(),
+        unpacked: Unpacked::default(),
+    };
+    while let Some(entry) = unpacker.reader.next_entry()? {
+        unpacker.entry(&entry)?;
+    }
+    unpacker.finish()
+}
+
+struct Unpacker<'a, R> {
+    tree: Tree,
+    reader: Reader<Recorder<R>>,
+    shadow_dir: ShadowDir<'a>,
+    /// Directories' times, set at the end because every entry within changes them.
+    dir_times: Vec<(Vec<u8>, Timestamp)>,
+    unpacked: Unpacked,
+}
+
+struct ShadowDir<'a> {
+    path: &'a Path,
+    fd: Option<OwnedFd>,
+}
+
+impl<R: BufRead> Unpacker<'_, R> {
+    fn entry(&mut self, entry: &Entry) -> Result<()> {
+        let path = clean(&entry.path)?;
+        let (parent, name) = split(&path);
+        if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
+            return self.whiteout(parent, name, hidden);
+        }
+        let failed = |e: io::Error| Error::Apply { path: entry.path.escape_ascii().to_string(), source: e };
+        if path.is_empty() {
+            return match entry.kind {
+                EntryKind::Directory => self.root(entry).map_err(failed),
+                _ => Err(tar::Error::Escape { path: entry.path.escape_ascii().to_string() }.into()),
+            };
+        }
+        let (dir, resolved) = self.tree.directory(parent).map_err(failed)?;
+        let (dir, place) = (dir.try_clone_to_owned().map_err(failed)?, join(resolved, name));
+        let at = Place { dir: dir.as_fd(), name, path: &place };
+        match &entry.kind {
+            EntryKind::File => self.file(entry, &at),
+            EntryKind::Directory => self.directory(entry, &at).map_err(failed),
+            EntryKind::HardLink(target) => self.hard_link(&clean(target)?, &at).map_err(failed),
+            EntryKind::Symlink(target) => {
+                self.unpacked.size += target.len() as u64;
+                self.replace(&at, || symlinkat(&target[..], at.dir, at.name)).map_err(failed)?;
+                set_node_attributes(entry, &at).map_err(failed)
+            }
+            EntryKind::CharDevice(device) => {
+                self.node(entry, &at, FileType::CharacterDevice, *device).map_err(failed)
+            }
+            EntryKind::BlockDevice(device) => {
+                self.node(entry, &at, FileType::BlockDevice, *device).map_err(failed)
+            }
+            EntryKind::Fifo => self.node(entry, &at, FileType::Fifo, Device::default()).map_err(failed),
+        }
+    }
+
+    /// The entry `./`: the attributes of the root directory.
+    fn root(&mut self, entry: &Entry) -> io::Result<()> {
+        set_file_attributes(entry, self.tree.open_real_readable(b"")?.as_fd())?;
+        self.tree.described(b"");
+        self.dir_times.push((Vec::new(), entry.mtime));
+        Ok(())
+    }
+
+    fn directory(&mut self, entry: &Entry, at: &Place<'_>) -> io::Result<()> {
+        let mut opaque = false;
+        match mkdirat(at.dir, at.name, Mode::RWXU) {
+            Err(Errno::EXIST) => {
+                let stat = statat(at.dir, at.name, AtFlags::SYMLINK_NOFOLLOW)?;
+                if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                    opaque = whiteout::is_whiteout(&stat);
+                    self.clear(at)?;
+                    mkdirat(at.dir, at.name, Mode::RWXU)?;
+                }
+            }
+            result => result?,
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = openat(at.dir, at.name, flags, Mode::empty())?;
+        if opaque {
+            // Its whiteout came first: this directory is another than the one below.
+            whiteout::make_opaque(fd.as_fd())?;
+        }
+        set_file_attributes(entry, fd.as_fd())?;
+        self.tree.described(at.path);
+        self.dir_times.push((at.path.to_vec(), entry.mtime));
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &Entry, at: &Place<'_>) -> Result<()> {
+        let failed = |e: io::Error| Error::Apply { path: entry.path.escape_ascii().to_string(), source: e };
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || openat(at.dir, at.name, flags, Mode::RUSR | Mode::WUSR);
+        let file = self.replace(at, create).map_err(failed)?;
+        self.unpacked.size += entry.size;
+        let whole = [Extent { offset: 0, len: entry.size }];
+        let extents = entry.sparse.as_deref().unwrap_or(&whole);
+        if entry.position.stored > 0 {
+            self.reader.source().contents(at.path, extents)?;
+        }
+        for extent in extents {
+            self.extent(file.as_fd(), extent, &failed)?;
+        }
+        if entry.sparse.is_some() {
+            rustix::fs::ftruncate(&file, entry.size).map_err(|e| failed(e.into()))?;
+        }
+        set_file_attributes(entry, file.as_fd()).map_err(failed)?;
+        attributes::set_times(file.as_fd(), entry.mtime).map_err(failed)
+    }
+
+    /// Writes one stretch of a file's contents.
+    fn extent(
+        &mut self,
+        file: BorrowedFd<'_>,
+        extent: &Extent,
+        failed: &dyn Fn(io::Error) -> Error,
+    ) -> Result<()> {
+        let mut written = 0;
+        while written < extent.len {
+            let bytes = self.reader.fill()?;
+            let want = bytes.len().min(usize::try_from(extent.len - written).unwrap_or(usize::MAX));
+            match rustix::io::pwrite(file, &bytes[..want], extent.offset + written) {
+                Ok(n) => {
+                    self.reader.consume(n);
+                    written += n as u64;
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(failed(e.into())),
+            }
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, target: &[u8], at: &Place<'_>) -> io::Result<()> {
+        let (parent, name) = split(target);
+        let found = match self.tree.resolve(parent) {
+            Ok((dir, resolved)) => match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if !whiteout::is_whiteout(&stat) => Some((dir, join(&resolved, name))),
+                Ok(_) | Err(Errno::NOENT) => None,
+                Err(e) => return Err(e.into()),
+            },
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        match found {
+            Some((_, path)) if path == at.path => Ok(()),
+            Some((dir, _)) => self.replace(at, || linkat(&dir, name, at.dir, at.name, AtFlags::empty())),
+            None => {
+                self.unpacked.links.push(DeferredLink { path: at.path.to_vec(), target: target.to_vec() });
+                Ok(())
+            }
+        }
+    }
+
+    fn node(&mut self, entry: &Entry, at: &Place<'_>, kind: FileType, device: Device) -> io::Result<()> {
+        let number = makedev(device.major, device.minor);
+        self.replace(at, || mknodat(at.dir, at.name, kind, Mode::RUSR, number))?;
+        set_node_attributes(entry, at)
+    }
+
+    fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8]) -> Result<()> {
+        let path = || join(parent, name).escape_ascii().to_string();
+        let failed = |e: io::Error| Error::Apply { path: path(), source: e };
+        let (dir, _) = self.tree.directory(parent).map_err(failed)?;
+        if name == whiteout::OPAQUE {
+            return whiteout::make_opaque(dir).map_err(failed);
+        }
+        if hidden.starts_with(whiteout::PREFIX) {
+            // Other notes of aufs (`.wh..wh.plnk`) mean nothing here.
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(tar::Error::Whiteout { path: path() }.into());
+        }
+        match whiteout::make_whiteout(dir, hidden) {
+            Err(Errno::EXIST) => {
+                // The layer itself has this name: only what is below it is hidden.
+                let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                match openat(dir, hidden, flags, Mode::empty()) {
+                    Ok(dir) => whiteout::make_opaque(dir.as_fd()).map_err(failed),
+                    Err(Errno::NOTDIR | Errno::LOOP) => Ok(()),
+                    Err(e) => Err(failed(e.into())),
+                }
+            }
+            result => result.map_err(|e| failed(e.into())),
+        }
+    }
+
+    /// Makes something, and if the name is taken, clears it first.
+    fn replace<T>(&mut self, at: &Place<'_>, make: impl Fn() -> Result<T, Errno>) -> io::Result<T> {
+        match make() {
+            Err(Errno::EXIST) => {
+                self.clear(at)?;
+                Ok(make()?)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    /// Frees a name. What has contents is moved aside, because the record of the archive needs it.
+    fn clear(&mut self, at: &Place<'_>) -> io::Result<()> {
+        let stat = statat(at.dir, at.name, AtFlags::SYMLINK_NOFOLLOW)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile | FileType::Directory => {
+                let number = self.unpacked.shadows.len();
+                renameat(at.dir, at.name, self.shadow_dir.open()?, number.to_string())?;
+                let after = self.reader.source().segments();
+                self.unpacked.shadows.push(Shadow { after, path: at.path.to_vec() });
+                self.tree.forget();
+            }
+            _ => unlinkat(at.dir, at.name, AtFlags::empty())?,
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Unpacked> {
+        for (path, mtime) in &self.dir_times {
+            match self.tree.open_real_readable(path) {
+                Ok(dir) => attributes::set_times(dir.as_fd(), *mtime)?,
+                // A later entry replaced it.
+                Err(e) if is_gone(&e) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        self.reader.into_source().finish()?;
+        self.unpacked.implied = self.tree.into_implied();
+        Ok(self.unpacked)
+    }
+}
+
+/// Whether there is no directory, whatever else there may be.
+fn is_gone(e: &io::Error) -> bool {
+    [Errno::NOENT, Errno::NOTDIR, Errno::LOOP]
+        .iter()
+        .any(|errno| e.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+impl ShadowDir<'_> {
+    fn open(&mut self) -> io::Result<BorrowedFd<'_>> {
+        if self.fd.is_none() {
+            fs_err::create_dir(self.path)?;
+            self.fd = Some(fs_err::File::open(self.path)?.into_file().into());
+        }
+        Ok(self.fd.as_ref().ok_or(Errno::NOENT)?.as_fd())
+    }
+}
+
+/// Where an entry goes.
+struct Place<'a> {
+    dir: BorrowedFd<'a>,
+    name: &'a [u8],
+    /// The resolved path from the root.
+    path: &'a [u8],
+}

@@ -1,0 +1,141 @@
+//! Where entries go: directories below a layer's root, resolved so that no link leads out of it.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2, readlink},
+    io::Errno,
+};
+
+use super::path::{join, split};
+
+/// The mode of directories that no entry made, as Docker has it.
+const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// A tree that is being unpacked.
+pub(super) struct Tree {
+    root: OwnedFd,
+    /// Where the root is, to tell resolved paths from it.
+    root_path: Vec<u8>,
+    /// The directory used last: entries come directory by directory.
+    last: Option<Dir>,
+    /// Directories that no entry has described: parents that were missing, and at first the root.
+    implied: Vec<Vec<u8>>,
+}
+
+struct Dir {
+    asked: Vec<u8>,
+    resolved: Vec<u8>,
+    fd: OwnedFd,
+}
+
+impl Tree {
+    /// The tree below an existing directory.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        let root: OwnedFd = fs_err::File::open(root)?.into_file().into();
+        let root_path = fd_path(root.as_fd())?;
+        Ok(Self { root, root_path, last: None, implied: vec![Vec::new()] })
+    }
+
+    /// Directories that no entry has made, by path.
+    pub(super) fn into_implied(self) -> Vec<Vec<u8>> {
+        self.implied
+    }
+
+    /// Forgets the directory used last, because it may have been moved.
+    pub(super) fn forget(&mut self) {
+        self.last = None;
+    }
+
+    /// An entry has described this directory.
+    pub(super) fn described(&mut self, path: &[u8]) {
+        if !self.implied.is_empty() {
+            self.implied.retain(|p| p != path);
+        }
+    }
+
+    /// The directory at a [clean](super::path::clean) path, links resolved within the root, and its resolved path.
+    /// Missing directories are made.
+    pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, &[u8])> {
+        if self.last.as_ref().is_none_or(|d| d.asked != path) {
+            let (fd, resolved) = match self.resolve(path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => self.make(path)?,
+                found => found?,
+            };
+            self.last = Some(Dir { asked: path.to_vec(), resolved, fd });
+        }
+        // The line above has set it.
+        let dir = self.last.as_ref().ok_or(Errno::NOENT)?;
+        Ok((dir.fd.as_fd(), &dir.resolved))
+    }
+
+    /// The directory at a clean path and its resolved path; it must exist.
+    pub(super) fn resolve(&self, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
+        if path.is_empty() {
+            return Ok((self.root.try_clone()?, Vec::new()));
+        }
+        match self.open_real(path) {
+            Err(e) if e.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+                let fd = self.openat2(path, OFlags::PATH, ResolveFlags::IN_ROOT)?;
+                let resolved = self.below_root(fd.as_fd())?;
+                Ok((fd, resolved))
+            }
+            found => Ok((found?, path.to_vec())),
+        }
+    }
+
+    /// The directory at a path without links.
+    pub(super) fn open_real(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        self.openat2(path, OFlags::PATH, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// The same, opened for reading, so that its times can be set.
+    pub(super) fn open_real_readable(&self, path: &[u8]) -> io::Result<OwnedFd> {
+        let path = if path.is_empty() { b"." } else { path };
+        self.openat2(path, OFlags::RDONLY, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    }
+
+    fn openat2(&self, path: &[u8], access: OFlags, resolve: ResolveFlags) -> io::Result<OwnedFd> {
+        let flags = access | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        loop {
+            match openat2(&self.root, path, flags, Mode::empty(), resolve | ResolveFlags::NO_MAGICLINKS) {
+                // Something was renamed elsewhere while `..` was resolved.
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                result => return Ok(result?),
+            }
+        }
+    }
+
+    /// Makes the missing directories of a path.
+    fn make(&mut self, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let (parent, name) = split(path);
+        let (dir, resolved) = match self.resolve(parent) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound && !parent.is_empty() => self.make(parent)?,
+            found => found?,
+        };
+        // A link that leads nowhere is in the way and stays.
+        mkdirat(&dir, name, IMPLIED_MODE)?;
+        self.implied.push(join(&resolved, name));
+        self.resolve(path)
+    }
+
+    fn below_root(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+        let path = fd_path(fd)?;
+        match path.strip_prefix(&self.root_path[..]) {
+            Some(b"") => Ok(Vec::new()),
+            Some([b'/', rest @ ..]) => Ok(rest.to_vec()),
+            _ => Err(Errno::XDEV.into()),
+        }
+    }
+}
+
+/// The path of an open directory.
+fn fd_path(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    let link = readlink(format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?;
+    Ok(link.into_bytes())
+}

@@ -1,0 +1,167 @@
+//! Layers kept as unpacked directories, for the drivers `overlay2` and `vfs`.
+//!
+//! ```text
+//! layers/<chain id>/diff     the layer's own files, whiteouts in overlayfs's form
+//! layers/<chain id>/record   its archive without the files' contents
+//! layers/<chain id>/shadow   contents that a later entry of the same archive replaced, by number
+//! layers/<chain id>/meta     LayerRecord in JSON
+//! ```
+
+use std::{
+    io::{self, Read},
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use skiff_types::Digest;
+
+use crate::{
+    ChainId, Error, Layer, LayerTar, Result, StagedLayer,
+    dirs::StoreDirs,
+    hashing::hashed,
+    index::Index,
+    inherit::inherit,
+    merge::Stack,
+    record::{Recorder, Replay, Shadow},
+    unpack::{Unpacked, unpack},
+    upper::tree_usage,
+};
+
+/// The store of layers and the names of snapshots.
+#[derive(Debug)]
+pub(crate) struct UnpackedLayers {
+    pub(crate) dirs: StoreDirs,
+    pub(crate) index: Index,
+}
+
+/// What is kept with a layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct LayerRecord {
+    /// The version of this form.
+    version: u32,
+    parent: Option<ChainId>,
+    diff_id: Digest,
+    tar_size: u64,
+    size: u64,
+    shadows: Vec<Shadow>,
+}
+
+const VERSION: u32 = 1;
+
+impl UnpackedLayers {
+    /// Opens the store below `root`.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let dirs = StoreDirs::open(root)?;
+        let index = Index::default();
+        for chain in dirs.layer_names()? {
+            let record = read_record(&dirs.layer(&chain))?;
+            index.insert_layer(Layer {
+                chain,
+                parent: record.parent,
+                diff_id: record.diff_id,
+                tar_size: record.tar_size,
+                size: record.size,
+            });
+        }
+        Ok(Self { dirs, index })
+    }
+
+    /// Unpacks an archive.
+    pub(crate) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
+        let staging = self.dirs.staging()?;
+        let diff = staging.path().join("diff");
+        fs_err::create_dir(&diff)?;
+        let record = fs_err::File::create(staging.path().join("record"))?;
+        let (unpacked, hashed) = hashed(tar, &mut |_| Ok(()), |chunks| {
+            unpack(Recorder::new(chunks, record)?, &diff, &staging.path().join("shadow"))
+        })?;
+        let size = match unpacked.shadows.is_empty() {
+            true => unpacked.size,
+            false => tree_usage(&diff)?.bytes,
+        };
+        write_json(&staging.path().join("unpacked"), &unpacked)?;
+        Ok(StagedLayer::new(staging, hashed.digest, hashed.len, size))
+    }
+
+    /// Puts an unpacked layer on its parent.
+    pub(crate) fn commit(&self, staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
+        let chain = ChainId::new(parent, staged.diff_id());
+        let below = self.stack(parent)?;
+        if self.index.layer(&chain).is_ok() {
+            return Ok(chain);
+        }
+        let dir = staged.dir().path();
+        let unpacked: Unpacked = read_json(&dir.join("unpacked"))?;
+        inherit(&dir.join("diff"), &unpacked, &below)?;
+        let size = match unpacked.links.is_empty() {
+            true => staged.size(),
+            false => tree_usage(&dir.join("diff"))?.bytes,
+        };
+        let record = LayerRecord {
+            version: VERSION,
+            parent: parent.copied(),
+            diff_id: *staged.diff_id(),
+            tar_size: staged.tar_size(),
+            size,
+            shadows: unpacked.shadows,
+        };
+        write_json(&dir.join("meta"), &record)?;
+        fs_err::remove_file(dir.join("unpacked"))?;
+        let opened = fs_err::File::open(dir)?;
+        rustix::fs::syncfs(opened.file().as_fd()).map_err(io::Error::from)?;
+        let layer = Layer {
+            chain,
+            parent: record.parent,
+            diff_id: record.diff_id,
+            tar_size: record.tar_size,
+            size: record.size,
+        };
+        self.index.add_layer(layer, || self.dirs.publish(staged.into_dir(), &chain))?;
+        Ok(chain)
+    }
+
+    /// A layer's archive.
+    pub(crate) fn tar(&self, chain: &ChainId) -> Result<LayerTar> {
+        let len = self.index.layer(chain)?.tar_size;
+        let dir = self.dirs.layer(chain);
+        let shadows = read_record(&dir)?.shadows;
+        let replay = Replay::open(&dir.join("record"), &dir.join("diff"), &dir.join("shadow"), shadows)?;
+        Ok(LayerTar::Stream { reader: Box::new(replay), len })
+    }
+
+    /// Removes a layer.
+    pub(crate) fn remove(&self, chain: &ChainId) -> Result<()> {
+        self.index.remove_layer(chain, || self.dirs.discard(&self.dirs.layer(chain)))
+    }
+
+    /// The directories of a layer and those below it, topmost first.
+    pub(crate) fn diffs(&self, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
+        let stack = self.index.stack(chain)?;
+        Ok(stack.iter().map(|c| self.dirs.layer(c).join("diff")).collect())
+    }
+
+    /// The merged tree of a layer and those below it.
+    pub(crate) fn stack(&self, chain: Option<&ChainId>) -> Result<Stack> {
+        self.diffs(chain).map(Stack::new)
+    }
+}
+
+fn read_record(dir: &Path) -> Result<LayerRecord> {
+    let path = dir.join("meta");
+    let record: LayerRecord = read_json(&path)?;
+    match record.version {
+        VERSION => Ok(record),
+        other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
+    }
+}
+
+fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(io::Error::from)?;
+    Ok(fs_err::write(path, json)?)
+}
+
+fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
+    let bytes = fs_err::read(path)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::Damaged(format!("{}: {e}", path.display())))
+}

@@ -1,0 +1,115 @@
+//! Writable snapshots of the drivers that mount an overlay.
+//!
+//! ```text
+//! snapshots/<key>/upper    what the container changed
+//! snapshots/<key>/work     overlayfs's own
+//! snapshots/<key>/parent   a symbolic link whose target is the parent's chain id in hexadecimal, or `none`
+//! ```
+
+use std::{
+    collections::HashSet,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    ChainId, Error, Lifetime, Result, Usage,
+    copy::copy_attributes,
+    dirs::{StoreDirs, sync_dir},
+    index::Index,
+};
+
+/// Takes the snapshots found on the disk into the index; one without its parent link was never acknowledged.
+pub(crate) fn load(dirs: &StoreDirs, index: &Index) -> Result<()> {
+    for key in dirs.snapshot_names()? {
+        let dir = dirs.snapshot(&key);
+        match read_parent(&dir) {
+            Some(parent) => index.add_snapshot(&key, parent.as_ref())?,
+            None => dirs.discard(&dir)?,
+        }
+    }
+    Ok(())
+}
+
+fn read_parent(dir: &Path) -> Option<Option<ChainId>> {
+    match fs_err::read_link(dir.join("parent")).ok()?.to_str()? {
+        "none" => Some(None),
+        hex => ChainId::from_hex(hex).ok().map(Some),
+    }
+}
+
+/// Makes a snapshot's directory. `fill` makes what the driver wants in it.
+pub(crate) fn prepare(
+    dirs: &StoreDirs,
+    index: &Index,
+    key: &str,
+    parent: Option<&ChainId>,
+    lifetime: Lifetime,
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<()> {
+    index.add_snapshot(key, parent)?;
+    let dir = dirs.snapshot(key);
+    let make = || -> Result<()> {
+        fs_err::create_dir(&dir)?;
+        fill(&dir)?;
+        let target = parent.map_or_else(|| "none".to_owned(), ChainId::hex);
+        fs_err::os::unix::fs::symlink(target, dir.join("parent"))?;
+        if lifetime == Lifetime::Durable {
+            sync_dir(&dir)?;
+            sync_dir(&dirs.root().join("snapshots"))?;
+        }
+        Ok(())
+    };
+    make().inspect_err(|_| {
+        // The first error is the one to tell; what cannot be removed now is discarded at the next start.
+        let _ = index.remove_snapshot(key, || dirs.discard(&dir));
+    })
+}
+
+/// The upper and work directories. The upper directory's own attributes are what the root of the mount shows, so they
+/// come from the root below.
+pub(crate) fn make_upper(dir: &Path, root_below: Option<&Path>) -> Result<()> {
+    let (upper, work) = paths(dir);
+    fs_err::create_dir(&upper)?;
+    fs_err::create_dir(&work)?;
+    if let Some(below) = root_below {
+        copy_attributes(below, &fs_err::symlink_metadata(below)?, &upper)?;
+    }
+    Ok(())
+}
+
+/// The upper and work directories of a snapshot.
+pub(crate) fn paths(dir: &Path) -> (PathBuf, PathBuf) {
+    (dir.join("upper"), dir.join("work"))
+}
+
+/// Removes a snapshot.
+pub(crate) fn remove(dirs: &StoreDirs, index: &Index, key: &str) -> Result<()> {
+    index.remove_snapshot(key, || dirs.discard(&dirs.snapshot(key)))
+}
+
+/// The space of a tree, each inode once: the sizes of everything but directories, as Docker counts.
+pub(crate) fn tree_usage(root: &Path) -> Result<Usage> {
+    let mut usage = Usage::default();
+    let mut seen = HashSet::new();
+    let mut dirs = vec![root.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs_err::read_dir(&dir)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                // Removed meanwhile: the container runs.
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                metadata => metadata.map_err(Error::Io)?,
+            };
+            if metadata.is_dir() {
+                dirs.push(entry.path());
+            } else if metadata.nlink() > 1 && !seen.insert(metadata.ino()) {
+                continue;
+            } else {
+                usage.bytes += metadata.len();
+            }
+            usage.inodes += 1;
+        }
+    }
+    Ok(usage)
+}

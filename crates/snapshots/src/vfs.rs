@@ -1,0 +1,187 @@
+//! The driver `vfs`: snapshots are copies. It works on every file system, slowly, and takes the space of every copy where
+//! the file system cannot share blocks.
+//!
+//! Layers are kept as `overlay2` keeps them. `views/<chain id>` are read-only copies of merged trees, made when asked for.
+
+use std::{
+    io::{self, Read},
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::CWD,
+    mount::{OpenTreeFlags, open_tree},
+};
+
+use skiff_sys::mount::{Change, attr, set_attributes};
+
+use crate::{
+    self as snapshots, ChainId, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
+    compare::{self, Difference},
+    copy::{copy_attributes, copy_tree},
+    diff::{Member, TarStream},
+    dirs::sync_dir,
+    merge::Stack,
+    snapshotter::system,
+    unpacked::UnpackedLayers,
+    upper,
+};
+
+/// The driver's name.
+pub(crate) const NAME: &str = "vfs";
+
+/// Layers as directories, snapshots as copies of what they amount to.
+#[derive(Debug)]
+pub(crate) struct Vfs {
+    layers: UnpackedLayers,
+    views: PathBuf,
+}
+
+impl Vfs {
+    /// Opens the store below `root`.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let layers = UnpackedLayers::open(root)?;
+        upper::load(&layers.dirs, &layers.index)?;
+        let views = root.join("views");
+        fs_err::create_dir_all(&views)?;
+        Ok(Self { layers, views })
+    }
+
+    fn root(&self, key: &str) -> Result<PathBuf> {
+        self.layers.index.snapshot(key)?;
+        Ok(self.layers.dirs.snapshot(key).join("root"))
+    }
+
+    fn below(&self, key: &str) -> Result<Stack> {
+        self.layers.stack(self.layers.index.snapshot(key)?.as_ref())
+    }
+
+    fn differences(&self, key: &str) -> Result<Vec<Difference>> {
+        Ok(compare::differences(&self.below(key)?, &self.root(key)?)?)
+    }
+}
+
+impl Snapshotter for Vfs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn status(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
+        self.layers.stage(tar)
+    }
+
+    fn commit(&self, staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
+        self.layers.commit(staged, parent)
+    }
+
+    fn layer(&self, chain: &ChainId) -> Result<Layer> {
+        self.layers.index.layer(chain)
+    }
+
+    fn layers(&self) -> Vec<ChainId> {
+        self.layers.index.layers()
+    }
+
+    fn layer_tar(&self, chain: &ChainId) -> Result<LayerTar> {
+        self.layers.tar(chain)
+    }
+
+    fn remove_layer(&self, chain: &ChainId) -> Result<()> {
+        self.layers.remove(chain)?;
+        let view = self.views.join(chain.hex());
+        if fs_err::exists(&view)? {
+            self.layers.dirs.discard(&view)?;
+        }
+        Ok(())
+    }
+
+    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
+        let layers = &self.layers;
+        let below = layers.stack(parent)?;
+        upper::prepare(&layers.dirs, &layers.index, key, parent, lifetime, |dir| {
+            merged_copy(&below, &dir.join("root"))?;
+            if lifetime == Lifetime::Durable {
+                let dir = fs_err::File::open(dir)?;
+                rustix::fs::syncfs(dir.file()).map_err(io::Error::from)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn mount(&self, key: &str) -> Result<OwnedFd> {
+        clone_mount(&self.root(key)?)
+    }
+
+    fn view(&self, chain: &ChainId) -> Result<OwnedFd> {
+        let stack = self.layers.stack(Some(chain))?;
+        let view = self.views.join(chain.hex());
+        if !fs_err::exists(&view)? {
+            let staging = self.layers.dirs.staging()?;
+            merged_copy(&stack, &staging.path().join("root"))?;
+            match fs_err::rename(staging.path().join("root"), &view) {
+                // Another thread made it meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                result => result?,
+            }
+            sync_dir(&self.views)?;
+        }
+        let mount = clone_mount(&view)?;
+        let read_only = Change { set: attr::RDONLY, ..Change::default() };
+        set_attributes(mount.as_fd(), &read_only).map_err(system("mount_setattr"))?;
+        Ok(mount)
+    }
+
+    fn snapshots(&self) -> Vec<String> {
+        self.layers.index.snapshots()
+    }
+
+    fn diff(&self, key: &str) -> Result<Box<dyn Read + Send>> {
+        let members: Vec<io::Result<Member>> =
+            self.differences(key)?.into_iter().map(|d| Ok(d.into_member())).collect();
+        Ok(Box::new(TarStream::new(members.into_iter())))
+    }
+
+    fn changes(&self, key: &str) -> Result<Vec<snapshots::Change>> {
+        let mut changes: Vec<snapshots::Change> =
+            self.differences(key)?.iter().map(Difference::change).collect();
+        changes.sort();
+        Ok(changes)
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        upper::remove(&self.layers.dirs, &self.layers.index, key)
+    }
+
+    fn usage(&self, key: &str) -> Result<Usage> {
+        upper::tree_usage(&self.root(key)?)
+    }
+
+    fn collect_garbage(&self) -> Result<()> {
+        self.layers.dirs.collect()
+    }
+
+    fn describe(&self, key: &str) -> Result<Vec<(&'static str, PathBuf)>> {
+        Ok(vec![("Dir", self.root(key)?)])
+    }
+}
+
+/// Copies a merged tree to a new directory.
+fn merged_copy(stack: &Stack, to: &Path) -> Result<()> {
+    fs_err::create_dir(to)?;
+    if let Some(root) = stack.lookup(b"")? {
+        copy_tree(&root.merged, to)?;
+        copy_attributes(&root.path, &root.metadata, to)?;
+    }
+    Ok(())
+}
+
+/// A detached mount of a directory.
+fn clone_mount(dir: &Path) -> Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, dir, flags).map_err(system(format!("open_tree {}", dir.display())))
+}
