@@ -8,6 +8,7 @@
 
 pub mod bpf;
 pub mod clone;
+pub mod datagram;
 pub mod exe;
 pub mod exec;
 pub mod fd;
@@ -15,6 +16,7 @@ pub mod identity;
 pub mod keyring;
 pub mod memory;
 pub mod mount;
+pub mod netns;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
