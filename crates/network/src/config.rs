@@ -41,6 +41,9 @@ pub struct NetConfig {
     pub firewall: bool,
     /// Whether other hosts may reach containers' addresses by a route of their own (`--allow-direct-routing`).
     pub allow_direct_routing: bool,
+    /// Whether the daemon serves what the kernel cannot forward to a published port (`--userland-proxy`). Without it
+    /// ports are published for IPv4 only.
+    pub userland_proxy: bool,
     /// The address a port is published on when the request names none (`--ip`). Unspecified IPv4 means every
     /// address, of IPv6 too.
     pub default_bind_address: IpAddr,
@@ -66,6 +69,7 @@ impl NetConfig {
             ip_forward_no_drop: false,
             firewall: true,
             allow_direct_routing: false,
+            userland_proxy: true,
             default_bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             mtu: 0,
             pool_size: 16,

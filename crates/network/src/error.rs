@@ -41,7 +41,7 @@ pub enum NetworkError {
         /// The endpoint that was being made.
         endpoint: EndpointId,
         /// The reason.
-        source: PublishError,
+        source: Box<PublishError>,
     },
     /// The kernel refused an operation on a link, an address, a route, a namespace or the table.
     #[error("{operation}: {errno}")]
@@ -60,10 +60,12 @@ pub enum NetworkError {
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// Another container has it.
-    #[error("Bind for {host} failed: port is already allocated")]
+    #[error("Bind for {host_ip}:{host_port} failed: port is already allocated")]
     Allocated {
-        /// The holder's address and the port.
-        host: SocketAddr,
+        /// The holder's address.
+        host_ip: IpAddr,
+        /// The port.
+        host_port: u16,
     },
     /// No port of the kernel's local range is free.
     #[error("Bind for {host_ip}: all ports are allocated")]

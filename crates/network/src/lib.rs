@@ -8,11 +8,20 @@
 //! The crate keeps no file: the engine stores each [`EndpointRecord`] and hands them back after a restart. What the
 //! kernel holds (bridge, table, namespaces) outlives the daemon by itself.
 
+mod bridge;
 mod config;
 mod endpoint;
 mod error;
+mod firewall;
+mod ipam;
+mod link;
+mod netlink;
 mod network;
+mod nft;
+mod pool;
 mod ports;
+mod publish;
+mod sysctl;
 
 pub use config::{AddressPool, NetConfig};
 pub use endpoint::{

@@ -1,16 +1,45 @@
 //! The service: one object that owns the default bridge, its addresses, its table and its published ports.
 
-use std::os::fd::OwnedFd;
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    os::fd::OwnedFd,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
+use ipnet::Ipv4Net;
 use rustix::io::Errno;
-use skiff_types::ContainerId;
+use skiff_types::{ContainerId, EndpointId};
 
-use crate::{BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, NetConfig, NetworkError};
+use crate::{
+    BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, NetConfig, NetworkError,
+    bridge::{self, HostFacts},
+    firewall::{Firewall, plan::Rules},
+    ipam::{Addresses, Refused},
+    link::{self, CONTAINER_INTERFACE, PortFlags},
+    netlink::{Batch, Failure, Netlink},
+    pool::{Pool, Prepared, Uplink},
+    publish::{PublishConfig, Publisher},
+    sysctl,
+};
 
 /// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread.
 #[derive(Debug)]
 pub struct Network {
     info: BridgeInfo,
+    pool: Pool,
+    state: Mutex<State>,
+}
+
+/// What changes with every endpoint. The lock is held for system calls that do not wait, never while a namespace is
+/// made.
+#[derive(Debug)]
+struct State {
+    endpoints: HashMap<ContainerId, EndpointRecord>,
+    addresses: Addresses,
+    publisher: Publisher,
+    firewall: Option<Firewall>,
+    route: Netlink,
 }
 
 impl Network {
@@ -22,17 +51,48 @@ impl Network {
     /// milliseconds.
     ///
     /// # Errors
-    /// A configuration that contradicts itself, no subnet without a conflict, what the kernel refuses.
-    pub fn open(_config: NetConfig, _records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
-        Err(NetworkError::Kernel { operation: "open the networks".to_owned(), errno: Errno::NOSYS })
+    /// A configuration that contradicts itself or the records, no subnet without a conflict, what the kernel refuses.
+    pub fn open(config: NetConfig, records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
+        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        let facts = HostFacts::read(&mut route)?;
+        let plan = bridge::plan(&config, &facts)?;
+        let info = info(&config, plan.address)?;
+        let addresses = taken_addresses(&info, &records)?;
+        let bridge = bridge::apply(&plan, &config, &mut route)?;
+
+        let publisher = Publisher::new(PublishConfig {
+            default_address: config.default_bind_address,
+            relay: config.userland_proxy,
+        })?;
+        let firewall = open_firewall(&config, &info, &records)?;
+        if config.ip_forward && !sysctl::ip_forward()? {
+            sysctl::enable_ip_forward()?;
+        }
+        remove_stale_ports(&facts, bridge, &records, &mut route)?;
+
+        let endpoints = records.into_iter().map(|record| (record.container, record)).collect();
+        let mut state = State { endpoints, addresses, publisher, firewall, route };
+        state.restore_ports();
+        let uplink =
+            Uplink { bridge, mtu: info.mtu, flags: PortFlags { hairpin: config.icc, isolated: !config.icc } };
+        let pool = Pool::start(uplink, config.pool_size, config.pool_size.div_ceil(2))?;
+        Ok(Self { info, pool, state: Mutex::new(state) })
     }
 
     /// Gives a container its endpoint. Rules and ports are in force when this returns. On failure nothing is left.
     ///
     /// # Errors
     /// Addresses or ports that are taken, what the kernel refuses.
-    pub fn attach(&self, _request: EndpointRequest) -> Result<Endpoint, NetworkError> {
-        Err(NetworkError::Kernel { operation: "attach".to_owned(), errno: Errno::NOSYS })
+    pub fn attach(&self, request: EndpointRequest) -> Result<Endpoint, NetworkError> {
+        let mut prepared = self.pool.endpoint()?;
+        let record = self.lock().reserve(&request, &prepared, &self.info)?;
+        match configure(&mut prepared, &record) {
+            Ok(()) => Ok(Endpoint { netns: prepared.netns, record }),
+            Err(error) => {
+                self.release(&request.container);
+                Err(error)
+            }
+        }
     }
 
     /// A network namespace with nothing but `lo`, up: for `--network none`.
@@ -40,21 +100,23 @@ impl Network {
     /// # Errors
     /// What the kernel refuses.
     pub fn isolated(&self) -> Result<OwnedFd, NetworkError> {
-        Err(NetworkError::Kernel { operation: "make a namespace".to_owned(), errno: Errno::NOSYS })
+        self.pool.isolated()
     }
 
     /// Takes back a container's address and ports. The interfaces go with the namespace, that is with the container's
     /// last process. Does nothing if the container has no endpoint.
-    pub fn release(&self, _container: &ContainerId) {}
+    pub fn release(&self, container: &ContainerId) {
+        self.lock().release(container);
+    }
 
     /// The endpoint of a container.
-    pub fn endpoint(&self, _container: &ContainerId) -> Option<EndpointRecord> {
-        None
+    pub fn endpoint(&self, container: &ContainerId) -> Option<EndpointRecord> {
+        self.lock().endpoints.get(container).cloned()
     }
 
     /// All endpoints, in no particular order.
     pub fn endpoints(&self) -> Vec<EndpointRecord> {
-        Vec::new()
+        self.lock().endpoints.values().cloned().collect()
     }
 
     /// The default bridge.
@@ -63,8 +125,8 @@ impl Network {
     }
 
     /// Traffic of a container's interface; nothing if it has none.
-    pub fn stats(&self, _container: &ContainerId) -> Option<LinkStats> {
-        None
+    pub fn stats(&self, container: &ContainerId) -> Option<LinkStats> {
+        self.lock().stats(container)
     }
 
     /// Writes the firewall table again, whatever became of it.
@@ -72,6 +134,236 @@ impl Network {
     /// # Errors
     /// What the kernel refuses.
     pub fn reassert(&self) -> Result<(), NetworkError> {
-        Err(NetworkError::Kernel { operation: "write the table".to_owned(), errno: Errno::NOSYS })
+        let state = &mut *self.lock();
+        state.firewall.as_mut().map_or(Ok(()), |firewall| firewall.rewrite(state.endpoints.values()))
     }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes address and ports and publishes them: all that is not inside the container's namespace.
+    fn reserve(
+        &mut self,
+        request: &EndpointRequest,
+        prepared: &Prepared,
+        info: &BridgeInfo,
+    ) -> Result<EndpointRecord, NetworkError> {
+        if self.endpoints.contains_key(&request.container) {
+            return Err(NetworkError::AlreadyAttached(request.container));
+        }
+        let id = EndpointId::random();
+        let ipv4 = self.take_address(request.ipv4, info)?;
+        let ports = self.publisher.publish(ipv4, &request.ports).map_err(|source| NetworkError::Publish {
+            endpoint_name: request.name.clone(),
+            endpoint: id,
+            source: Box::new(source),
+        });
+        let ports = ports.inspect_err(|_| self.addresses.release(ipv4, prepared.host_index))?;
+        let record = EndpointRecord {
+            id,
+            container: request.container,
+            network: info.id,
+            interface: CONTAINER_INTERFACE.to_owned(),
+            host_interface: prepared.host_interface.clone(),
+            host_index: prepared.host_index,
+            mac: request.mac.unwrap_or(prepared.mac),
+            ipv4,
+            prefix: info.subnet.prefix_len(),
+            gateway: info.gateway,
+            ports,
+        };
+        if let Some(firewall) = self.firewall.as_mut().filter(|_| !record.ports.is_empty())
+            && let Err(error) = firewall.publish(&record, self.endpoints.values())
+        {
+            self.publisher.withdraw(&record.ports);
+            self.addresses.release(ipv4, prepared.host_index);
+            return Err(error);
+        }
+        self.endpoints.insert(request.container, record.clone());
+        Ok(record)
+    }
+
+    fn take_address(
+        &mut self,
+        wanted: Option<Ipv4Addr>,
+        info: &BridgeInfo,
+    ) -> Result<Ipv4Addr, NetworkError> {
+        let Some(address) = wanted else {
+            let route = &mut self.route;
+            return self
+                .addresses
+                .take_any(|link| !link_exists(route, link))
+                .ok_or(NetworkError::AddressesExhausted(info.id));
+        };
+        match self.addresses.take(address) {
+            Ok(()) => Ok(address),
+            Err(Refused::Outside) => Err(NetworkError::AddressOutside(address)),
+            Err(Refused::Taken) => Err(NetworkError::AddressInUse(address)),
+        }
+    }
+
+    fn release(&mut self, container: &ContainerId) {
+        let Some(record) = self.endpoints.remove(container) else { return };
+        if let Some(firewall) = self.firewall.as_mut().filter(|_| !record.ports.is_empty())
+            && let Err(error) = firewall.unpublish(&record, self.endpoints.values())
+        {
+            tracing::warn!(%container, %error, "published ports could not be withdrawn");
+        }
+        self.publisher.withdraw(&record.ports);
+        self.addresses.release(record.ipv4, record.host_index);
+    }
+
+    fn restore_ports(&mut self) {
+        for record in self.endpoints.values() {
+            for (port, errno) in self.publisher.restore(record) {
+                let address = SocketAddr::new(port.host_ip, port.host_port);
+                let container = record.container;
+                tracing::warn!(%container, %address, %errno, "a published port could not be bound again");
+            }
+        }
+    }
+
+    fn stats(&mut self, container: &ContainerId) -> Option<LinkStats> {
+        let index = self.endpoints.get(container)?.host_index;
+        let outside = get_link(&mut self.route, index).ok().flatten()?.stats;
+        Some(LinkStats {
+            rx_bytes: outside.tx_bytes,
+            rx_packets: outside.tx_packets,
+            rx_errors: outside.tx_errors,
+            rx_dropped: outside.tx_dropped,
+            tx_bytes: outside.rx_bytes,
+            tx_packets: outside.rx_packets,
+            tx_errors: outside.rx_errors,
+            tx_dropped: outside.rx_dropped,
+        })
+    }
+}
+
+fn info(config: &NetConfig, address: Ipv4Net) -> Result<BridgeInfo, NetworkError> {
+    let subnet = address.trunc();
+    let gateway = config.default_gateway.unwrap_or(address.addr());
+    let outside = |what: &str, value: &dyn std::fmt::Display| {
+        Err(NetworkError::Config(format!("{what} {value} is not in the bridge's subnet {subnet}")))
+    };
+    if !subnet.contains(&gateway) {
+        return outside("default gateway", &gateway);
+    }
+    if let Some(range) = config.fixed_cidr.filter(|range| !subnet.contains(range)) {
+        return outside("fixed cidr", &range);
+    }
+    Ok(BridgeInfo {
+        id: config.network_id,
+        name: config.bridge.clone(),
+        subnet,
+        gateway,
+        address: address.addr(),
+        ip_range: config.fixed_cidr,
+        mtu: if config.mtu == 0 { bridge::DEFAULT_MTU } else { config.mtu },
+        icc: config.icc,
+        ip_masq: config.ip_masq,
+        default_bind_address: config.default_bind_address,
+    })
+}
+
+/// The pool of addresses with those of the records taken.
+fn taken_addresses(info: &BridgeInfo, records: &[EndpointRecord]) -> Result<Addresses, NetworkError> {
+    let mut addresses = Addresses::new(info.subnet, info.ip_range, [info.address, info.gateway]);
+    for record in records {
+        addresses.take(record.ipv4).map_err(|_| {
+            NetworkError::Config(format!(
+                "container {} uses {} and cannot go on doing so in {}: stop it first",
+                record.container.short(),
+                record.ipv4,
+                info.subnet
+            ))
+        })?;
+    }
+    Ok(addresses)
+}
+
+/// Writes the table, and only then lets loopback packets reach the bridge.
+fn open_firewall(
+    config: &NetConfig,
+    info: &BridgeInfo,
+    records: &[EndpointRecord],
+) -> Result<Option<Firewall>, NetworkError> {
+    if !config.firewall {
+        return Ok(None);
+    }
+    let becomes_router = config.ip_forward && !sysctl::ip_forward()?;
+    let mut firewall = Firewall::open(Rules {
+        bridge: info.name.clone(),
+        subnet: info.subnet,
+        icc: info.icc,
+        masquerade: info.ip_masq,
+        direct: config.allow_direct_routing,
+        drop_foreign: becomes_router && !config.ip_forward_no_drop,
+    })?;
+    firewall.rewrite(records)?;
+    sysctl::route_loopback(&info.name)?;
+    Ok(Some(firewall))
+}
+
+/// Removes ports of the bridge that an earlier daemon made and no endpoint has: as a rule they are on their way out
+/// with their namespaces.
+fn remove_stale_ports(
+    facts: &HostFacts,
+    bridge: u32,
+    records: &[EndpointRecord],
+    route: &mut Netlink,
+) -> Result<(), NetworkError> {
+    let stale = facts.links.iter().filter(|link| {
+        link.master == bridge
+            && link.alias == link::ALIAS
+            && !records.iter().any(|record| record.host_index == link.index)
+    });
+    for link in stale {
+        let mut batch = Batch::default();
+        link::delete(&mut batch, link.index);
+        match route.exchange(batch, |_, _| {}) {
+            Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => {}
+            Err(Failure { errno, .. }) => {
+                let operation = format!("remove the stale interface {}", link.name);
+                return Err(NetworkError::Kernel { operation, errno });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gives `eth0` its addresses, one system call in the container's namespace. The hardware address comes last and is
+/// set even if it stays the same: with the change the kernel announces both.
+fn configure(prepared: &mut Prepared, record: &EndpointRecord) -> Result<(), NetworkError> {
+    let net = Ipv4Net::new_assert(record.ipv4, record.prefix);
+    let mut batch = Batch::default();
+    link::add_address(&mut batch, prepared.index, net);
+    link::set_mac(&mut batch, prepared.index, record.mac);
+    link::add_default_route(&mut batch, prepared.index, record.gateway);
+    prepared.route.exchange(batch, |_, _| {}).map_err(|Failure { message, errno }| {
+        let what = ["its address", "its hardware address", "its default route"];
+        let what = what.get(message as usize).copied().unwrap_or("up");
+        NetworkError::Kernel {
+            operation: format!("give {} of the container {what}", record.interface),
+            errno,
+        }
+    })
+}
+
+fn get_link(route: &mut Netlink, index: u32) -> Result<Option<link::Link>, Errno> {
+    let mut batch = Batch::default();
+    let mut link = None;
+    link::get_by_index(&mut batch, index);
+    match route.exchange(batch, |kind, body| link = link::parse_link(kind, body)) {
+        Ok(()) => Ok(link),
+        Err(Failure { errno: Errno::NODEV, .. }) => Ok(None),
+        Err(Failure { errno, .. }) => Err(errno),
+    }
+}
+
+/// In doubt it does.
+fn link_exists(route: &mut Netlink, index: u32) -> bool {
+    !matches!(get_link(route, index), Ok(None))
 }

@@ -1,0 +1,251 @@
+//! The default bridge's interface: made, found or changed, so that it has the address the configuration wants.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
+use rustix::io::Errno;
+
+use crate::{
+    NetworkError,
+    config::NetConfig,
+    endpoint::MacAddr,
+    ipam,
+    link::{self, Link},
+    netlink::{Batch, Failure, Netlink},
+};
+
+/// The bridge that is made if it is missing; another name means somebody else made it.
+const OWN_BRIDGE: &str = "docker0";
+/// The MTU of links when the configuration names none.
+pub(crate) const DEFAULT_MTU: u32 = 1500;
+
+/// What the host has: links, addresses, and what it routes to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostFacts {
+    /// All links.
+    pub(crate) links: Vec<Link>,
+    /// Their IPv4 addresses.
+    pub(crate) addresses: Vec<(u32, Ipv4Net)>,
+    /// Where IPv4 packets go, by link.
+    pub(crate) routes: Vec<(u32, Ipv4Net)>,
+    /// The name servers in the host's resolv.conf.
+    pub(crate) nameservers: Vec<Ipv4Addr>,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Make the bridge.
+    create: bool,
+    /// Addresses it must lose.
+    remove: Vec<Ipv4Net>,
+    /// The address it must get.
+    add: Option<Ipv4Net>,
+    /// Its address and subnet in the end.
+    pub(crate) address: Ipv4Net,
+}
+
+impl HostFacts {
+    /// Asks the kernel.
+    pub(crate) fn read(route: &mut Netlink) -> Result<Self, NetworkError> {
+        let mut facts = Self { nameservers: nameservers(), ..Self::default() };
+        dump(route, link::get_all, "list the links", |kind, body| {
+            facts.links.extend(link::parse_link(kind, body));
+        })?;
+        dump(route, link::get_addresses, "list the addresses", |kind, body| {
+            facts.addresses.extend(link::parse_address(kind, body));
+        })?;
+        dump(route, link::get_routes, "list the routes", |kind, body| {
+            facts.routes.extend(link::parse_route(kind, body));
+        })?;
+        Ok(facts)
+    }
+
+    fn reserved(&self, bridge: Option<u32>) -> Vec<Ipv4Net> {
+        let elsewhere = self.addresses.iter().chain(&self.routes).filter(|(link, _)| Some(*link) != bridge);
+        elsewhere
+            .map(|(_, net)| net.trunc())
+            .chain(self.nameservers.iter().map(|ip| Ipv4Net::from(*ip)))
+            .filter(|net| net.prefix_len() > 0)
+            .collect()
+    }
+}
+
+/// Decides on the bridge's address: `--bip`, or what it has, or the first subnet of the pools that is free.
+///
+/// # Errors
+/// A bridge that should exist and does not, or is no bridge; no free subnet.
+pub(crate) fn plan(config: &NetConfig, facts: &HostFacts) -> Result<Plan, NetworkError> {
+    let existing = facts.links.iter().find(|link| link.name == config.bridge);
+    match existing {
+        Some(link) if link.kind != "bridge" => {
+            return Err(NetworkError::Config(format!(
+                "existing interface {} is not a bridge",
+                config.bridge
+            )));
+        }
+        None if config.bridge != OWN_BRIDGE => {
+            return Err(NetworkError::Config(format!(
+                "bridge device with non default bridge name {} must be created manually",
+                config.bridge
+            )));
+        }
+        _ => {}
+    }
+    let index = existing.map(|link| link.index);
+    let present: Vec<_> =
+        facts.addresses.iter().filter(|(link, _)| Some(*link) == index).map(|(_, net)| *net).collect();
+    let address = match (config.bip, present.first()) {
+        (Some(bip), _) => checked_bip(bip)?,
+        (None, Some(first)) => *first,
+        (None, None) => {
+            let default = ipam::default_pools();
+            let pools = match &config.default_address_pools[..] {
+                [] => &default[..],
+                configured => configured,
+            };
+            let subnet =
+                ipam::choose_subnet(pools, &facts.reserved(index)).ok_or(NetworkError::PoolsExhausted)?;
+            Ipv4Net::new_assert(Ipv4Addr::from(u32::from(subnet.network()) + 1), subnet.prefix_len())
+        }
+    };
+    let own = config.bridge == OWN_BRIDGE;
+    Ok(Plan {
+        create: existing.is_none(),
+        remove: if own { present.iter().filter(|net| **net != address).copied().collect() } else { vec![] },
+        add: (!present.contains(&address)).then_some(address),
+        address,
+    })
+}
+
+fn checked_bip(bip: Ipv4Net) -> Result<Ipv4Net, NetworkError> {
+    let unusable = bip.addr() == bip.network() || bip.addr() == bip.broadcast();
+    match unusable || bip.prefix_len() > 30 {
+        true => {
+            Err(NetworkError::Config(format!("invalid --bip {bip}: not the address of a host in a subnet")))
+        }
+        false => Ok(bip),
+    }
+}
+
+/// Carries the plan out and gives the bridge's index.
+pub(crate) fn apply(plan: &Plan, config: &NetConfig, route: &mut Netlink) -> Result<u32, NetworkError> {
+    let name = &config.bridge;
+    let mut batch = Batch::default();
+    if plan.create {
+        let mtu = if config.mtu == 0 { DEFAULT_MTU } else { config.mtu };
+        link::create_bridge(&mut batch, name, local_mac(), mtu);
+    }
+    link::bring_up(&mut batch, name);
+    link::get_by_name(&mut batch, name);
+    let mut index = None;
+    let operation = format!("set up bridge {name}");
+    let failed = |Failure { errno, .. }| NetworkError::Kernel { operation: operation.clone(), errno };
+    route
+        .exchange(batch, |kind, body| index = link::parse_link(kind, body).map(|link| link.index))
+        .map_err(failed)?;
+    let index = index.ok_or(Failure::from(Errno::NODEV)).map_err(failed)?;
+    if plan.remove.is_empty() && plan.add.is_none() {
+        return Ok(index);
+    }
+    let mut batch = Batch::default();
+    plan.remove.iter().for_each(|net| link::delete_address(&mut batch, index, *net));
+    plan.add.iter().for_each(|net| link::add_address(&mut batch, index, *net));
+    route.exchange(batch, |_, _| {}).map_err(failed)?;
+    Ok(index)
+}
+
+/// A random, locally administered, unicast hardware address.
+fn local_mac() -> MacAddr {
+    let mut octets: [u8; 6] = rand::random();
+    octets[0] = octets[0] & !1 | 2;
+    MacAddr(octets)
+}
+
+fn dump(
+    route: &mut Netlink,
+    request: impl FnOnce(&mut Batch),
+    operation: &str,
+    each: impl FnMut(u16, &[u8]),
+) -> Result<(), NetworkError> {
+    let mut batch = Batch::default();
+    request(&mut batch);
+    route
+        .exchange(batch, each)
+        .map_err(|Failure { errno, .. }| NetworkError::Kernel { operation: operation.to_owned(), errno })
+}
+
+/// A host without resolv.conf has no name servers.
+fn nameservers() -> Vec<Ipv4Addr> {
+    let text = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("nameserver"))
+        .filter_map(|address| match address.trim().parse() {
+            Ok(IpAddr::V4(ip)) if !ip.is_loopback() => Some(ip),
+            _ => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use skiff_types::NetworkId;
+
+    use super::*;
+
+    fn net(text: &str) -> Ipv4Net {
+        text.parse().unwrap()
+    }
+
+    fn config() -> NetConfig {
+        NetConfig::new(NetworkId::random())
+    }
+
+    fn with_bridge(kind: &str, addresses: &[&str]) -> HostFacts {
+        HostFacts {
+            links: vec![Link { index: 7, name: "docker0".into(), kind: kind.into(), ..Link::default() }],
+            addresses: addresses.iter().map(|a| (7, net(a))).collect(),
+            routes: addresses.iter().map(|a| (7, net(a).trunc())).collect(),
+            ..HostFacts::default()
+        }
+    }
+
+    #[test]
+    fn a_missing_bridge_is_made_in_the_first_free_subnet() {
+        let facts = HostFacts {
+            addresses: vec![(2, net("172.17.3.9/24"))],
+            routes: vec![(2, net("172.18.0.0/15"))],
+            nameservers: vec!["172.20.1.1".parse().unwrap()],
+            ..HostFacts::default()
+        };
+        let plan = plan(&config(), &facts).unwrap();
+        assert!(plan.create && plan.remove.is_empty());
+        assert_eq!((plan.add, plan.address), (Some(net("172.21.0.1/16")), net("172.21.0.1/16")));
+    }
+
+    #[test]
+    fn an_existing_bridge_keeps_its_address_unless_another_is_wanted() {
+        let facts = with_bridge("bridge", &["10.9.0.1/24"]);
+        let kept = plan(&config(), &facts).unwrap();
+        assert_eq!(kept, Plan { create: false, remove: vec![], add: None, address: net("10.9.0.1/24") });
+        let moved = plan(&NetConfig { bip: Some(net("10.8.0.5/24")), ..config() }, &facts).unwrap();
+        assert_eq!(moved.remove, [net("10.9.0.1/24")]);
+        assert_eq!(moved.add, Some(net("10.8.0.5/24")));
+    }
+
+    #[test]
+    fn what_cannot_be_the_bridge_is_refused() {
+        assert!(matches!(plan(&config(), &with_bridge("veth", &[])), Err(NetworkError::Config(_))));
+        let other = NetConfig { bridge: "br9".into(), ..config() };
+        assert!(matches!(plan(&other, &HostFacts::default()), Err(NetworkError::Config(_))));
+        for bip in ["10.0.0.0/24", "10.0.0.255/24", "10.0.0.1/31"] {
+            let bip = NetConfig { bip: Some(net(bip)), ..config() };
+            assert!(matches!(plan(&bip, &HostFacts::default()), Err(NetworkError::Config(_))));
+        }
+        let full = HostFacts {
+            routes: vec![(2, net("172.16.0.0/12")), (2, net("192.168.0.0/16"))],
+            ..HostFacts::default()
+        };
+        assert!(matches!(plan(&config(), &full), Err(NetworkError::PoolsExhausted)));
+    }
+}

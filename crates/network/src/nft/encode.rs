@@ -1,0 +1,173 @@
+//! Transactions in nfnetlink's format, and sending them.
+
+use rustix::io::Errno;
+
+use super::op::{Chain, Element, Op, Set, SetKind};
+use crate::netlink::{
+    Batch, Failure, Message, Netlink,
+    message::{ACK, APPEND, CREATE, attribute},
+};
+
+/// `NFNL_SUBSYS_NFTABLES`.
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 16;
+const BATCH_END: u16 = 17;
+const NEW_TABLE: u16 = 0;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
+const NEW_RULE: u16 = 6;
+const NEW_SET: u16 = 9;
+const NEW_ELEMENTS: u16 = 12;
+const DELETE_ELEMENTS: u16 = 14;
+/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
+const INET: u8 = 1;
+/// An attribute holds at most 64 KiB; an element takes 120 bytes at most.
+const ELEMENTS_PER_MESSAGE: usize = 400;
+
+/// Sends the steps as one transaction on the table.
+///
+/// # Errors
+/// The kernel's answer to the first step it refused; nothing has changed then.
+pub(crate) fn commit(socket: &mut Netlink, table: &str, ops: &[Op]) -> Result<(), Errno> {
+    let mut batch = Batch::default();
+    batch.push(BATCH_BEGIN, 0, |m| m.fixed(&[0, 0, 0, SUBSYSTEM as u8]));
+    let mut ops = ops.iter().filter(|op| !op.is_empty()).peekable();
+    if ops.peek().is_none() {
+        return Ok(());
+    }
+    while let Some(op) = ops.next() {
+        let ack = if ops.peek().is_none() { ACK } else { 0 };
+        encode(&mut batch, table, op, ack);
+    }
+    let acknowledged = batch.count();
+    batch.push(BATCH_END, 0, |m| m.fixed(&[0, 0, 0, SUBSYSTEM as u8]));
+    socket.exchange_until(batch, acknowledged, |_, _| {}).map_err(|Failure { errno, .. }| errno)
+}
+
+/// Whether a chain of the table exists and drops what no rule decides on.
+pub(crate) fn chain_policy_is_drop(socket: &mut Netlink, table: &str, chain: &str) -> Result<bool, Errno> {
+    const POLICY: u16 = 5;
+    let mut batch = Batch::default();
+    push(&mut batch, GET_CHAIN, ACK, |m| {
+        m.str(1, table);
+        m.str(3, chain);
+    });
+    let mut policy = None;
+    let count = batch.count();
+    let outcome = socket.exchange_until(batch, count, |_, body| {
+        policy = body.get(4..).and_then(|body| attribute(body, POLICY)).map(|value| value == [0; 4]);
+    });
+    match outcome {
+        Ok(()) => Ok(policy == Some(true)),
+        Err(Failure { errno: Errno::NOENT, .. }) => Ok(false),
+        Err(Failure { errno, .. }) => Err(errno),
+    }
+}
+
+fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
+    match op {
+        Op::AddTable => push(batch, NEW_TABLE, CREATE | ack, |m| {
+            m.str(1, table);
+            m.be32(2, 0);
+        }),
+        Op::DeleteTable => push(batch, DELETE_TABLE, ack, |m| m.str(1, table)),
+        Op::AddSet(set) => {
+            let id = batch.count();
+            push(batch, NEW_SET, CREATE | ack, |m| add_set(m, table, set, id));
+        }
+        Op::AddChain(chain) => push(batch, NEW_CHAIN, CREATE | ack, |m| add_chain(m, table, chain)),
+        Op::AddRule { chain, rule } => push(batch, NEW_RULE, CREATE | APPEND | ack, |m| {
+            m.str(1, table);
+            m.str(2, chain);
+            m.nest(4, |list| rule.iter().for_each(|e| e.encode(list)));
+        }),
+        Op::AddElements { set, elements } => {
+            push_elements(batch, NEW_ELEMENTS, CREATE, ack, table, set, elements);
+        }
+        Op::DeleteElements { set, elements } => {
+            push_elements(batch, DELETE_ELEMENTS, 0, ack, table, set, elements);
+        }
+    }
+}
+
+fn push(batch: &mut Batch, kind: u16, flags: u16, build: impl FnOnce(&mut Message<'_>)) {
+    batch.push(SUBSYSTEM << 8 | kind, flags, |m| {
+        m.fixed(&[INET, 0, 0, 0]);
+        build(m);
+    });
+}
+
+fn add_set(m: &mut Message<'_>, table: &str, set: &Set, id: u32) {
+    const MAP: u32 = 8;
+    m.str(1, table);
+    m.str(2, set.name);
+    m.be32(3, if set.data.is_empty() { 0 } else { MAP });
+    m.be32(4, type_number(set.key));
+    m.be32(5, padded_length(set.key));
+    if !set.data.is_empty() {
+        m.be32(6, type_number(set.data));
+        m.be32(7, padded_length(set.data));
+    }
+    m.be32(10, id);
+    if let [one] = set.key
+        && one.host_order
+    {
+        // NFTNL_UDATA_SET_KEYBYTEORDER, four bytes, BYTEORDER_HOST_ENDIAN: only for `nft list` to read.
+        m.bytes(13, &[0, 4, 1, 0, 0, 0]);
+    }
+}
+
+/// The number `nft list` decodes a concatenation by: six bits for each part.
+fn type_number(parts: &[SetKind]) -> u32 {
+    parts.iter().fold(0, |number, part| number << 6 | part.number)
+}
+
+fn padded_length(parts: &[SetKind]) -> u32 {
+    match parts {
+        [one] => one.length,
+        parts => parts.iter().map(|p| p.length.next_multiple_of(4)).sum(),
+    }
+}
+
+fn add_chain(m: &mut Message<'_>, table: &str, chain: &Chain) {
+    m.str(1, table);
+    m.str(3, chain.name);
+    if let Some(hook) = &chain.hook {
+        m.nest(4, |m| {
+            m.be32(1, hook.number);
+            m.be32(2, hook.priority as u32);
+        });
+        m.be32(5, u32::from(!hook.drop));
+        m.str(7, hook.kind);
+    }
+}
+
+fn push_elements(
+    batch: &mut Batch,
+    kind: u16,
+    flags: u16,
+    ack: u16,
+    table: &str,
+    set: &str,
+    elements: &[Element],
+) {
+    let mut chunks = elements.chunks(ELEMENTS_PER_MESSAGE).peekable();
+    while let Some(chunk) = chunks.next() {
+        let ack = if chunks.peek().is_none() { ack } else { 0 };
+        push(batch, kind, flags | ack, |m| {
+            m.str(1, table);
+            m.str(2, set);
+            m.nest(3, |list| chunk.iter().for_each(|element| element_data(list, element)));
+        });
+    }
+}
+
+fn element_data(list: &mut Message<'_>, element: &Element) {
+    list.nest(1, |m| {
+        m.nest(1, |m| m.bytes(1, &element.key));
+        if !element.data.is_empty() {
+            m.nest(2, |m| m.bytes(1, &element.data));
+        }
+    });
+}

@@ -1,0 +1,118 @@
+//! What a transaction consists of.
+
+use super::expr::Expr;
+
+/// One step of a transaction on the crate's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Make the table if it is not there.
+    AddTable,
+    /// Remove the table with all that is in it.
+    DeleteTable,
+    /// Make a set or a map.
+    AddSet(Set),
+    /// Make a chain.
+    AddChain(Chain),
+    /// Put a rule behind the others of a chain.
+    AddRule {
+        /// The chain.
+        chain: &'static str,
+        /// What the rule does.
+        rule: Vec<Expr>,
+    },
+    /// Add elements to a set or map.
+    AddElements {
+        /// The set.
+        set: &'static str,
+        /// The elements.
+        elements: Vec<Element>,
+    },
+    /// Remove elements from a set or map.
+    DeleteElements {
+        /// The set.
+        set: &'static str,
+        /// The elements.
+        elements: Vec<Element>,
+    },
+}
+
+impl Op {
+    /// Whether the step does nothing.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, Self::AddElements { elements, .. } | Self::DeleteElements { elements, .. } if elements.is_empty())
+    }
+}
+
+/// A set, or a map if it has data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Set {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The parts of its keys.
+    pub(crate) key: &'static [SetKind],
+    /// The parts of its values; empty for a set.
+    pub(crate) data: &'static [SetKind],
+}
+
+/// The type of one part of a key or value: the number by which `nft list` shows it, and its length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SetKind {
+    /// `enum datatypes` of libnftables.
+    pub(crate) number: u32,
+    /// Its length, before it is padded to a register of four bytes.
+    pub(crate) length: u32,
+    /// Whether `nft list` must not take the bytes for a number in network order.
+    pub(crate) host_order: bool,
+}
+
+/// The parts that keys and values are made of.
+pub(crate) mod kind {
+    use super::SetKind;
+
+    pub(crate) const IPV4: SetKind = SetKind { number: 7, length: 4, host_order: false };
+    pub(crate) const PROTOCOL: SetKind = SetKind { number: 12, length: 1, host_order: false };
+    pub(crate) const PORT: SetKind = SetKind { number: 13, length: 2, host_order: false };
+    pub(crate) const INTERFACE: SetKind = SetKind { number: 41, length: 16, host_order: true };
+}
+
+/// An element, as registers hold it: each part padded to four bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Element {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// The value; empty in a set.
+    pub(crate) data: Vec<u8>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Where the kernel enters it; none for a chain that is only jumped to.
+    pub(crate) hook: Option<Hook>,
+}
+
+/// The kernel's way into a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hook {
+    /// `filter` or `nat`.
+    pub(crate) kind: &'static str,
+    /// `enum nf_inet_hooks`.
+    pub(crate) number: u32,
+    /// Lower comes first.
+    pub(crate) priority: i32,
+    /// What becomes of packets that no rule decides on.
+    pub(crate) drop: bool,
+}
+
+impl Hook {
+    /// `prerouting`.
+    pub(crate) const PREROUTING: u32 = 0;
+    /// `forward`.
+    pub(crate) const FORWARD: u32 = 2;
+    /// `output`.
+    pub(crate) const OUTPUT: u32 = 3;
+    /// `postrouting`.
+    pub(crate) const POSTROUTING: u32 = 4;
+}

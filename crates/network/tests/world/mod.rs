@@ -1,0 +1,251 @@
+//! A host of its own for each test: a network namespace in which a [`Network`] is opened, neighbours on its LAN, and
+//! containers that are nothing but their endpoint. Everything is held by descriptors and goes with them.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    io::{Read, Write},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    process::Command,
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    fs::{Mode, OFlags},
+    thread::LinkNameSpaceType,
+};
+use skiff_network::{
+    Endpoint, EndpointRecord, EndpointRequest, HostPort, NetConfig, Network, NetworkError, PortSpec, Protocol,
+};
+use skiff_types::{ContainerId, NetworkId};
+
+/// How long something that must arrive may take.
+const ARRIVES: Duration = Duration::from_secs(5);
+/// How long to wait for what must not arrive.
+const NEVER: Duration = Duration::from_millis(400);
+
+/// The address of the host on the LAN.
+pub(crate) const HOST: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+
+/// Runs a test as a host of its own.
+pub(crate) fn on_a_host(test: impl FnOnce(&Host) + Send) {
+    thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            skiff_sys::netns::unshare_net().expect("a network namespace: tests run as root");
+            run("ip link set lo up");
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            let host = Host { runtime: runtime.expect("a runtime"), netns: current_netns() };
+            test(&host);
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// The host under test; the test's thread is in its namespace.
+pub(crate) struct Host {
+    runtime: tokio::runtime::Runtime,
+    pub(crate) netns: OwnedFd,
+}
+
+impl Host {
+    pub(crate) fn try_open(
+        &self,
+        config: NetConfig,
+        records: Vec<EndpointRecord>,
+    ) -> Result<Network, NetworkError> {
+        let _inside = self.runtime.enter();
+        Network::open(config, records)
+    }
+
+    pub(crate) fn open(&self, config: NetConfig, records: Vec<EndpointRecord>) -> Network {
+        self.try_open(config, records).expect("the network opens")
+    }
+
+    /// Another host on the same cable, with address 198.51.100.`n` and 2001:db8::`n`; this host is …1.
+    pub(crate) fn neighbour(&self, n: u8) -> Namespace {
+        let neighbour = Namespace::new();
+        let path = format!("/proc/{}/fd/{}", std::process::id(), neighbour.netns.as_raw_fd());
+        run(&format!("ip link add lan{n} type veth peer name lan netns {path}"));
+        if n == 2 {
+            run(&format!("ip address add {HOST}/24 dev lan{n}"));
+            run(&format!("ip address add 2001:db8::1/64 dev lan{n} nodad"));
+        }
+        run(&format!("ip link set lan{n} up"));
+        neighbour.run("ip link set lo up");
+        neighbour.run(&format!("ip address add 198.51.100.{n}/24 dev lan"));
+        neighbour.run(&format!("ip address add 2001:db8::{n}/64 dev lan nodad"));
+        neighbour.run("ip link set lan up");
+        neighbour
+    }
+}
+
+pub(crate) fn config() -> NetConfig {
+    NetConfig { pool_size: 2, ..NetConfig::new(NetworkId::random()) }
+}
+
+pub(crate) fn request(ports: Vec<PortSpec>) -> EndpointRequest {
+    EndpointRequest { container: ContainerId::random(), name: "web".to_owned(), mac: None, ipv4: None, ports }
+}
+
+pub(crate) fn attach(network: &Network, ports: Vec<PortSpec>) -> Container {
+    Container::new(network.attach(request(ports)).expect("the endpoint is attached"))
+}
+
+pub(crate) fn port(host: &str, container_port: u16, protocol: Protocol) -> PortSpec {
+    let (ip, port) = host.rsplit_once(':').map_or((None, host), |(ip, port)| (Some(ip), port));
+    let host_ip = ip.map(|ip| ip.parse().expect("an address"));
+    let host_port = match port.split_once('-') {
+        _ if port.is_empty() => HostPort::Ephemeral,
+        Some((first, last)) => HostPort::Range(first.parse().unwrap(), last.parse().unwrap()),
+        None => HostPort::Range(port.parse().unwrap(), port.parse().unwrap()),
+    };
+    PortSpec { container_port, protocol, host_ip, host_port }
+}
+
+/// A network namespace, entered by a thread for each thing done there.
+pub(crate) struct Namespace {
+    pub(crate) netns: OwnedFd,
+}
+
+impl Namespace {
+    pub(crate) fn new() -> Self {
+        let made = thread::spawn(|| {
+            skiff_sys::netns::unshare_net().expect("a network namespace");
+            current_netns()
+        });
+        Self { netns: made.join().expect("a namespace") }
+    }
+
+    pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                enter(&self.netns);
+                work()
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    pub(crate) fn run(&self, command: &str) -> String {
+        self.within(|| run(command))
+    }
+}
+
+/// A container's endpoint as the tests see it.
+pub(crate) struct Container {
+    pub(crate) record: EndpointRecord,
+    pub(crate) inside: Namespace,
+}
+
+impl Container {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
+        Self { record: endpoint.record, inside: Namespace { netns: endpoint.netns } }
+    }
+
+    pub(crate) fn ip(&self) -> IpAddr {
+        self.record.ipv4.into()
+    }
+
+    /// Answers each TCP connection and UDP datagram on a port with the address it seems to come from.
+    pub(crate) fn serve(&self, port: u16) {
+        serve(&self.inside, port);
+    }
+}
+
+/// As [`Container::serve`], anywhere.
+pub(crate) fn serve(place: &Namespace, port: u16) {
+    let (ready, is_ready) = mpsc::channel();
+    let netns = place.netns.try_clone().expect("a descriptor");
+    thread::spawn(move || {
+        enter(&netns);
+        // Only the sockets and this thread hold the namespace from here on.
+        drop(netns);
+        let tcp = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a TCP port");
+        let udp = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).expect("a UDP port");
+        ready.send(()).expect("the test waits");
+        thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while let Ok((length, from)) = udp.recv_from(&mut buffer) {
+                if &buffer[..length] == b"end" {
+                    break;
+                }
+                let _ = udp.send_to(from.ip().to_string().as_bytes(), from);
+            }
+        });
+        for stream in tcp.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let from = stream.peer_addr().expect("a peer").ip().to_string();
+            let _ = stream.write_all(from.as_bytes());
+        }
+    });
+    is_ready.recv().expect("the server starts");
+}
+
+/// Connects by TCP and gives the address the server saw; nothing if it cannot be reached.
+pub(crate) fn tcp(to: impl Into<IpAddr>, port: u16) -> Option<IpAddr> {
+    tcp_within(to.into(), port, ARRIVES)
+}
+
+/// As [`tcp`], for what is expected to fail.
+pub(crate) fn tcp_refused(to: impl Into<IpAddr>, port: u16) -> bool {
+    tcp_within(to.into(), port, NEVER).is_none()
+}
+
+fn tcp_within(to: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
+    let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, port), timeout).ok()?;
+    stream.set_read_timeout(Some(timeout)).ok()?;
+    let mut seen = String::new();
+    stream.read_to_string(&mut seen).ok()?;
+    seen.parse().ok()
+}
+
+/// Sends a datagram and gives the address the server saw.
+pub(crate) fn udp(to: impl Into<IpAddr>, port: u16) -> Option<IpAddr> {
+    let to = to.into();
+    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { "::".parse().unwrap() };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.set_read_timeout(Some(ARRIVES)).ok()?;
+    socket.connect((to, port)).ok()?;
+    socket.send(b"who am I").ok()?;
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).ok()?;
+    std::str::from_utf8(&buffer[..length]).ok()?.parse().ok()
+}
+
+/// Runs a command in the calling thread's namespace; it must succeed.
+pub(crate) fn run(command: &str) -> String {
+    let mut words = command.split_ascii_whitespace();
+    let program = words.next().expect("a program");
+    let output = Command::new(program).args(words).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {stderr}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Waits until `condition` holds.
+pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let until = std::time::Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(std::time::Instant::now() < until, "still not so: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+pub(crate) fn enter(netns: &OwnedFd) {
+    rustix::thread::move_into_link_name_space(netns.as_fd(), Some(LinkNameSpaceType::Network))
+        .expect("the namespace can be entered");
+}
+
+fn current_netns() -> OwnedFd {
+    rustix::fs::open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .expect("the namespace")
+}
