@@ -1,6 +1,12 @@
 //! The binary: looks at its name and first argument, and takes the role they name.
 
-use std::{ffi::OsStr, process::ExitCode};
+mod daemon;
+
+use std::{
+    ffi::{OsStr, OsString},
+    path::Path,
+    process::ExitCode,
+};
 
 use skiff_runtime::launcher;
 
@@ -9,5 +15,19 @@ fn main() -> ExitCode {
     if std::env::args_os().next().as_deref() == Some(OsStr::new(launcher::ARGV0)) {
         launcher::process::main()
     }
-    skiff_cli::main(std::env::args_os())
+    let mut arguments = std::env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    let name = Path::new(&name).file_name().and_then(OsStr::to_str);
+    if name == Some("dockerd") {
+        return daemon::main(daemon::Name::Dockerd, text(arguments));
+    }
+    match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("daemon") if name != Some("docker") => daemon::main(daemon::Name::Skiff, text(arguments)),
+        _ => skiff_cli::main(std::env::args_os()),
+    }
+}
+
+/// Arguments as text; what is not is shown with replacement characters and will be refused by name.
+fn text(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = String> {
+    arguments.map(|argument| argument.to_string_lossy().into_owned())
 }
