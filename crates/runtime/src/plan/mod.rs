@@ -22,6 +22,7 @@ use oci_spec::runtime::{
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::{self, CgroupPath, Current, Layout, ResourcePlan};
+use crate::seccomp;
 
 pub use devices::{DeviceKind, DeviceNode};
 pub use error::PlanError;
@@ -264,8 +265,19 @@ fn planned_process(
     process::plan(process, process::OfLinux { personality: linux.personality().as_ref(), seccomp }, host)
 }
 
-fn compile_seccomp(_: &LinuxSeccomp) -> Result<SeccompFilter, PlanError> {
-    Err(PlanError::unsupported("linux.seccomp", "filters are not compiled yet"))
+fn compile_seccomp(section: &LinuxSeccomp) -> Result<SeccompFilter, PlanError> {
+    let compiled =
+        seccomp::compile(section).map_err(|error| PlanError::invalid("linux.seccomp", error.to_string()))?;
+    let listener = compiled.notifies.then(|| SeccompListener {
+        path: section
+            .listener_path()
+            .as_ref()
+            .map(|path| path.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        metadata: section.listener_metadata().clone().unwrap_or_default(),
+    });
+    let program = compiled.instructions.iter().map(|it| (it.code, it.jt, it.jf, it.k)).collect();
+    Ok(SeccompFilter { program, flags: compiled.flags, listener })
 }
 
 fn cgroup(linux: &Linux, options: &PlanOptions, host: &HostFacts) -> Result<CgroupPlan, PlanError> {
