@@ -44,7 +44,7 @@ impl Body {
             Self::Json(bytes) => Full::from(bytes).map_err(|never| match never {}).boxed_unsync(),
             Self::Stream(reader) => {
                 let frames = stream::try_unfold(reader, |mut reader| async move {
-                    let mut chunk = BytesMut::with_capacity(256 << 10);
+                    let mut chunk = BytesMut::with_capacity(1 << 20);
                     let n = reader.read_buf(&mut chunk).await?;
                     Ok::<_, io::Error>((n > 0).then(|| (Frame::data(chunk.freeze()), reader)))
                 });

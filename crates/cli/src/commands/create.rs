@@ -8,9 +8,11 @@ use skiff_client::{Client, Query};
 use super::Call;
 use crate::{
     failure::{Failure, Outcome},
+    grammar::Matches,
     options::{
         container::{self, ContainerRequest},
         env,
+        platform::Platform,
     },
     progress,
     reference::Reference,
@@ -62,26 +64,22 @@ pub(super) async fn create_container(
     let cid_file = CidFile::reserve(matches.some("cidfile"))?;
     let reference = Reference::parse(&args[0])?;
     let pull = matches.text("pull");
-    let default_platform = std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default();
-    let platform = match matches.changed("platform") {
-        true => matches.text("platform"),
-        false => &default_platform,
+    let platform = match chosen_platform(matches) {
+        Some(text) => {
+            let platform = Platform::parse(&text);
+            Some(platform.map_err(|e| format!("error parsing specified platform: {e}"))?.to_text())
+        }
+        None => None,
     };
-    let platform = Some(platform).filter(|p| !p.is_empty());
-    if let Some(platform) = platform {
-        platform_query(platform)?;
-    }
+    let platform = platform.as_deref();
     if pull == "always" {
         pull_image(call, client, platform).await?;
     }
     let (rows, columns) = terminal::size();
     body["HostConfig"]["ConsoleSize"] = json!([rows, columns]);
     let dns = body["HostConfig"]["Dns"].as_array().cloned().unwrap_or_default();
-    let platform_json = match platform {
-        Some(platform) if client.at_least(41) => Some(platform_query(platform)?),
-        _ => None,
-    };
-    let make = || client.container_create(matches.some("name"), platform_json.as_deref(), &body);
+    let accepted = platform.filter(|_| client.at_least(41));
+    let make = || client.container_create(matches.some("name"), accepted, &body);
     let created = match (make().await, reference.familiar()) {
         (Err(error), Some(name)) if error.is_not_found() && pull == "missing" => {
             if !matches.on("quiet") {
@@ -112,6 +110,15 @@ async fn pull_image(call: Call<'_>, client: &Client, platform: Option<&str>) -> 
     progress::show(response.json_lines(), Output::Stderr, quiet, |_| Ok(())).await
 }
 
+/// `--platform`, or what the environment says.
+pub(super) fn chosen_platform(matches: &Matches) -> Option<String> {
+    let text = match matches.changed("platform") {
+        true => matches.text("platform").to_owned(),
+        false => std::env::var("DOCKER_DEFAULT_PLATFORM").unwrap_or_default(),
+    };
+    Some(text).filter(|text| !text.is_empty())
+}
+
 /// A name without its tag or digest, and these.
 pub(super) fn split_tag(image: &str) -> (&str, &str) {
     if let Some((name, digest)) = image.split_once('@') {
@@ -121,21 +128,6 @@ pub(super) fn split_tag(image: &str) -> (&str, &str) {
         Some((name, tag)) if !tag.contains('/') => (name, tag),
         _ => (image, "latest"),
     }
-}
-
-/// `os[/arch[/variant]]` as the API's JSON.
-pub(super) fn platform_query(text: &str) -> Result<String, Failure> {
-    let parts: Vec<&str> = text.split('/').collect();
-    let good = |part: &&str| {
-        !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c))
-    };
-    if parts.len() > 3 || !parts.iter().all(good) {
-        return Err(Failure::new(format!(
-            "error parsing specified platform: {text:?}: cannot parse platform specifier: invalid argument"
-        )));
-    }
-    // Engines take the same words as the query's text and sort out what they mean.
-    Ok(text.to_owned())
 }
 
 /// `--cidfile`: must not exist before, holds the id afterwards, and does not stay behind without one.

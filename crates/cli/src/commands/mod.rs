@@ -3,9 +3,14 @@
 mod attach;
 mod create;
 mod exec;
+mod image;
 mod lifecycle;
+mod logs;
+mod port;
 mod run;
 mod start;
+mod top;
+mod transfer;
 pub(crate) mod version;
 
 use crate::{
@@ -32,14 +37,23 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Attach => attach::attach(call).await,
         Verb::Create => create::create(call).await,
         Verb::Exec => exec::exec(call).await,
+        Verb::ImageRm => image::rm(call).await,
+        Verb::Import => transfer::import(call).await,
         Verb::Kill => lifecycle::kill(call).await,
+        Verb::Load => transfer::load(call).await,
+        Verb::Logs => logs::logs(call).await,
         Verb::Pause => lifecycle::pause(call).await,
+        Verb::Port => port::port(call).await,
+        Verb::Pull => transfer::pull(call).await,
         Verb::Rename => lifecycle::rename(call).await,
         Verb::Restart => lifecycle::restart(call).await,
         Verb::Rm => lifecycle::rm(call).await,
         Verb::Run => run::run(call).await,
+        Verb::Save => transfer::save(call).await,
         Verb::Start => start::start(call).await,
         Verb::Stop => lifecycle::stop(call).await,
+        Verb::Tag => image::tag(call).await,
+        Verb::Top => top::top(call).await,
         Verb::Unpause => lifecycle::unpause(call).await,
         Verb::Update => lifecycle::update(call).await,
         Verb::Version => version::version(call).await,

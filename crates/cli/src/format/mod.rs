@@ -1,4 +1,7 @@
 //! Values as people read them: sizes, times, tables.
 
+pub(crate) mod natural;
 pub(crate) mod number;
 pub(crate) mod size;
+pub(crate) mod table;
+pub(crate) mod time;

@@ -1,0 +1,220 @@
+//! Images in and out: `load`, `save`, `import`, `pull`.
+
+use std::{os::fd::AsFd, path::Path};
+
+use skiff_client::Query;
+use tokio::{
+    fs::File,
+    io::{AsyncRead, AsyncWriteExt},
+};
+
+use super::{Call, create};
+use crate::{
+    failure::{Failure, Outcome},
+    options::{env, platform::Platform},
+    progress,
+    reference::Reference,
+    say,
+    streams::{Output, terminal},
+};
+
+type Archive = Box<dyn AsyncRead + Send + Unpin>;
+
+async fn open(path: &str) -> Result<Archive, Failure> {
+    match File::open(path).await {
+        Ok(file) => Ok(Box::new(file)),
+        Err(error) => Err(Failure::new(env::go_open_error(path, &error))),
+    }
+}
+
+fn stdin() -> Result<Archive, Failure> {
+    let fd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(Box::new(File::from_std(fd.into())))
+}
+
+fn platform_json(call: Call<'_>) -> Result<Option<String>, Failure> {
+    match create::chosen_platform(call.matches) {
+        Some(text) => {
+            let platform = Platform::parse(&text).map_err(|e| format!("invalid platform: {e}"))?;
+            Ok(Some(platform.to_json()))
+        }
+        None => Ok(None),
+    }
+}
+
+/// `docker load`.
+pub(super) async fn load(call: Call<'_>) -> Outcome {
+    let Call { session, matches, .. } = call;
+    let archive: Archive = match matches.text("input") {
+        "" if terminal::stdin_is_terminal() => {
+            return Err("requested load from stdin, but stdin is empty".into());
+        }
+        "" => stdin()?,
+        path => open(path).await?,
+    };
+    let quiet = matches.on("quiet") || !terminal::stdout_is_terminal();
+    let query = Query::new().with("quiet", if quiet { "1" } else { "0" });
+    let query = query.maybe("platform", platform_json(call)?);
+    let client = session.engine().await?;
+    let mut response = client.image_load(query, archive).await?;
+    if response.header("content-type") == Some("application/json") {
+        return progress::show(response.json_lines(), Output::Stdout, false, |_| Ok(())).await;
+    }
+    while let Some(chunk) = response.chunk().await? {
+        Output::Stdout.write_all(&chunk).await?;
+    }
+    Ok(())
+}
+
+/// `docker save`.
+pub(super) async fn save(call: Call<'_>) -> Outcome {
+    let Call { session, matches, args } = call;
+    let path = matches.text("output");
+    if path.is_empty() && terminal::stdout_is_terminal() {
+        return Err("cowardly refusing to save to a terminal. Use the -o flag or redirect".into());
+    }
+    let platform = platform_json(call)?;
+    let client = session.engine().await?;
+    let mut target = match path {
+        "" => None,
+        path => Some(NewFile::create(Path::new(path))?),
+    };
+    let mut response = client.image_save(args, platform.as_deref()).await?;
+    while let Some(chunk) = response.chunk().await? {
+        match &mut target {
+            Some(file) => file.file.write_all(&chunk).await?,
+            None => Output::Stdout.write_all(&chunk).await?,
+        }
+    }
+    match target {
+        Some(file) => file.finish().await,
+        None => Ok(()),
+    }
+}
+
+/// A file that takes its name only once it is complete.
+struct NewFile {
+    file: File,
+    temporary: std::path::PathBuf,
+    path: std::path::PathBuf,
+    done: bool,
+}
+
+impl NewFile {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        use std::os::unix::fs::OpenOptionsExt;
+        let failed = |why: String| Failure::new(format!("failed to save image: {why}"));
+        let directory = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if !directory.is_dir() {
+            return Err(failed(format!(
+                "invalid output path: stat {}: no such file or directory",
+                directory.display()
+            )));
+        }
+        if path.exists() && !path.is_file() {
+            // A device or a pipe is written to as it is.
+            let file =
+                std::fs::OpenOptions::new().write(true).open(path).map_err(|e| failed(e.to_string()))?;
+            return Ok(Self { file: file.into(), temporary: path.into(), path: path.into(), done: true });
+        }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let temporary = directory.join(format!(".tmp-{name}{}", std::process::id()));
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&temporary)
+            .map_err(|e| failed(env::go_open_error(&path.to_string_lossy(), &e)))?;
+        Ok(Self { file: file.into(), temporary, path: path.into(), done: false })
+    }
+
+    async fn finish(mut self) -> Outcome {
+        self.file.flush().await?;
+        if !self.done {
+            fs_err::rename(&self.temporary, &self.path)?;
+            self.done = true;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs_err::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// `docker import`.
+pub(super) async fn import(call: Call<'_>) -> Outcome {
+    let Call { session, matches, args } = call;
+    let source = args[0].as_str();
+    let remote = source.starts_with("http://") || source.starts_with("https://");
+    let archive: Option<Archive> = match source {
+        "-" => Some(stdin()?),
+        _ if remote => None,
+        path => Some(open(path).await?),
+    };
+    let reference = args.get(1).map(String::as_str).unwrap_or_default();
+    if !reference.is_empty() {
+        Reference::parse(reference)?;
+    }
+    let mut query = Query::new()
+        .with("fromSrc", if remote { source } else { "-" })
+        .maybe("repo", Some(reference).filter(|r| !r.is_empty()))
+        .maybe("message", matches.some("message"))
+        .maybe("platform", create::chosen_platform(matches));
+    for change in matches.all("change") {
+        query = query.with("changes", change);
+    }
+    let client = session.engine().await?;
+    let response = client.image_create(query, archive, None).await?;
+    progress::show(response.json_lines(), Output::Stdout, false, |_| Ok(())).await
+}
+
+/// `docker pull`.
+pub(super) async fn pull(call: Call<'_>) -> Outcome {
+    let Call { session, matches, args } = call;
+    let Reference::Named { name, tag, digest } = Reference::parse(&args[0])? else {
+        return Err("invalid reference format".into());
+    };
+    let bare = tag.is_none() && digest.is_none();
+    let all = matches.on("all-tags");
+    if all && !bare {
+        return Err("tag can't be used with --all-tags/-a".into());
+    }
+    if bare && !all && !matches.on("quiet") {
+        say::line("Using default tag: latest");
+    }
+    let chosen = digest.clone().or(tag.clone()).unwrap_or_else(|| "latest".to_owned());
+    let (repository, _) = create::split_tag(&args[0]);
+    let query = Query::new()
+        .with("fromImage", repository)
+        .maybe("tag", (!all).then_some(&chosen))
+        .maybe("platform", create::chosen_platform(matches));
+    let client = session.engine().await?;
+    let response = client.image_create(query, None, None).await?;
+    progress::show(response.json_lines(), Output::Stdout, matches.on("quiet"), |_| Ok(())).await?;
+    say::line(&full_name(&name, if all { None } else { Some((&chosen, digest.is_some())) }));
+    Ok(())
+}
+
+/// A name with its registry, and its tag or digest.
+fn full_name(name: &str, chosen: Option<(&str, bool)>) -> String {
+    let first = name.split('/').next().unwrap_or_default();
+    let full = match name.contains('/') {
+        true if first.contains(['.', ':']) || first == "localhost" => name.to_owned(),
+        true => format!("docker.io/{name}"),
+        false => format!("docker.io/library/{name}"),
+    };
+    match chosen {
+        Some((digest, true)) => format!("{full}@{digest}"),
+        Some((tag, false)) => format!("{full}:{tag}"),
+        None => full,
+    }
+}
