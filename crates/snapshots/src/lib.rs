@@ -67,6 +67,7 @@ struct Driver {
 
 /// All drivers, the best first.
 const DRIVERS: &[Driver] = &[
+    Driver { name: erofs::NAME, open: |root| Ok(Arc::new(erofs::Erofs::open(root)?)) },
     Driver { name: overlay2::NAME, open: |root| Ok(Arc::new(overlay2::Overlay2::open(root)?)) },
     Driver { name: vfs::NAME, open: |root| Ok(Arc::new(vfs::Vfs::open(root)?)) },
 ];
@@ -78,6 +79,11 @@ mod tests {
     #[test]
     fn overlay2_conforms() {
         conformance::all("overlay2");
+    }
+
+    #[test]
+    fn erofs_conforms() {
+        conformance::all("erofs");
     }
 
     #[test]

@@ -12,6 +12,8 @@ use skiff_types::Digest;
 #[derive(Debug)]
 pub struct StagedLayer {
     dir: StagingDir,
+    /// What the driver that staged it keeps for the commit beside the files.
+    pub(crate) notes: Option<Box<dyn std::any::Any + Send>>,
     diff_id: Digest,
     tar_size: u64,
     size: u64,
@@ -20,7 +22,7 @@ pub struct StagedLayer {
 impl StagedLayer {
     /// A layer whose files lie complete in `dir`.
     pub(crate) fn new(dir: StagingDir, diff_id: Digest, tar_size: u64, size: u64) -> Self {
-        Self { dir, diff_id, tar_size, size }
+        Self { dir, notes: None, diff_id, tar_size, size }
     }
 
     /// The SHA-256 of the whole archive.

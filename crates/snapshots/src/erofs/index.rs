@@ -10,12 +10,10 @@ use super::{
     format::{self, BLOCK, CHUNK, DIRENT, HOLE, INODE, INODE_SLOT, Inode, Layout, MAX_CHUNK_BITS},
     tree::{Content, Data, Directory, NodeId, ROOT, Tree},
 };
-use crate::tar::Extent;
+use crate::{tar::Extent, whiteout::is_overlay_xattr};
 
 /// The attribute that hides what layers below have in a directory.
 const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
-/// Attributes that overlayfs keeps for itself: from an archive they could reach into other layers.
-const OVERLAY: &[u8] = b"trusted.overlay.";
 /// The most chunks that one sparse file may have (64 MiB of entries).
 const MOST_CHUNKS: u64 = 8 << 20;
 
@@ -114,7 +112,7 @@ impl<'a> Planner<'a> {
     fn place(&mut self, id: NodeId) -> io::Result<()> {
         let node = self.tree.node(id);
         let mut attributes: Vec<_> =
-            node.xattrs.iter().filter(|(n, _)| !n.starts_with(OVERLAY)).cloned().collect();
+            node.xattrs.iter().filter(|(n, _)| !is_overlay_xattr(n)).cloned().collect();
         let (mut size, mut links, mut chunks, mut table) = (0, 1, None, 0);
         match &node.content {
             Content::Directory(directory) => {

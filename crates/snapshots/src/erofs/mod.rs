@@ -1,9 +1,14 @@
 //! The `erofs` driver: a layer is kept as its exact archive beside an EROFS image of our own that refers into it, and is
 //! mounted, never unpacked.
 
+mod driver;
 mod format;
 mod index;
+mod inherit;
+mod layers;
 mod mount;
 #[cfg(test)]
 mod tests;
 mod tree;
+
+pub(crate) use driver::{Erofs, NAME};

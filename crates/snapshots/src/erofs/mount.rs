@@ -1,7 +1,7 @@
 //! Mounts an index with its archives, without a loop device (Linux 6.12 and later).
 
 use std::{
-    os::fd::{AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -21,33 +21,26 @@ use rustix::{
 pub(super) fn mount(index: BorrowedFd<'_>, archives: &[BorrowedFd<'_>]) -> Result<OwnedFd, Errno> {
     let context = fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     // A value may have 255 bytes: descriptors are shorter than paths.
-    fsconfig_set_string(&context, "source", descriptor(index))?;
+    fsconfig_set_string(&context, "source", descriptor(&index))?;
     for archive in archives {
-        fsconfig_set_string(&context, "device", descriptor(*archive))?;
+        fsconfig_set_string(&context, "device", descriptor(archive))?;
     }
     fsconfig_set_flag(&context, "ro")?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::MOUNT_ATTR_RDONLY)
 }
 
-/// Whether this kernel mounts EROFS from files.
-pub(super) fn supported(scratch: &Path) -> Result<(), String> {
-    let probe = || -> std::io::Result<()> {
-        let file = tempfile_in(scratch)?;
-        let image = super::index::encode(&super::tree::Tree::new(), &[])?;
-        rustix::io::write(&file, &image)?;
-        use std::os::fd::AsFd;
-        mount(file.as_fd(), &[])?;
-        Ok(())
+/// Mounts an empty index that is written to `scratch`; the reason if this kernel cannot.
+pub(super) fn probe(scratch: &Path) -> Result<OwnedFd, String> {
+    let try_mount = || -> std::io::Result<OwnedFd> {
+        let path = scratch.join("index");
+        fs_err::write(&path, super::index::encode(&super::tree::Tree::new(), &[])?)?;
+        Ok(mount(fs_err::File::open(path)?.file().as_fd(), &[])?)
     };
-    probe().map_err(|error| format!("this kernel does not mount EROFS from files: {error}"))
+    try_mount().map_err(|error| format!("this kernel does not mount EROFS from files: {error}"))
 }
 
-fn tempfile_in(dir: &Path) -> std::io::Result<OwnedFd> {
-    use rustix::fs::{Mode, OFlags};
-    Ok(rustix::fs::open(dir, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)?)
-}
-
-fn descriptor(fd: BorrowedFd<'_>) -> String {
+/// A short path to an open file.
+pub(super) fn descriptor(fd: &impl AsRawFd) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }

@@ -6,12 +6,15 @@
 
 use std::{collections::BTreeMap, io};
 
-use crate::tar::{Device, Entry, EntryKind, Extent, Timestamp};
+use rustix::io::Errno;
 
-/// The prefix of whiteouts (OCI image-spec, layer.md).
-const WHITEOUT: &[u8] = b".wh.";
-/// Hides everything that layers below have in this directory.
-const OPAQUE: &[u8] = b".wh..wh..opq";
+use crate::{
+    Error, Result,
+    tar::{self, Device, Entry, EntryKind, Extent, Timestamp},
+    unpack::path::{clean, join, split},
+    whiteout,
+};
+
 /// The prefix of what AUFS kept for itself.
 const AUFS: &[u8] = b".wh..wh.";
 /// Symbolic links followed on one path, as in the kernel.
@@ -73,6 +76,8 @@ pub(super) struct Directory {
     pub(super) children: BTreeMap<Vec<u8>, NodeId>,
     /// Whether what layers below have here is hidden.
     pub(super) opaque: bool,
+    /// Whether an entry said what the directory itself is like.
+    described: bool,
 }
 
 /// Where the bytes of a regular file lie.
@@ -117,55 +122,147 @@ impl Tree {
         &self.foreign
     }
 
-    /// The node at a path, its last component not followed.
+    /// The node at a [clean] path, its last component not followed.
     pub(super) fn find(&self, path: &[u8]) -> Option<NodeId> {
         let (parent, name) = split(path);
         let dir = self.walk(parent).ok()??;
-        match name {
-            None => Some(dir),
-            Some(name) => self.directory(dir)?.children.get(name).copied(),
+        if name.is_empty() { Some(dir) } else { self.directory(dir)?.children.get(name).copied() }
+    }
+
+    /// Directories that no entry describes, with their paths.
+    pub(super) fn undescribed(&self) -> Vec<(NodeId, Vec<u8>)> {
+        let mut found = Vec::new();
+        self.visit(&mut |id, path, node| {
+            if matches!(&node.content, Content::Directory(directory) if !directory.described) {
+                found.push((id, path.to_vec()));
+            }
+        });
+        found
+    }
+
+    /// The paths of all whiteouts.
+    pub(super) fn whiteouts(&self) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        self.visit(&mut |_, path, node| {
+            if matches!(node.content, Content::Whiteout) {
+                found.push(path.to_vec());
+            }
+        });
+        found
+    }
+
+    /// Takes a name out of the tree.
+    pub(super) fn remove(&mut self, path: &[u8]) {
+        let (parent, name) = split(path);
+        let dir = self.find(parent);
+        if let Some(Content::Directory(directory)) = dir.map(|dir| &mut self.nodes[dir as usize].content) {
+            directory.children.remove(name);
         }
+    }
+
+    /// The sum of the sizes of files and the lengths of symbolic links, each once however many names it has.
+    pub(super) fn size(&self) -> u64 {
+        let mut seen = vec![false; self.nodes.len()];
+        let mut sum = 0;
+        self.visit(&mut |id, _, node| {
+            if !std::mem::replace(&mut seen[id as usize], true) {
+                sum += match &node.content {
+                    Content::File(data) => data.size,
+                    Content::Symlink(target) => target.len() as u64,
+                    _ => 0,
+                };
+            }
+        });
+        sum
+    }
+
+    /// Calls `each` for every name in the tree, and for the root.
+    fn visit(&self, each: &mut dyn FnMut(NodeId, &[u8], &Node)) {
+        let mut todo = vec![(ROOT, Vec::new())];
+        while let Some((id, path)) = todo.pop() {
+            each(id, &path, self.node(id));
+            if let Content::Directory(directory) = &self.node(id).content {
+                todo.extend(directory.children.iter().map(|(name, child)| (*child, join(&path, name))));
+            }
+        }
+    }
+
+    /// Gives a directory the attributes of another.
+    pub(super) fn describe(&mut self, id: NodeId, like: Node) {
+        let node = &mut self.nodes[id as usize];
+        (node.mode, node.uid, node.gid, node.mtime) = (like.mode, like.uid, like.gid, like.mtime);
+        node.xattrs = like.xattrs;
     }
 
     /// Adds what an entry describes.
     ///
     /// # Errors
-    /// `ENOTDIR` where a parent is a file, `ELOOP` for links in a circle, `EPERM` for a hard link to a directory,
-    /// `EINVAL` for an entry whose path ends in `..`.
-    pub(super) fn apply(&mut self, entry: Entry) -> io::Result<()> {
-        if entry.path.split(|b| *b == b'/').any(|part| part.starts_with(AUFS) && part != OPAQUE) {
+    /// [`Error::Archive`] for a path that leads out of the layer and for a whiteout of nothing; [`Error::Apply`] where a parent
+    /// is a file, for links in a circle, names that are too long, and a hard link to a directory.
+    pub(super) fn apply(&mut self, entry: Entry) -> Result<()> {
+        let path = clean(&entry.path)?;
+        let (parent, name) = split(&path);
+        let failed = |path: &[u8]| {
+            let path = path.escape_ascii().to_string();
+            move |source| Error::Apply { path, source }
+        };
+        if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
+            if name != whiteout::OPAQUE && matches!(hidden, b"" | b"." | b"..") {
+                return Err(tar::Error::Whiteout { path: path.escape_ascii().to_string() }.into());
+            }
+            return self.whiteout(parent, name, hidden).map_err(failed(&path));
+        }
+        if parent.split(|b| *b == b'/').any(|part| part.starts_with(AUFS)) {
             return Ok(());
         }
-        let (parent, name) = split(&entry.path);
-        let dir = self.make_directories(parent)?;
-        let Some(name) = name else {
-            // The entry is a directory on the way, `./` most of all.
-            return self.describe_directory(dir, entry);
-        };
-        if name == b".." {
-            return Err(io::ErrorKind::InvalidInput.into());
+        if path.is_empty() {
+            return match entry.kind {
+                EntryKind::Directory => self.describe_directory(ROOT, entry).map_err(failed(b"./")),
+                _ => Err(tar::Error::Escape { path: entry.path.escape_ascii().to_string() }.into()),
+            };
         }
-        if name == OPAQUE {
+        if let EntryKind::HardLink(target) = &entry.kind {
+            let target = clean(target)?;
+            return self.hard_link(&path, target).map_err(failed(&path));
+        }
+        let dir = self.make_directories(parent).map_err(failed(&path))?;
+        self.place(dir, name.to_vec(), entry).map_err(failed(&path))
+    }
+
+    /// Puts a file of a layer below under its own path into this one, where links can lead to it.
+    pub(super) fn copy_up(&mut self, path: &[u8], node: Node) -> io::Result<()> {
+        let (parent, name) = split(path);
+        let dir = self.make_directories(parent)?;
+        let id = self.push(node);
+        self.insert(dir, name.to_vec(), id)
+    }
+
+    /// Makes `path` another name of what is at `target`, or notes that it is to be found below.
+    pub(super) fn hard_link(&mut self, path: &[u8], target: Vec<u8>) -> io::Result<()> {
+        let (parent, name) = split(path);
+        let dir = self.make_directories(parent)?;
+        match self.find(&target) {
+            Some(id) if self.directory(id).is_some() => Err(Errno::PERM.into()),
+            Some(id) if !matches!(self.node(id).content, Content::Whiteout) => {
+                self.insert(dir, name.to_vec(), id)
+            }
+            _ => {
+                self.foreign.push(Foreign { path: path.to_vec(), target });
+                Ok(())
+            }
+        }
+    }
+
+    fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8]) -> io::Result<()> {
+        if name.starts_with(AUFS) && name != whiteout::OPAQUE {
+            return Ok(());
+        }
+        let dir = self.make_directories(parent)?;
+        if name == whiteout::OPAQUE {
             self.directory_mut(dir)?.opaque = true;
             return Ok(());
         }
-        if let Some(hidden) = name.strip_prefix(WHITEOUT) {
-            return self.hide(dir, hidden);
-        }
-        let name = name.to_vec();
-        self.place(dir, name, entry)
-    }
-
-    /// Gives a file of a layer below another name in this one.
-    ///
-    /// # Errors
-    /// As [`Tree::apply`].
-    pub(super) fn link(&mut self, path: &[u8], node: Node) -> io::Result<()> {
-        let (parent, name) = split(path);
-        let dir = self.make_directories(parent)?;
-        let name = name.ok_or(io::ErrorKind::InvalidInput)?.to_vec();
-        let id = self.push(node);
-        self.insert(dir, name, id)
+        self.hide(dir, hidden)
     }
 
     fn place(&mut self, dir: NodeId, name: Vec<u8>, entry: Entry) -> io::Result<()> {
@@ -175,20 +272,15 @@ impl Tree {
                 Some(id) if self.directory(id).is_some() => return self.describe_directory(id, entry),
                 _ => {
                     let opaque = before.is_some_and(|id| matches!(self.node(id).content, Content::Whiteout));
-                    Content::Directory(Directory { parent: dir, opaque, ..Directory::default() })
+                    Content::Directory(Directory {
+                        parent: dir,
+                        opaque,
+                        described: true,
+                        ..Directory::default()
+                    })
                 }
             },
-            EntryKind::HardLink(target) => {
-                let id = match self.find(&target) {
-                    Some(id) if self.directory(id).is_some() => return Err(io::Error::from_raw_os_error(1)),
-                    Some(id) if !matches!(self.node(id).content, Content::Whiteout) => id,
-                    _ => {
-                        self.foreign.push(Foreign { path: entry.path, target });
-                        return Ok(());
-                    }
-                };
-                return self.insert(dir, name, id);
-            }
+            EntryKind::HardLink(_) => return Err(io::ErrorKind::InvalidInput.into()),
             EntryKind::File => Content::File(Data {
                 size: entry.size,
                 archive: 0,
@@ -239,12 +331,9 @@ impl Tree {
     }
 
     fn describe_directory(&mut self, id: NodeId, entry: Entry) -> io::Result<()> {
-        if entry.kind != EntryKind::Directory {
-            return Err(io::ErrorKind::IsADirectory.into());
-        }
-        let node = &mut self.nodes[id as usize];
-        (node.mode, node.uid, node.gid, node.mtime) = (entry.mode, entry.uid, entry.gid, entry.mtime);
-        node.xattrs = entry.xattrs;
+        self.directory_mut(id)?.described = true;
+        let Entry { mode, uid, gid, mtime, xattrs, .. } = entry;
+        self.describe(id, Node { mode, uid, gid, mtime, xattrs, content: Content::Fifo });
         Ok(())
     }
 
@@ -264,7 +353,7 @@ impl Tree {
                     Content::Symlink(target) => {
                         links += 1;
                         if links > MOST_LINKS {
-                            return Err(io::Error::from_raw_os_error(40));
+                            return Err(Errno::LOOP.into());
                         }
                         if target.starts_with(b"/") {
                             dir = ROOT;
@@ -307,7 +396,7 @@ impl Tree {
                 Content::Symlink(target) => {
                     links += 1;
                     if links > MOST_LINKS {
-                        return Err(io::Error::from_raw_os_error(40));
+                        return Err(Errno::LOOP.into());
                     }
                     if target.starts_with(b"/") {
                         dir = ROOT;
@@ -353,17 +442,6 @@ fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 
-/// The path of the parent and the last component; no last component for the root.
-fn split(path: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let mut path = path;
-    while path == b"." || path.ends_with(b"/") || path.ends_with(b"/.") {
-        path = &path[..path.len() - 1];
-    }
-    let at = path.iter().rposition(|b| *b == b'/').map_or(0, |slash| slash + 1);
-    let (parent, name) = path.split_at(at);
-    (parent, (!name.is_empty()).then_some(name))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -385,23 +463,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_component_is_split_off() {
-        for (path, parent, name) in [
-            ("a", "", Some("a")),
-            ("./a/b", "./a/", Some("b")),
-            ("a/b/", "a/", Some("b")),
-            ("a/b/.", "a/", Some("b")),
-            ("a/b./", "a/", Some("b.")),
-            ("a/..", "a/", Some("..")),
-            ("/", "", None),
-            ("./", "", None),
-            ("", "", None),
-        ] {
-            assert_eq!(split(path.as_bytes()), (parent.as_bytes(), name.map(str::as_bytes)), "{path:?}");
-        }
-    }
-
-    #[test]
     fn missing_parents_come_into_being() {
         let tree = tree([entry("a/b/c", EntryKind::File)]);
         assert_eq!(mode(&tree, "a/b"), Some(0o755));
@@ -411,7 +472,7 @@ mod tests {
     #[test]
     fn no_path_leaves_the_root() {
         let tree = tree([
-            entry("../../up", EntryKind::File),
+            entry("/../../up", EntryKind::File),
             entry("/absolute", EntryKind::File),
             entry("out", EntryKind::Symlink(b"../../..".to_vec())),
             entry("out/through", EntryKind::File),
@@ -429,10 +490,7 @@ mod tests {
         ]);
         assert!(tree.apply(entry("a/x", EntryKind::File)).is_err());
         tree.apply(entry("f", EntryKind::File)).unwrap();
-        assert_eq!(
-            tree.apply(entry("f/x", EntryKind::File)).unwrap_err().kind(),
-            io::ErrorKind::NotADirectory
-        );
+        assert!(tree.apply(entry("f/x", EntryKind::File)).is_err());
     }
 
     #[test]

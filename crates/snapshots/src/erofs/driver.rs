@@ -1,0 +1,155 @@
+//! The driver `erofs`: overlays over mounted archives.
+
+use std::{
+    io::Read,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    layers::{LayerMount, Layers},
+    mount,
+};
+use crate::{
+    ChainId, Change, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
+    changes::upper_changes,
+    diff::upper_tar,
+    merge::Stack,
+    overlay::{self, Writable},
+    upper,
+};
+
+/// The driver's name.
+pub(crate) const NAME: &str = "erofs";
+
+/// Layers as archives with an index, snapshots as overlay mounts of them.
+#[derive(Debug)]
+pub(crate) struct Erofs {
+    layers: Layers,
+    /// An empty directory: an overlay needs something below.
+    empty: PathBuf,
+}
+
+impl Erofs {
+    /// Opens the store below `root` and tries a mount in it.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let layers = Layers::open(root)?;
+        upper::load(&layers.dirs, &layers.index)?;
+        let empty = root.join("empty");
+        fs_err::create_dir_all(&empty)?;
+        let driver = Self { layers, empty };
+        driver.probe().map_err(|reason| Error::DriverUnusable { driver: NAME, reason })?;
+        Ok(driver)
+    }
+
+    /// Mounts an overlay of an empty index here.
+    fn probe(&self) -> std::result::Result<(), String> {
+        let staging = self.layers.dirs.staging().map_err(|e| e.to_string())?;
+        let layer = mount::probe(staging.path())?;
+        upper::make_upper(staging.path(), None).map_err(|e| e.to_string())?;
+        let (upper, work) = upper::paths(staging.path());
+        let lower = mount::descriptor(&layer);
+        let mounted = overlay::mount(&[lower], Some(Writable { upper: &upper, work: &work }));
+        mounted.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Mounts an overlay of a layer and those below it.
+    fn overlay(&self, chain: Option<&ChainId>, writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+        let mounts = self.layers.mounts(chain)?;
+        let mut lowers: Vec<PathBuf> = mounts.iter().map(LayerMount::path).collect();
+        // One directory alone is no overlay.
+        if lowers.is_empty() || writable.is_none() {
+            lowers.push(self.empty.clone());
+        }
+        overlay::mount(&lowers, writable)
+    }
+
+    /// The snapshot's upper and work directories.
+    fn upper(&self, key: &str) -> Result<(PathBuf, PathBuf)> {
+        self.layers.index.snapshot(key)?;
+        Ok(upper::paths(&self.layers.dirs.snapshot(key)))
+    }
+}
+
+impl Snapshotter for Erofs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn status(&self) -> Vec<(String, String)> {
+        vec![("Layers".to_owned(), "archives, mounted in place".to_owned())]
+    }
+
+    fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
+        self.layers.stage(tar)
+    }
+
+    fn commit(&self, staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
+        self.layers.commit(staged, parent)
+    }
+
+    fn layer(&self, chain: &ChainId) -> Result<Layer> {
+        self.layers.index.layer(chain)
+    }
+
+    fn layers(&self) -> Vec<ChainId> {
+        self.layers.index.layers()
+    }
+
+    fn layer_tar(&self, chain: &ChainId) -> Result<LayerTar> {
+        self.layers.tar(chain)
+    }
+
+    fn remove_layer(&self, chain: &ChainId) -> Result<()> {
+        self.layers.remove(chain)
+    }
+
+    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
+        let layers = &self.layers;
+        let below = layers.mounts(parent)?;
+        upper::prepare(&layers.dirs, &layers.index, key, parent, lifetime, |dir| {
+            upper::make_upper(dir, below.first().map(LayerMount::path).as_deref())
+        })
+    }
+
+    fn mount(&self, key: &str) -> Result<OwnedFd> {
+        let parent = self.layers.index.snapshot(key)?;
+        let (upper, work) = self.upper(key)?;
+        self.overlay(parent.as_ref(), Some(Writable { upper: &upper, work: &work }))
+    }
+
+    fn view(&self, chain: &ChainId) -> Result<OwnedFd> {
+        self.overlay(Some(chain), None)
+    }
+
+    fn snapshots(&self) -> Vec<String> {
+        self.layers.index.snapshots()
+    }
+
+    fn diff(&self, key: &str) -> Result<Box<dyn Read + Send>> {
+        Ok(Box::new(upper_tar(&self.upper(key)?.0)?))
+    }
+
+    fn changes(&self, key: &str) -> Result<Vec<Change>> {
+        let mounts = self.layers.mounts(self.layers.index.snapshot(key)?.as_ref())?;
+        let below = Stack::new(mounts.iter().map(LayerMount::path).collect());
+        upper_changes(&self.upper(key)?.0, &below)
+    }
+
+    fn remove(&self, key: &str) -> Result<()> {
+        upper::remove(&self.layers.dirs, &self.layers.index, key)
+    }
+
+    fn usage(&self, key: &str) -> Result<Usage> {
+        upper::tree_usage(&self.upper(key)?.0)
+    }
+
+    fn collect_garbage(&self) -> Result<()> {
+        self.layers.dirs.collect()
+    }
+
+    fn describe(&self, key: &str) -> Result<Vec<(&'static str, PathBuf)>> {
+        let (upper, work) = self.upper(key)?;
+        Ok(vec![("UpperDir", upper), ("WorkDir", work)])
+    }
+}

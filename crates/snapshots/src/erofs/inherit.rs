@@ -1,0 +1,119 @@
+//! What a new layer takes from the layers below it: files its hard links lead to, and what its undescribed directories look
+//! like.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{FileTypeExt, MetadataExt},
+    },
+    path::{Path, PathBuf},
+};
+
+use super::tree::{Content, Data, Node, Tree};
+use crate::{
+    Error, Result,
+    copy::xattrs,
+    merge::{Found, Stack},
+    tar::{Device, Timestamp, padding},
+};
+
+/// The layer's second archive: contents of files of the layers below that this layer's hard links lead to.
+pub(super) struct Extra {
+    path: PathBuf,
+    file: Option<fs_err::File>,
+    len: u64,
+}
+
+impl Extra {
+    /// An archive that is made at `path` when something goes into it.
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None, len: 0 }
+    }
+
+    /// The archive, if there is one, and its length.
+    pub(super) fn finish(self) -> Option<(File, u64)> {
+        Some((self.file?.into_file(), self.len))
+    }
+
+    fn add(&mut self, source: &Path) -> io::Result<u64> {
+        if self.file.is_none() {
+            self.file =
+                Some(fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&self.path)?);
+        }
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        let position = self.len;
+        let copied = io::copy(&mut fs_err::File::open(source)?, file)?;
+        let filler = padding(copied);
+        io::Write::write_all(file, &vec![0; filler])?;
+        self.len += copied + filler as u64;
+        Ok(position)
+    }
+}
+
+/// Completes a tree with what `below` has.
+///
+/// # Errors
+/// [`Error::DanglingLink`] for a hard link to what no layer has.
+pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Result<()> {
+    for link in tree.foreign().to_vec() {
+        let text = |path: &[u8]| path.escape_ascii().to_string();
+        let failed = |source| Error::Apply { path: text(&link.path), source };
+        if tree.find(&link.target).is_none() {
+            let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
+            let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
+            let node = file(&found.ok_or_else(dangling)?, extra).map_err(failed)?;
+            tree.copy_up(&link.target, node).map_err(failed)?;
+        }
+        tree.hard_link(&link.path, link.target.clone()).map_err(failed)?;
+    }
+    for path in tree.whiteouts() {
+        let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
+        // overlayfs shows a whiteout's name in a directory that no other layer has.
+        if below.lookup(&path).map_err(failed)?.is_none() {
+            tree.remove(&path);
+        }
+    }
+    for (id, path) in tree.undescribed() {
+        let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
+        if let Some(found) = below.lookup(&path).map_err(failed)?.filter(|f| f.metadata.is_dir()) {
+            tree.describe(id, node(&found, Content::Fifo).map_err(failed)?);
+        }
+    }
+    Ok(())
+}
+
+fn file(found: &Found, extra: &mut Extra) -> io::Result<Node> {
+    let kind = found.metadata.file_type();
+    let device = || Device {
+        major: rustix::fs::major(found.metadata.rdev()),
+        minor: rustix::fs::minor(found.metadata.rdev()),
+    };
+    let content = if kind.is_symlink() {
+        Content::Symlink(fs_err::read_link(&found.path)?.as_os_str().as_bytes().to_vec())
+    } else if kind.is_char_device() {
+        Content::CharDevice(device())
+    } else if kind.is_block_device() {
+        Content::BlockDevice(device())
+    } else if kind.is_fifo() {
+        Content::Fifo
+    } else {
+        let size = found.metadata.len();
+        Content::File(Data { size, archive: 1, position: extra.add(&found.path)?, sparse: None })
+    };
+    node(found, content)
+}
+
+fn node(found: &Found, content: Content) -> io::Result<Node> {
+    let metadata = &found.metadata;
+    let nanos = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
+    Ok(Node {
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        mtime: Timestamp { secs: metadata.mtime(), nanos },
+        xattrs: xattrs(&found.path)?,
+        content,
+    })
+}

@@ -1,0 +1,192 @@
+//! Layers kept as archives with an index, and their mounts.
+//!
+//! ```text
+//! layers/<chain id>/tar      the exact archive
+//! layers/<chain id>/index    the EROFS image that refers into it
+//! layers/<chain id>/extra    contents taken from layers below, if there are any
+//! layers/<chain id>/meta     LayerRecord in JSON
+//! ```
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use skiff_types::Digest;
+
+use super::{
+    index::{Archive, encode},
+    inherit::{Extra, inherit},
+    mount::mount,
+    tree::Tree,
+};
+use crate::{
+    ChainId, Error, Layer, LayerTar, Result, StagedLayer, dirs::StoreDirs, hashing::hashed, index::Index,
+    merge::Stack, tar::Reader,
+};
+
+/// The store of layers and the names of snapshots.
+#[derive(Debug)]
+pub(super) struct Layers {
+    pub(super) dirs: StoreDirs,
+    pub(super) index: Index,
+    /// Each layer is mounted once, when it is first needed, in no mount namespace: containers share its page cache.
+    mounts: Mutex<HashMap<ChainId, Arc<OwnedFd>>>,
+}
+
+/// A layer's mount, open as a directory.
+#[derive(Clone, Debug)]
+pub(super) struct LayerMount(Arc<OwnedFd>);
+
+impl LayerMount {
+    /// A path to the root of the mount, good as long as this is held.
+    pub(super) fn path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.0.as_raw_fd()))
+    }
+}
+
+/// What is kept with a layer.
+#[derive(Debug, Serialize, Deserialize)]
+struct LayerRecord {
+    /// The version of this form.
+    version: u32,
+    parent: Option<ChainId>,
+    diff_id: Digest,
+    tar_size: u64,
+    size: u64,
+    /// Whether there is a second archive.
+    extra: bool,
+}
+
+const VERSION: u32 = 1;
+
+impl Layers {
+    /// Opens the store below `root`.
+    pub(super) fn open(root: &Path) -> Result<Self> {
+        let dirs = StoreDirs::open(root)?;
+        let index = Index::default();
+        for chain in dirs.layer_names()? {
+            let record = read_record(&dirs.layer(&chain))?;
+            index.insert_layer(Layer {
+                chain,
+                parent: record.parent,
+                diff_id: record.diff_id,
+                tar_size: record.tar_size,
+                size: record.size,
+            });
+        }
+        Ok(Self { dirs, index, mounts: Mutex::default() })
+    }
+
+    /// Stores an archive and reads what is in it.
+    pub(super) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
+        let staging = self.dirs.staging()?;
+        let mut file = fs_err::File::create(staging.path().join("tar"))?.into_file();
+        let (tree, hashed) = hashed(tar, &mut |chunk| io::Write::write_all(&mut file, chunk), |chunks| {
+            let mut reader = Reader::new(chunks);
+            let mut tree = Tree::new();
+            while let Some(entry) = reader.next_entry()? {
+                tree.apply(entry)?;
+            }
+            Ok(tree)
+        })?;
+        let mut staged = StagedLayer::new(staging, hashed.digest, hashed.len, tree.size());
+        staged.notes = Some(Box::new(tree));
+        Ok(staged)
+    }
+
+    /// Writes a staged layer's index over its parent.
+    pub(super) fn commit(&self, mut staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
+        let chain = ChainId::new(parent, staged.diff_id());
+        let mounts = self.mounts(parent)?;
+        if self.index.layer(&chain).is_ok() {
+            return Ok(chain);
+        }
+        let tree = staged.notes.take().and_then(|notes| notes.downcast::<Tree>().ok());
+        let mut tree =
+            tree.ok_or_else(|| Error::Damaged("a layer was staged by another driver".to_owned()))?;
+        let dir = staged.dir().path();
+        let mut extra = Extra::new(dir.join("extra"));
+        inherit(&mut tree, &Stack::new(mounts.iter().map(LayerMount::path).collect()), &mut extra)?;
+        let tar = fs_err::File::open(dir.join("tar"))?.into_file();
+        let extra = extra.finish();
+        let mut archives = vec![Archive { file: &tar, len: staged.tar_size() }];
+        archives.extend(extra.as_ref().map(|(file, len)| Archive { file, len: *len }));
+        let failed = |source| Error::Apply { path: ".".to_owned(), source };
+        fs_err::write(dir.join("index"), encode(&tree, &archives).map_err(failed)?)?;
+        let record = LayerRecord {
+            version: VERSION,
+            parent: parent.copied(),
+            diff_id: *staged.diff_id(),
+            tar_size: staged.tar_size(),
+            size: tree.size(),
+            extra: extra.is_some(),
+        };
+        fs_err::write(dir.join("meta"), serde_json::to_vec(&record).map_err(io::Error::from)?)?;
+        for file in ["tar", "index", "meta", "extra"].iter().filter(|f| **f != "extra" || record.extra) {
+            fs_err::File::open(dir.join(file))?.sync_data()?;
+        }
+        crate::dirs::sync_dir(dir)?;
+        let LayerRecord { parent, diff_id, tar_size, size, .. } = record;
+        let layer = Layer { chain, parent, diff_id, tar_size, size };
+        self.index.add_layer(layer, || self.dirs.publish(staged.into_dir(), &chain))?;
+        Ok(chain)
+    }
+
+    /// A layer's archive.
+    pub(super) fn tar(&self, chain: &ChainId) -> Result<LayerTar> {
+        let len = self.index.layer(chain)?.tar_size;
+        let file = fs_err::File::open(self.dirs.layer(chain).join("tar"))?.into_file();
+        Ok(LayerTar::File { file, len })
+    }
+
+    /// Removes a layer.
+    pub(super) fn remove(&self, chain: &ChainId) -> Result<()> {
+        self.index.remove_layer(chain, || self.dirs.discard(&self.dirs.layer(chain)))?;
+        self.lock().remove(chain);
+        Ok(())
+    }
+
+    /// The mounts of a layer and those below it, topmost first.
+    pub(super) fn mounts(&self, chain: Option<&ChainId>) -> Result<Vec<LayerMount>> {
+        self.index.stack(chain)?.iter().map(|c| self.mounted(c)).collect()
+    }
+
+    fn mounted(&self, chain: &ChainId) -> Result<LayerMount> {
+        if let Some(mount) = self.lock().get(chain) {
+            return Ok(LayerMount(mount.clone()));
+        }
+        // Two may mount the same layer at once; one of the mounts is kept.
+        let dir = self.dirs.layer(chain);
+        let index = fs_err::File::open(dir.join("index"))?;
+        let tar = fs_err::File::open(dir.join("tar"))?;
+        let extra = match read_record(&dir)?.extra {
+            true => Some(fs_err::File::open(dir.join("extra"))?),
+            false => None,
+        };
+        let archives: Vec<_> = std::iter::once(&tar).chain(&extra).map(|f| f.file().as_fd()).collect();
+        let fd = mount(index.file().as_fd(), &archives).map_err(|e| Error::System {
+            call: format!("mounting {}", dir.join("index").display()),
+            source: e.into(),
+        })?;
+        Ok(LayerMount(self.lock().entry(*chain).or_insert(Arc::new(fd)).clone()))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, Arc<OwnedFd>>> {
+        self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn read_record(dir: &Path) -> Result<LayerRecord> {
+    let path = dir.join("meta");
+    let damaged = |e: serde_json::Error| Error::Damaged(format!("{}: {e}", path.display()));
+    let record: LayerRecord = serde_json::from_slice(&fs_err::read(&path)?).map_err(damaged)?;
+    match record.version {
+        VERSION => Ok(record),
+        other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
+    }
+}
