@@ -41,14 +41,17 @@ struct AnyShape {
 impl<'a> Entry<'a> {
     /// Parses a line, without its newline.
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
-        Self::usual_shape(line).or_else(|| {
-            let any: AnyShape = serde_json::from_slice(line).ok()?;
-            Some(Self {
-                text: Text::Plain(any.log),
-                stderr: any.stream == "stderr",
-                attrs: any.attrs.map(|attrs| attrs.to_string().into()),
-                time: any.time.into_bytes().into(),
-            })
+        Self::usual_shape(line).or_else(|| Self::any_shape(line))
+    }
+
+    /// Parses a line of any shape, or one whose text [`Text::push`] could not undo.
+    pub(crate) fn any_shape(line: &[u8]) -> Option<Self> {
+        let any: AnyShape = serde_json::from_slice(line).ok()?;
+        Some(Self {
+            text: Text::Plain(any.log),
+            stderr: any.stream == "stderr",
+            attrs: any.attrs.map(|attrs| attrs.to_string().into()),
+            time: any.time.into_bytes().into(),
         })
     }
 
@@ -62,10 +65,10 @@ impl<'a> Entry<'a> {
         let time = &inner[time_at..];
         let head = inner[..time_at].strip_suffix(b"\"time\":\"")?;
         if let Some(text) = head.strip_suffix(OUT) {
-            return Self::checked(text, false, None, time);
+            return Some(Self { text: Text::Escaped(text), stderr: false, attrs: None, time: time.into() });
         }
         if let Some(text) = head.strip_suffix(ERR) {
-            return Self::checked(text, true, None, time);
+            return Some(Self { text: Text::Escaped(text), stderr: true, attrs: None, time: time.into() });
         }
         let attrs = head.strip_suffix(b",")?;
         let at = memmem::rfind(attrs, b"\",\"stream\":\"std")?;
@@ -75,20 +78,14 @@ impl<'a> Entry<'a> {
             return None;
         }
         let attrs = rest[OUT.len()..].strip_prefix(b"\"attrs\":")?;
-        Self::checked(text, stderr, Some(Cow::Borrowed(std::str::from_utf8(attrs).ok()?)), time)
-    }
-
-    fn checked(text: &'a [u8], stderr: bool, attrs: Option<Cow<'a, str>>, time: &'a [u8]) -> Option<Self> {
-        // A pair of surrogates is the one escape that the fast way does not know; no encoder of ours writes any.
-        if memmem::find(text, b"\\ud").is_some() || memmem::find(text, b"\\uD").is_some() {
-            return None;
-        }
-        Some(Self { text: Text::Escaped(text), stderr, attrs, time: Cow::Borrowed(time) })
+        let attrs = Some(std::str::from_utf8(attrs).ok()?.into());
+        Some(Self { text: Text::Escaped(text), stderr, attrs, time: time.into() })
     }
 }
 
 impl Text<'_> {
-    /// Appends the text itself. Returns false, and leaves a part of it, when an escape is malformed.
+    /// Appends the text itself. Returns false, and leaves a part of it, at an escape that is malformed or half of a surrogate pair (which no encoder
+    /// of ours writes).
     pub(crate) fn push(&self, out: &mut Vec<u8>) -> bool {
         let mut rest = match self {
             Self::Plain(text) => {

@@ -18,17 +18,27 @@ pub(crate) enum Rendered {
 /// Appends one line of a log, if `query` wants it and its time is after `after`.
 pub(crate) fn line(line: &[u8], query: &Query, after: Option<Time>, out: &mut Vec<u8>) -> Rendered {
     let Some(entry) = Entry::parse(line) else { return Rendered::Done };
+    match push(&entry, query, after, out) {
+        Some(rendered) => rendered,
+        None => {
+            Entry::any_shape(line).and_then(|entry| push(&entry, query, after, out)).unwrap_or(Rendered::Done)
+        }
+    }
+}
+
+/// Appends an entry; none, and nothing is appended, if its text is not understood.
+fn push(entry: &Entry<'_>, query: &Query, after: Option<Time>, out: &mut Vec<u8>) -> Option<Rendered> {
     if query.since.is_some() || query.until.is_some() || after.is_some() {
-        let Some(time) = Time::parse(&entry.time) else { return Rendered::Done };
+        let Some(time) = Time::parse(&entry.time) else { return Some(Rendered::Done) };
         if query.until.is_some_and(|until| time > until) {
-            return Rendered::TooLate;
+            return Some(Rendered::TooLate);
         }
         if query.since.is_some_and(|since| time < since) || after.is_some_and(|after| time <= after) {
-            return Rendered::Done;
+            return Some(Rendered::Done);
         }
     }
     if !(if entry.stderr { query.stderr } else { query.stdout }) {
-        return Rendered::Done;
+        return Some(Rendered::Done);
     }
     let start = out.len();
     if query.framing == Framing::Multiplexed {
@@ -45,13 +55,13 @@ pub(crate) fn line(line: &[u8], query: &Query, after: Option<Time>, out: &mut Ve
     }
     if !entry.text.push(out) {
         out.truncate(start);
-        return Rendered::Done;
+        return None;
     }
     if query.framing == Framing::Multiplexed {
         let len = ((out.len() - content) as u32).to_be_bytes();
         out[start + 4..content].copy_from_slice(&len);
     }
-    Rendered::Done
+    Some(Rendered::Done)
 }
 
 #[cfg(test)]
@@ -75,6 +85,14 @@ mod tests {
         assert_eq!(rendered(&all, None).0, "2026-11-20T21:00:28.500000000Z a=x,b=1+2 two\n");
         assert_eq!(rendered(&Query::default(), None).0, "\x02\0\0\0\0\0\0\x04two\n");
         assert_eq!(rendered(&Query { stderr: false, ..raw }, None).0, "");
+    }
+
+    #[test]
+    fn surrogate_pairs_are_understood() {
+        let mut out = Vec::new();
+        let pair = br#"{"log":"a\ud83d\ude00","stream":"stdout","time":"2026-11-20T21:00:28.5Z"}"#;
+        assert_eq!(line(pair, &Query::default(), None, &mut out), Rendered::Done);
+        assert_eq!(out, "\x01\0\0\0\0\0\0\x05a😀".as_bytes());
     }
 
     #[test]
