@@ -12,6 +12,7 @@ mod bridge;
 mod config;
 mod endpoint;
 mod error;
+mod files;
 mod firewall;
 mod ipam;
 mod link;
@@ -21,6 +22,7 @@ mod nft;
 mod pool;
 mod ports;
 mod publish;
+mod stale;
 mod sysctl;
 
 pub use config::{AddressPool, NetConfig};
@@ -28,5 +30,6 @@ pub use endpoint::{
     BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
 };
 pub use error::{NetworkError, PublishError};
+pub use files::{HostsFile, ResolvConf, hostname_file, resolv_conf_path};
 pub use network::Network;
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};

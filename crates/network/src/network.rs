@@ -20,7 +20,7 @@ use crate::{
     netlink::{Batch, Failure, Netlink},
     pool::{Pool, Prepared, Uplink},
     publish::{PublishConfig, Publisher},
-    sysctl,
+    stale, sysctl,
 };
 
 /// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread.
@@ -68,7 +68,7 @@ impl Network {
         if config.ip_forward && !sysctl::ip_forward()? {
             sysctl::enable_ip_forward()?;
         }
-        remove_stale_ports(&facts, bridge, &records, &mut route)?;
+        stale::remove_later(&facts, bridge, &records)?;
 
         let endpoints = records.into_iter().map(|record| (record.container, record)).collect();
         let mut state = State { endpoints, addresses, publisher, firewall, route };
@@ -305,33 +305,6 @@ fn open_firewall(
     firewall.rewrite(records)?;
     sysctl::route_loopback(&info.name)?;
     Ok(Some(firewall))
-}
-
-/// Removes ports of the bridge that an earlier daemon made and no endpoint has: as a rule they are on their way out
-/// with their namespaces.
-fn remove_stale_ports(
-    facts: &HostFacts,
-    bridge: u32,
-    records: &[EndpointRecord],
-    route: &mut Netlink,
-) -> Result<(), NetworkError> {
-    let stale = facts.links.iter().filter(|link| {
-        link.master == bridge
-            && link.alias == link::ALIAS
-            && !records.iter().any(|record| record.host_index == link.index)
-    });
-    for link in stale {
-        let mut batch = Batch::default();
-        link::delete(&mut batch, link.index);
-        match route.exchange(batch, |_, _| {}) {
-            Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => {}
-            Err(Failure { errno, .. }) => {
-                let operation = format!("remove the stale interface {}", link.name);
-                return Err(NetworkError::Kernel { operation, errno });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Gives `eth0` its addresses, one system call in the container's namespace. The hardware address comes last and is
