@@ -3,17 +3,22 @@
 //! The container's side is a socket to its monitor, which frames standard output and error itself. End of file from
 //! the client is passed on as end of standard input and nothing more; end of file from the container ends it all.
 
-use std::{io, os::fd::AsFd, time::Duration};
+use std::{borrow::Cow, io, os::fd::AsFd, time::Duration};
 
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, poll};
+use skiff_api::stream;
 use skiff_engine::LogStream;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
+    sync::mpsc,
 };
 
-use crate::connection::Socket;
+use crate::{
+    connection::Socket,
+    websocket::{self, Opcode},
+};
 
 /// What to do with a connection after its request.
 pub(crate) struct Hijack {
@@ -29,6 +34,17 @@ pub(crate) struct Hijack {
     pub(crate) detach_keys: Vec<u8>,
     /// Called if it did.
     pub(crate) on_detach: Box<dyn FnOnce() + Send>,
+    /// How bytes travel between us and the client.
+    pub(crate) transport: Transport,
+}
+
+/// How bytes travel between us and the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// As they are.
+    Plain,
+    /// In WebSocket messages of this kind, without Docker's frames if `framed` says that the container sends such.
+    WebSocket { kind: Opcode, framed: bool },
 }
 
 /// The head of the answer as Docker writes it.
@@ -49,16 +65,23 @@ const OUTPUT_BUFFER: usize = 64 << 10;
 const INPUT_BUFFER: usize = 16 << 10;
 
 enum InputEnd {
+    /// No more input, but the client may still listen.
     Closed,
+    /// The client is gone, or speaks nonsense.
+    Left,
     Detached,
 }
 
 /// Runs an attached connection to its end. `ahead` is what the client sent behind its request.
 pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
-    let Hijack { head, backlog, stream, stdin, detach_keys, on_detach } = hijack;
-    if send_first(&mut client, &head, backlog).await.is_err() {
+    let Hijack { head, backlog, stream, stdin, detach_keys, on_detach, transport } = hijack;
+    let mut outgoing = Outgoing::new(transport);
+    if send_first(&mut client, &head, backlog, &mut outgoing).await.is_err() {
         return;
     }
+    // Answers to a WebSocket's pings, which the input sees and the output sends.
+    let (pongs, mut pong_requests) = mpsc::channel(1);
+    let mut incoming = Incoming::new(transport, pongs);
     let Some(container) = stream else {
         let _ = client.shutdown().await;
         return;
@@ -67,20 +90,32 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
     let (mut client_in, mut client_out) = tokio::io::split(client);
     let (mut container_out, mut container_in) = container.into_split();
     let input = async {
-        let end = copy_input(&ahead, &mut client_in, stdin.then_some(&mut container_in), &detach_keys).await;
+        let end = copy_input(
+            &ahead,
+            &mut client_in,
+            stdin.then_some(&mut container_in),
+            &detach_keys,
+            &mut incoming,
+        )
+        .await;
         if stdin && matches!(end, InputEnd::Closed) {
             let _ = container_in.shutdown().await;
         }
         end
     };
     {
-        let mut output = std::pin::pin!(copy_output(&mut container_out, &mut client_out));
+        let mut output = std::pin::pin!(copy_output(
+            &mut container_out,
+            &mut client_out,
+            &mut outgoing,
+            &mut pong_requests
+        ));
         let end = tokio::select! {
             _ = &mut output => None,
             end = input => Some(end),
         };
         match end {
-            None => {}
+            None | Some(InputEnd::Left) => {}
             Some(InputEnd::Detached) => on_detach(),
             Some(InputEnd::Closed) => tokio::select! {
                 _ = &mut output => {}
@@ -88,14 +123,20 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
             },
         }
     }
+    let _ = client_out.write_all(outgoing.farewell()).await;
     let _ = client_out.shutdown().await;
 }
 
-async fn send_first(client: &mut Socket, head: &[u8], backlog: Option<LogStream>) -> io::Result<()> {
+async fn send_first(
+    client: &mut Socket,
+    head: &[u8],
+    backlog: Option<LogStream>,
+    outgoing: &mut Outgoing,
+) -> io::Result<()> {
     client.write_all(head).await?;
     if let Some(mut backlog) = backlog {
         while let Some(lines) = backlog.next().await {
-            client.write_all(&lines.map_err(io::Error::other)?).await?;
+            client.write_all(outgoing.wrap(&lines.map_err(io::Error::other)?)?).await?;
         }
     }
     client.flush().await
@@ -104,12 +145,17 @@ async fn send_first(client: &mut Socket, head: &[u8], backlog: Option<LogStream>
 async fn copy_output(
     container: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
+    outgoing: &mut Outgoing,
+    pong_requests: &mut mpsc::Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; OUTPUT_BUFFER];
     loop {
-        match container.read(&mut buffer).await? {
-            0 => return Ok(()),
-            n => client.write_all(&buffer[..n]).await?,
+        tokio::select! {
+            read = container.read(&mut buffer) => match read? {
+                0 => return Ok(()),
+                n => client.write_all(outgoing.wrap(&buffer[..n])?).await?,
+            },
+            Some(pong) = pong_requests.recv() => client.write_all(&pong).await?,
         }
         client.flush().await?;
     }
@@ -121,6 +167,7 @@ async fn copy_input(
     client: &mut (impl AsyncRead + Unpin),
     mut container: Option<&mut (impl AsyncWrite + Unpin)>,
     detach_keys: &[u8],
+    incoming: &mut Incoming,
 ) -> InputEnd {
     let mut keys = DetachKeys::new(detach_keys);
     let mut buffer = vec![0; INPUT_BUFFER];
@@ -128,7 +175,8 @@ async fn copy_input(
     let mut passed = Vec::new();
     loop {
         passed.clear();
-        let detached = keys.filter(piece, &mut passed);
+        let Ok((data, closed)) = incoming.unwrap(piece).await else { return InputEnd::Left };
+        let detached = keys.filter(&data, &mut passed);
         if let Some(container) = &mut container
             && container.write_all(&passed).await.is_err()
         {
@@ -137,10 +185,78 @@ async fn copy_input(
         if detached {
             return InputEnd::Detached;
         }
+        if closed {
+            return InputEnd::Left;
+        }
         piece = match client.read(&mut buffer).await {
             Ok(n @ 1..) => &buffer[..n],
             Ok(0) | Err(_) => return InputEnd::Closed,
         };
+    }
+}
+
+/// Bytes on their way to the client.
+struct Outgoing {
+    transport: Transport,
+    frames: stream::Decoder,
+    out: Vec<u8>,
+}
+
+impl Outgoing {
+    fn new(transport: Transport) -> Self {
+        Self { transport, frames: stream::Decoder::new(), out: Vec::new() }
+    }
+
+    fn wrap<'a>(&'a mut self, mut bytes: &'a [u8]) -> io::Result<&'a [u8]> {
+        let Transport::WebSocket { kind, framed } = self.transport else { return Ok(bytes) };
+        self.out.clear();
+        if !framed {
+            websocket::encode(kind, bytes, &mut self.out);
+            return Ok(&self.out);
+        }
+        while let Some((_, piece)) = self.frames.next(&mut bytes).map_err(io::Error::other)? {
+            websocket::encode(kind, piece, &mut self.out);
+        }
+        Ok(&self.out)
+    }
+
+    /// What is sent last.
+    fn farewell(&mut self) -> &[u8] {
+        self.out.clear();
+        if matches!(self.transport, Transport::WebSocket { .. }) {
+            websocket::encode(Opcode::Close, &[], &mut self.out);
+        }
+        &self.out
+    }
+}
+
+/// Bytes on their way from the client.
+struct Incoming {
+    messages: Option<websocket::Decoder>,
+    pongs: mpsc::Sender<Vec<u8>>,
+}
+
+impl Incoming {
+    fn new(transport: Transport, pongs: mpsc::Sender<Vec<u8>>) -> Self {
+        let messages = matches!(transport, Transport::WebSocket { .. }).then(websocket::Decoder::default);
+        Self { messages, pongs }
+    }
+
+    /// The client's data, and whether it says that it leaves.
+    async fn unwrap<'a>(&mut self, bytes: &'a [u8]) -> Result<(Cow<'a, [u8]>, bool), websocket::FrameError> {
+        let Some(messages) = &mut self.messages else { return Ok((Cow::Borrowed(bytes), false)) };
+        let (mut data, mut closed) = (Vec::new(), false);
+        for signal in messages.decode(bytes, &mut data)? {
+            match signal {
+                websocket::Signal::Close => closed = true,
+                websocket::Signal::Ping(payload) => {
+                    let mut pong = Vec::new();
+                    websocket::encode(Opcode::Pong, &payload, &mut pong);
+                    let _ = self.pongs.send(pong).await;
+                }
+            }
+        }
+        Ok((Cow::Owned(data), closed))
     }
 }
 

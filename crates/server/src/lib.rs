@@ -15,6 +15,7 @@ mod reply;
 mod request;
 mod routes;
 mod time;
+mod websocket;
 
 pub use connection::{Socket, serve};
 pub use request::Context;

@@ -29,6 +29,14 @@ async fn attached(
     stdin: bool,
     keys: &[u8],
 ) -> (UnixStream, UnixStream, Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
+    attached_by(Transport::Plain, stdin, keys).await
+}
+
+async fn attached_by(
+    transport: Transport,
+    stdin: bool,
+    keys: &[u8],
+) -> (UnixStream, UnixStream, Arc<AtomicBool>, tokio::task::JoinHandle<()>) {
     let (client, server) = UnixStream::pair().unwrap();
     let (container, monitor) = UnixStream::pair().unwrap();
     let detached = Arc::new(AtomicBool::new(false));
@@ -40,8 +48,11 @@ async fn attached(
         stdin,
         detach_keys: keys.to_vec(),
         on_detach: Box::new(move || seen.store(true, Ordering::SeqCst)),
+        transport,
     };
-    let task = tokio::spawn(run(hijack, Socket::Unix(server), Bytes::from_static(b"ahead ")));
+    // A WebSocket client has nothing to say before it has seen the answer.
+    let ahead: &[u8] = if transport == Transport::Plain { b"ahead " } else { b"" };
+    let task = tokio::spawn(run(hijack, Socket::Unix(server), Bytes::from_static(ahead)));
     (client, monitor, detached, task)
 }
 
@@ -107,4 +118,24 @@ async fn a_client_that_is_gone_is_noticed_without_output() {
     drop(client);
     task.await.unwrap();
     drop(monitor);
+}
+
+#[tokio::test]
+async fn a_websocket_carries_messages_without_frames() {
+    let transport = Transport::WebSocket { kind: Opcode::Binary, framed: true };
+    let (mut client, mut monitor, _, task) = attached_by(transport, true, b"").await;
+    // A masked message "hi" and a ping.
+    client.write_all(&[0x82, 0x82, 0, 0, 0, 0, b'h', b'i', 0x89, 0x80, 0, 0, 0, 0]).await.unwrap();
+    let mut typed = [0; 2];
+    monitor.read_exact(&mut typed).await.unwrap();
+    assert_eq!(&typed, b"hi");
+    let mut head_and_pong = [0; 6];
+    client.read_exact(&mut head_and_pong).await.unwrap();
+    assert_eq!(&head_and_pong, b"HEAD\x8a\x00");
+    let mut frame = Vec::new();
+    stream::encode(stream::StreamKind::Stderr, b"out", &mut frame);
+    monitor.write_all(&frame).await.unwrap();
+    drop(monitor);
+    assert_eq!(read_all(&mut client).await, b"\x82\x03out\x88\x00");
+    task.await.unwrap();
 }

@@ -6,9 +6,10 @@ use skiff_engine::AttachOptions;
 
 use crate::{
     failure::{Failure, Outcome},
-    hijack::{self, Hijack},
+    hijack::{self, Hijack, Transport},
     reply::Reply,
     request::{Context, Request},
+    websocket::{self, Opcode},
 };
 
 pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
@@ -36,6 +37,37 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
         stdin,
         detach_keys: if attached.tty { attached.detach_keys } else { Vec::new() },
         on_detach: Box::new(move || containers.detached(&name)),
+        transport: Transport::Plain,
+    }))
+}
+
+/// The same through a WebSocket, which is what browsers can do.
+pub(super) async fn attach_websocket(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let (query, version) = (&request.query, request.version);
+    let wanted = |stream| !version.at_least(42) || query.flag(stream);
+    let Some(key) = request.headers.get(header::SEC_WEBSOCKET_KEY) else {
+        return Err(Failure::invalid("not a WebSocket handshake: Sec-WebSocket-Key is missing"));
+    };
+    let options = AttachOptions {
+        stdin: wanted("stdin"),
+        stdout: wanted("stdout"),
+        stderr: wanted("stderr"),
+        logs: query.flag("logs"),
+        stream: query.flag("stream"),
+        detach_keys: query.given("detachKeys").map(str::to_owned),
+    };
+    let stdin = options.stdin;
+    let attached = context.engine.containers.attach(name, options).await?;
+    let kind = if version.at_least(28) { Opcode::Binary } else { Opcode::Text };
+    let (containers, name) = (context.engine.containers.clone(), name.to_owned());
+    Ok(Reply::Hijack(Hijack {
+        head: websocket::head(key.as_bytes()).into_bytes(),
+        backlog: attached.backlog,
+        stream: attached.stream,
+        stdin,
+        detach_keys: if attached.tty { attached.detach_keys } else { Vec::new() },
+        on_detach: Box::new(move || containers.detached(&name)),
+        transport: Transport::WebSocket { kind, framed: !attached.tty },
     }))
 }
 

@@ -11,7 +11,7 @@ use super::lifecycle::finish;
 use crate::{
     convert,
     failure::{Failure, Outcome},
-    hijack::{self, Hijack},
+    hijack::{self, Hijack, Transport},
     reply::{Reply, common_headers},
     request::{Context, Request},
 };
@@ -70,6 +70,7 @@ pub(super) async fn start(context: &Context, mut request: Request, id: &str) -> 
         stdin: exec.config.attach_stdin,
         detach_keys: keys,
         on_detach: Box::new(move || execs.detached(&id)),
+        transport: Transport::Plain,
     }))
 }
 

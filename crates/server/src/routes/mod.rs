@@ -59,6 +59,9 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
             attach::attach(&context, &request, &join(name)).await
         }
 
+        ("GET", ["containers", name @ .., "attach", "ws"]) => {
+            attach::attach_websocket(&context, &request, &join(name)).await
+        }
         ("POST", ["containers", name @ .., "exec"]) => exec::create(&context, request, &join(name)).await,
         ("POST", ["exec", id @ .., "start"]) => exec::start(&context, request, &join(id)).await,
         ("POST", ["exec", id @ .., "resize"]) => exec::resize(&context, &request, &join(id)).await,
@@ -111,7 +114,6 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
             return Some(Missing::Swarm);
         }
         ("POST", ["containers", "prune"]) => "pruning containers",
-        ("GET", ["containers", _, "attach", "ws"]) => "attaching through a WebSocket",
         ("GET", ["containers", _, "export"]) => "exporting a container",
         ("GET", ["containers", _, "changes"]) => "listing a container's changes",
         ("GET", ["containers", _, "stats"]) => "container statistics",
@@ -146,7 +148,7 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
             | ("GET" | "HEAD", ["_ping"])
             | ("GET", ["version" | "info" | "events" | "networks" | "plugins"] | ["networks", ..])
             | ("GET", ["containers" | "images", "json"] | ["images", "get"])
-            | ("GET", ["containers", _, .., "json" | "top" | "logs"])
+            | ("GET", ["containers", _, .., "json" | "top" | "logs"] | ["containers", _, "attach", "ws"])
             | (
                 "POST",
                 [
