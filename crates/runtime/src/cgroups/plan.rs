@@ -159,3 +159,6 @@ fn check_list(setting: &str, list: &str) -> Result<(), CgroupError> {
         Err(CgroupError::invalid(setting, format!("{list:?} is not a list such as 0-3,5")))
     }
 }
+
+#[cfg(test)]
+mod tests;
