@@ -21,6 +21,7 @@ pub mod sched;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod writeback;
 
 mod call;
 

@@ -9,6 +9,7 @@
 
 use std::{
     collections::HashMap,
+    fs::File,
     io::{self, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
@@ -85,8 +86,8 @@ impl Layers {
     /// Stores an archive and reads what is in it.
     pub(super) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
         let staging = self.dirs.staging()?;
-        let mut file = fs_err::File::create(staging.path().join("tar"))?.into_file();
-        let (tree, hashed) = hashed(tar, &mut |chunk| io::Write::write_all(&mut file, chunk), |chunks| {
+        let mut file = TarWriter::create(&staging.path().join("tar"))?;
+        let (tree, hashed) = hashed(tar, &mut |chunk| file.write(chunk), |chunks| {
             let mut reader = Reader::new(chunks);
             let mut tree = Tree::new();
             while let Some(entry) = reader.next_entry()? {
@@ -178,6 +179,35 @@ impl Layers {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, Arc<OwnedFd>>> {
         self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Writes an archive, and keeps the disk busy with it meanwhile: less is left to flush at the end.
+struct TarWriter {
+    file: File,
+    written: u64,
+    /// How much of it the disk has been told to write.
+    started: u64,
+}
+
+/// How much is written before the disk is told.
+const WRITEBACK: u64 = 8 << 20;
+
+impl TarWriter {
+    fn create(path: &Path) -> io::Result<Self> {
+        Ok(Self { file: fs_err::File::create(path)?.into_file(), written: 0, started: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        io::Write::write_all(&mut self.file, bytes)?;
+        self.written += bytes.len() as u64;
+        let behind = self.written - self.started;
+        if behind >= WRITEBACK {
+            // Only a hint: the flush of the commit tells what fails.
+            let _ = skiff_sys::writeback::start(self.file.as_fd(), self.started, behind);
+            self.started = self.written;
+        }
+        Ok(())
     }
 }
 
