@@ -5,7 +5,7 @@ use std::io;
 use skiff_snapshots::Error as SnapshotError;
 use skiff_types::{Digest, ErrorKind, ImageId};
 
-use crate::{ParseReferenceError, Reference};
+use crate::ParseReferenceError;
 
 /// The result of an image store's operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,9 +22,6 @@ pub enum Error {
     /// The reference that should be removed does not exist, though it is well-formed.
     #[error("reference does not exist")]
     NoSuchReference,
-    /// A prefix that several image ids share.
-    #[error("ambiguous image reference: {0}")]
-    Ambiguous(String),
     /// A tag cannot contain a digest.
     #[error("refusing to create a tag with a digest reference")]
     TagWithDigest,
@@ -116,18 +113,12 @@ pub enum Conflict {
 }
 
 impl Error {
-    /// The image is there no more: what `resolve` and all that begin with it answer.
-    pub(crate) fn no_such_image(reference: &Reference) -> Self {
-        Self::NotFound(reference.familiar())
-    }
-
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::NotFound(_) | Self::NoSuchReference => ErrorKind::NotFound,
             Self::InUse(_) => ErrorKind::Conflict,
             Self::Reference(_)
-            | Self::Ambiguous(_)
             | Self::TagWithDigest
             | Self::TagIsAlgorithm
             | Self::Change(_)

@@ -1,12 +1,12 @@
 //! An image as callers see it.
 
-use std::sync::Arc;
+use std::{fmt, str::FromStr, sync::Arc};
 
 use jiff::Timestamp;
 use skiff_snapshots::ChainId;
 use skiff_types::ImageId;
 
-use crate::{ImageConfig, Reference};
+use crate::{Error, ImageConfig, Reference};
 
 /// An image of the store.
 #[derive(Clone, Debug)]
@@ -62,4 +62,65 @@ pub struct Platform {
     pub architecture: String,
     /// The CPU's variant, empty if there is none.
     pub variant: String,
+}
+
+impl Platform {
+    /// This machine's.
+    pub fn host() -> Self {
+        let (architecture, variant) = match std::env::consts::ARCH {
+            "x86_64" => ("amd64", ""),
+            "aarch64" => ("arm64", "v8"),
+            "x86" => ("386", ""),
+            "riscv64" => ("riscv64", ""),
+            "powerpc64" => ("ppc64le", ""),
+            other => (other, ""),
+        };
+        Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.to_owned() }
+    }
+}
+
+/// `os/architecture[/variant]`.
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        if self.variant.is_empty() { Ok(()) } else { write!(f, "/{}", self.variant) }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = Error;
+
+    /// Parses `os/architecture[/variant]`, or an architecture alone, with the names people use for them.
+    fn from_str(s: &str) -> Result<Self, Error> {
+        let part = |s: &str| {
+            !s.is_empty()
+                && s.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-' || c == b'.')
+        };
+        let parts: Vec<&str> = s.split('/').collect();
+        let bad = || {
+            Error::Platform(format!(
+                "{s:?} is an invalid OS component of {s:?}: OSAndVersion specifier component must match \"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$\": invalid argument"
+            ))
+        };
+        if !parts.iter().all(|p| part(p)) {
+            return Err(bad());
+        }
+        let (os, architecture, variant) = match parts[..] {
+            ["linux"] => ("linux", Self::host().architecture, ""),
+            [architecture] => ("linux", architecture.to_owned(), ""),
+            [os, architecture] => (os, architecture.to_owned(), ""),
+            [os, architecture, variant] => (os, architecture.to_owned(), variant),
+            _ => return Err(bad()),
+        };
+        let (architecture, normal) = match architecture.to_ascii_lowercase().as_str() {
+            "x86_64" | "x86-64" => ("amd64".to_owned(), ""),
+            "aarch64" => ("arm64".to_owned(), ""),
+            "i386" => ("386".to_owned(), ""),
+            "armhf" => ("arm".to_owned(), "v7"),
+            "armel" => ("arm".to_owned(), "v6"),
+            other => (other.to_owned(), ""),
+        };
+        let variant = if variant.is_empty() { normal } else { variant };
+        Ok(Self { os: os.to_ascii_lowercase(), architecture, variant: variant.to_owned() })
+    }
 }

@@ -11,30 +11,48 @@
 //!
 //! All methods block.
 
-use std::{io::Read, path::Path, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use skiff_snapshots::Snapshotter;
-use skiff_types::ImageId;
+use jiff::Timestamp;
+use skiff_snapshots::{ChainId, Error as SnapshotError, Snapshotter};
+use skiff_types::{Digest, ImageId};
 
 use crate::{
-    Error, Platform, Result,
+    Error, Reference, Result,
+    blobs::Blobs,
+    config::ImageConfig,
     image::{HistoryEntry, Image},
-    import::ImportOptions,
-    load::{LoadEvent, Loaded},
-    remove::{ImageUser, RemoveOptions, Removed},
-    save::ArchiveSink,
+    pins::Pins,
+    records::{ImageRecord, RecordFile, Records},
 };
 
 /// The images of an engine.
 pub struct ImageStore {
-    snapshots: Arc<dyn Snapshotter>,
+    pub(crate) snapshots: Arc<dyn Snapshotter>,
+    pub(crate) blobs: Blobs,
+    pub(crate) records: RecordFile,
+    pub(crate) pins: Pins,
+    /// Configurations, parsed once.
+    configs: Mutex<HashMap<ImageId, Arc<ImageConfig>>>,
 }
 
 impl ImageStore {
     /// Opens the store below `root`, made if it is missing, and clears away what no image needs.
     pub fn open(root: &Path, snapshots: Arc<dyn Snapshotter>) -> Result<Self> {
-        let _ = root;
-        Ok(Self { snapshots })
+        fs_err::create_dir_all(root)?;
+        let store = Self {
+            snapshots,
+            blobs: Blobs::open(root)?,
+            records: RecordFile::open(root)?,
+            pins: Pins::default(),
+            configs: Mutex::default(),
+        };
+        store.collect_garbage()?;
+        Ok(store)
     }
 
     /// The store of the images' layers.
@@ -44,7 +62,7 @@ impl ImageStore {
 
     /// The id of the image that is called `name`: a reference, an id, or the beginning of one, with or without `sha256:`.
     pub fn resolve(&self, name: &str) -> Result<ImageId> {
-        Err(Error::NotFound(name.to_owned()))
+        resolve(&self.records.read(), name)
     }
 
     /// An image by name or id.
@@ -54,61 +72,162 @@ impl ImageStore {
 
     /// An image by id.
     pub fn by_id(&self, id: &ImageId) -> Result<Image> {
-        Err(Error::NotFound(id.digest().to_string()))
+        let records = self.records.read();
+        let record = records.image(id).ok_or_else(|| Error::NotFound(id.digest().to_string()))?;
+        self.image(&records, id, record)
     }
 
     /// All images, the newest first, with those that are only parents of others.
-    pub fn list(&self) -> Vec<Image> {
-        Vec::new()
+    pub fn list(&self) -> Result<Vec<Image>> {
+        let records = self.records.read();
+        let images =
+            records.images.iter().map(|(digest, record)| self.image(&records, &(*digest).into(), record));
+        let mut images: Vec<Image> = images.collect::<Result<_>>()?;
+        images.sort_by_key(|i| std::cmp::Reverse(i.config.created));
+        Ok(images)
+    }
+
+    /// Whether other images were made from this one.
+    pub fn has_children(&self, id: &ImageId) -> bool {
+        self.records.read().has_children(id)
     }
 
     /// The steps an image was made in, the newest first.
     pub fn history(&self, name: &str) -> Result<Vec<HistoryEntry>> {
-        self.get(name).map(|_| Vec::new())
+        let image = self.get(name)?;
+        let chains = ChainId::all(&image.config.rootfs.diff_ids);
+        let mut sizes = chains.iter().map(|c| self.snapshots.layer(c).map(|l| l.size));
+        let mut entries = Vec::new();
+        for step in &image.config.history {
+            let size = if step.empty_layer { 0 } else { sizes.next().transpose()?.unwrap_or(0) };
+            entries.push(HistoryEntry {
+                id: None,
+                created: step.created,
+                created_by: step.created_by.clone(),
+                tags: Vec::new(),
+                size,
+                comment: step.comment.clone(),
+            });
+        }
+        entries.reverse();
+        let mut next = Some(image);
+        for entry in &mut entries {
+            let Some(image) = next else { break };
+            entry.id = Some(image.id);
+            next = image.parent.and_then(|p| self.by_id(&p).ok());
+            entry.tags = image.tags;
+        }
+        Ok(entries)
     }
 
     /// Gives the image `source` the name `target`, taking it from whichever image had it.
-    pub fn tag(&self, source: &str, target: &str) -> Result<ImageId> {
-        let _ = target;
-        self.resolve(source)
+    ///
+    /// # Errors
+    /// [`Error::TagWithDigest`], [`Error::TagIsAlgorithm`], and those of [`resolve`](Self::resolve).
+    pub fn tag(&self, source: &str, target: &Reference) -> Result<ImageId> {
+        if target.digest().is_some() {
+            return Err(Error::TagWithDigest);
+        }
+        if target.familiar_name() == "sha256" {
+            return Err(Error::TagIsAlgorithm);
+        }
+        self.records.update(|records| {
+            let id = resolve(records, source)?;
+            records.name(target.clone().or_latest(), &id, Timestamp::now());
+            Ok(id)
+        })
     }
 
-    /// Removes a name, and the image with its last name; `users` tells which containers use an image.
-    pub fn remove(
-        &self,
-        name: &str,
-        options: RemoveOptions,
-        users: &dyn Fn(&ImageId) -> Vec<ImageUser>,
-    ) -> Result<Vec<Removed>> {
-        let _ = (options, users);
-        Err(Error::NotFound(name.to_owned()))
+    /// An image's configuration as it is stored.
+    pub fn config_bytes(&self, id: &ImageId) -> Result<Vec<u8>> {
+        self.by_id(id)?;
+        Ok(self.blobs.get(&id.digest())?)
     }
 
-    /// Loads the images of an archive: docker-archive or OCI layout, compressed or not. All of them or none.
-    pub fn load(
-        &self,
-        archive: &mut (dyn Read + Send),
-        platform: Option<&Platform>,
-        progress: &mut (dyn FnMut(LoadEvent) + Send),
-    ) -> Result<Vec<Loaded>> {
-        let _ = (archive, platform, progress);
-        Err(Error::Archive("not yet".to_owned()))
+    /// An image's parsed configuration.
+    pub(crate) fn config(&self, id: &ImageId) -> Result<Arc<ImageConfig>> {
+        let known = self.lock_configs().get(id).cloned();
+        if let Some(config) = known {
+            return Ok(config);
+        }
+        let bytes = self.blobs.get(&id.digest())?;
+        let config = serde_json::from_slice(&bytes)
+            .map_err(|e| Error::Damaged { path: format!("blobs/sha256/{id}"), reason: e.to_string() })?;
+        Ok(self.lock_configs().entry(*id).or_insert(Arc::new(config)).clone())
     }
 
-    /// Writes images as `docker save` does. Nothing is written if a name does not resolve.
-    pub fn save(
-        &self,
-        names: &[String],
-        platform: Option<&Platform>,
-        out: &mut dyn ArchiveSink,
-    ) -> Result<()> {
-        let _ = (names, platform, out);
-        Err(Error::Archive("not yet".to_owned()))
+    pub(crate) fn forget_config(&self, id: &ImageId) {
+        self.lock_configs().remove(id);
     }
 
-    /// Makes an image of one layer from a tar, compressed or not.
-    pub fn import(&self, tar: &mut (dyn Read + Send), options: &ImportOptions) -> Result<ImageId> {
-        let _ = (tar, options);
-        Err(Error::Archive("not yet".to_owned()))
+    fn lock_configs(&self) -> std::sync::MutexGuard<'_, HashMap<ImageId, Arc<ImageConfig>>> {
+        // A cache: whatever is in it is right.
+        self.configs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn image(&self, records: &Records, id: &ImageId, record: &ImageRecord) -> Result<Image> {
+        let config = self.config(id)?;
+        let chains = ChainId::all(&config.rootfs.diff_ids);
+        let size = chains.iter().map(|c| Ok(self.snapshots.layer(c)?.size)).sum::<Result<u64>>()?;
+        let (digests, tags) = records.names_of(id).cloned().partition(|name| name.digest().is_some());
+        Ok(Image {
+            id: *id,
+            tags,
+            digests,
+            parent: record.parent.map(ImageId::from),
+            last_tagged: record.last_tagged,
+            chain: chains.last().copied(),
+            size,
+            config,
+        })
+    }
+
+    /// Removes blobs and layers that no image needs.
+    fn collect_garbage(&self) -> Result<()> {
+        let records = self.records.read();
+        let mut chains = HashSet::new();
+        for digest in records.images.keys() {
+            chains.extend(ChainId::all(&self.config(&(*digest).into())?.rootfs.diff_ids));
+        }
+        self.blobs.keep_only(&records.images.keys().copied().collect())?;
+        let mut garbage: Vec<ChainId> = self.snapshots.layers();
+        garbage.retain(|chain| !chains.contains(chain));
+        // Children go before their parents; a container may keep a stack of its own.
+        while !garbage.is_empty() {
+            let count = garbage.len();
+            let mut kept = Vec::new();
+            for chain in garbage {
+                match self.snapshots.remove_layer(&chain) {
+                    Err(SnapshotError::LayerInUse { .. }) => kept.push(chain),
+                    removed => removed?,
+                }
+            }
+            if kept.len() == count {
+                break;
+            }
+            garbage = kept;
+        }
+        Ok(())
+    }
+}
+
+/// What [`ImageStore::resolve`] does, as Docker does it: an id first, then a name, then the beginning of an id.
+pub(crate) fn resolve(records: &Records, name: &str) -> Result<ImageId> {
+    let whole = if name.len() == 64 { format!("sha256:{name}") } else { name.to_owned() };
+    if let Ok(digest) = whole.parse::<Digest>() {
+        return match records.images.contains_key(&digest) {
+            true => Ok(digest.into()),
+            false => Err(Error::NotFound(whole)),
+        };
+    }
+    let reference = name.parse::<Reference>()?.or_latest();
+    if let Some(digest) = records.names.get(&reference) {
+        return Ok((*digest).into());
+    }
+    let prefix = name.strip_prefix("sha256:").unwrap_or(name);
+    let mut matching = records.images.keys().filter(|d| d.hex().starts_with(prefix));
+    match (matching.next(), matching.next()) {
+        (Some(digest), None) => Ok((*digest).into()),
+        _ => Err(Error::NotFound(reference.familiar())),
     }
 }

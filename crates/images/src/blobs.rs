@@ -1,0 +1,92 @@
+//! Blobs by digest, in OCI image-layout form: `blobs/sha256/<hex>`. A blob is complete and durable, or not there.
+
+use std::{
+    collections::HashSet,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+use skiff_types::Digest;
+
+use crate::Result;
+
+/// The blobs below a directory.
+#[derive(Debug)]
+pub(crate) struct Blobs {
+    dir: PathBuf,
+    ingest: PathBuf,
+}
+
+impl Blobs {
+    /// Opens the store below `root`; what a killed process was writing is removed.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let blobs = Self { dir: root.join("blobs/sha256"), ingest: root.join("ingest") };
+        fs_err::create_dir_all(&blobs.dir)?;
+        fs_err::create_dir_all(&blobs.ingest)?;
+        for leftover in fs_err::read_dir(&blobs.ingest)? {
+            fs_err::remove_file(leftover?.path())?;
+        }
+        Ok(blobs)
+    }
+
+    /// Keeps the bytes, durably.
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = digest(bytes);
+        let path = self.path(&digest);
+        if fs_err::exists(&path)? {
+            return Ok(digest);
+        }
+        // Two writers of the same blob write the same bytes, but not into the same file.
+        let temporary = self.ingest.join(format!("{}-{:016x}", digest.hex(), unique()));
+        let write = || -> io::Result<()> {
+            let mut file = fs_err::File::create(&temporary)?;
+            file.write_all(bytes)?;
+            file.sync_data()?;
+            fs_err::rename(&temporary, &path)?;
+            fs_err::File::open(&self.dir)?.sync_all()
+        };
+        write().inspect_err(|_| {
+            // The first error is the one to tell; a leftover is removed at the next start.
+            let _ = fs_err::remove_file(&temporary);
+        })?;
+        Ok(digest)
+    }
+
+    /// A blob's bytes.
+    pub(crate) fn get(&self, digest: &Digest) -> io::Result<Vec<u8>> {
+        fs_err::read(self.path(digest))
+    }
+
+    /// Removes a blob that nothing refers to any more.
+    pub(crate) fn remove(&self, digest: &Digest) -> io::Result<()> {
+        fs_err::remove_file(self.path(digest))
+    }
+
+    /// Removes every blob but these.
+    pub(crate) fn keep_only(&self, wanted: &HashSet<Digest>) -> Result<()> {
+        let wanted: HashSet<String> = wanted.iter().map(Digest::hex).collect();
+        for entry in fs_err::read_dir(&self.dir)? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|name| wanted.contains(name)) {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(digest.hex())
+    }
+}
+
+/// The digest of the bytes.
+pub(crate) fn digest(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(Sha256::digest(bytes).into())
+}
+
+/// A number that no other call in this process gets.
+fn unique() -> u64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+}

@@ -1,0 +1,226 @@
+//! Dockerfile instructions that change a configuration: `--change` of `import` and `commit`.
+
+mod words;
+
+use std::collections::BTreeMap;
+
+use self::words::{key_values, words};
+use crate::{ContainerConfig, Empty, Error, Healthcheck, Result};
+
+/// Applies instructions in order.
+///
+/// # Errors
+/// [`Error::Change`] in Docker's words; the configuration may then be changed in part.
+pub fn apply_changes(config: &mut ContainerConfig, changes: &[String]) -> Result<()> {
+    for change in changes.iter().flat_map(|c| c.split('\n')) {
+        let change = change.trim();
+        if change.starts_with('#') {
+            continue;
+        }
+        if change.is_empty() {
+            if changes.iter().all(|c| c.trim().is_empty()) {
+                return Err(bad("file with no instructions"));
+            }
+            continue;
+        }
+        let (name, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
+        apply(config, &name.to_ascii_uppercase(), rest.trim())?;
+    }
+    Ok(())
+}
+
+fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
+    match name {
+        "CMD" => config.cmd = command(rest),
+        "ENTRYPOINT" => config.entrypoint = command(rest),
+        "ENV" => {
+            let environment = config.env.get_or_insert_default();
+            for (key, value) in key_values(name, rest)? {
+                let entry = format!("{key}={value}");
+                match environment.iter_mut().find(|e| e.split_once('=').is_some_and(|(k, _)| k == key)) {
+                    Some(old) => *old = entry,
+                    None => environment.push(entry),
+                }
+            }
+        }
+        "LABEL" => config.labels.get_or_insert_default().extend(key_values(name, rest)?),
+        "EXPOSE" => {
+            require(name, rest)?;
+            for port in words(rest) {
+                expose(config.exposed_ports.get_or_insert_default(), &port)?;
+            }
+        }
+        "VOLUME" => {
+            require(name, rest)?;
+            let volumes = json_list(rest).unwrap_or_else(|| words(rest));
+            for volume in volumes {
+                if volume.is_empty() {
+                    return Err(bad("VOLUME specified can not be an empty string"));
+                }
+                config.volumes.get_or_insert_default().insert(volume, Empty {});
+            }
+        }
+        "USER" => config.user = exactly_one(name, rest)?,
+        "WORKDIR" => config.working_dir = working_dir(&config.working_dir, &exactly_one(name, rest)?),
+        "STOPSIGNAL" => config.stop_signal = stop_signal(&exactly_one(name, rest)?)?,
+        "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
+        "ONBUILD" => {
+            require(name, rest)?;
+            let trigger = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+            match trigger.as_str() {
+                "ONBUILD" => return Err(bad("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")),
+                "MAINTAINER" | "FROM" => {
+                    return Err(bad(format!("{trigger} isn't allowed as an ONBUILD trigger")));
+                }
+                _ => config.on_build.get_or_insert_default().push(rest.to_owned()),
+            }
+        }
+        "FROM" | "RUN" | "ADD" | "COPY" | "SHELL" | "ARG" | "MAINTAINER" => {
+            return Err(bad(format!("{name} is not a valid change command")));
+        }
+        _ => return Err(bad(format!("unknown instruction: {name}"))),
+    }
+    Ok(())
+}
+
+fn bad(message: impl Into<String>) -> Error {
+    Error::Change(message.into())
+}
+
+fn require(name: &str, rest: &str) -> Result<()> {
+    if rest.is_empty() { Err(bad(format!("{name} requires at least one argument"))) } else { Ok(()) }
+}
+
+fn exactly_one(name: &str, rest: &str) -> Result<String> {
+    if rest.is_empty() {
+        return Err(bad(format!("{name} requires exactly one argument")));
+    }
+    Ok(words::unquoted(rest))
+}
+
+/// A JSON list is the words; anything else is for the shell.
+fn command(rest: &str) -> Option<Vec<String>> {
+    match json_list(rest) {
+        Some(list) => Some(list),
+        None if rest.is_empty() => None,
+        None => Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()]),
+    }
+}
+
+fn json_list(rest: &str) -> Option<Vec<String>> {
+    rest.starts_with('[').then(|| serde_json::from_str(rest).ok())?
+}
+
+/// Absolute and clean; a relative one starts from the one before.
+fn working_dir(current: &str, path: &str) -> String {
+    let joined = if path.starts_with('/') { path.to_owned() } else { format!("{current}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in joined.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// `port[-port][/protocol]`.
+fn expose(ports: &mut BTreeMap<String, Empty>, spec: &str) -> Result<()> {
+    let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
+        return Err(bad(format!("Invalid proto: {protocol}")));
+    }
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let invalid = || bad(format!("Invalid containerPort: {range}"));
+    let (first, last): (u16, u16) =
+        (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
+    if first > last {
+        return Err(invalid());
+    }
+    ports.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
+    Ok(())
+}
+
+fn stop_signal(signal: &str) -> Result<String> {
+    const NAMES: &str = "ABRT ALRM BUS CHLD CLD CONT FPE HUP ILL INT IO IOT KILL PIPE POLL PROF PWR QUIT SEGV STKFLT STOP \
+        SYS TERM TRAP TSTP TTIN TTOU URG USR1 USR2 VTALRM WINCH XCPU XFSZ RTMIN RTMAX";
+    let upper = signal.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let real_time = ["RTMIN+", "RTMAX-"]
+        .iter()
+        .any(|p| name.strip_prefix(p).is_some_and(|n| n.parse::<u8>().is_ok_and(|n| n < 31)));
+    let number = signal.parse::<u32>().is_ok_and(|n| (1..=64).contains(&n));
+    match number || real_time || NAMES.split_ascii_whitespace().any(|n| n == name) {
+        true => Ok(signal.to_owned()),
+        false => Err(bad(format!("invalid signal: {signal}"))),
+    }
+}
+
+/// `[--interval=… --timeout=… --start-period=… --start-interval=… --retries=…] CMD …` or `NONE`.
+fn healthcheck(rest: &str) -> Result<Healthcheck> {
+    require("HEALTHCHECK", rest)?;
+    let mut check = Healthcheck::default();
+    let mut rest = rest;
+    while let Some(flag) = rest.strip_prefix("--") {
+        let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
+        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
+        let field = match name {
+            "interval" => &mut check.interval,
+            "timeout" => &mut check.timeout,
+            "start-period" => &mut check.start_period,
+            "start-interval" => &mut check.start_interval,
+            "retries" => &mut check.retries,
+            _ => return Err(bad(format!("unknown flag: {name}"))),
+        };
+        *field = match name {
+            "retries" => value
+                .parse()
+                .ok()
+                .filter(|n| *n >= 0)
+                .ok_or_else(|| bad(format!("invalid retries: {value}")))?,
+            _ => duration(value).ok_or_else(|| bad(format!("time: invalid duration {value:?}")))?,
+        };
+        rest = after.trim_start();
+    }
+    let (kind, command) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+    check.test = match kind.to_ascii_uppercase().as_str() {
+        "NONE" if command.trim().is_empty() => vec!["NONE".to_owned()],
+        "NONE" => return Err(bad("HEALTHCHECK NONE takes no arguments")),
+        "CMD" => match (json_list(command.trim()), command.trim()) {
+            (Some(list), _) => ["CMD".to_owned()].into_iter().chain(list).collect(),
+            (None, "") => return Err(bad("missing command after HEALTHCHECK CMD")),
+            (None, shell) => vec!["CMD-SHELL".to_owned(), shell.to_owned()],
+        },
+        _ => return Err(bad(format!("unknown type {kind:?} in HEALTHCHECK (try CMD)"))),
+    };
+    Ok(check)
+}
+
+/// Go's durations (`1h2m3.5s`) in nanoseconds.
+fn duration(text: &str) -> Option<i64> {
+    let mut total = 0f64;
+    let mut rest = text;
+    (!rest.is_empty()).then_some(())?;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let unit =
+            rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |n| digits + n);
+        let scale = match &rest[digits..unit] {
+            "ns" => 1.0,
+            "us" | "µs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            _ => return None,
+        };
+        total += rest[..digits].parse::<f64>().ok()? * scale;
+        rest = &rest[unit..];
+    }
+    (total < 9.2e18).then_some(total as i64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! The one pass over an archive: small files are kept, layers are staged.
+
+use std::{
+    collections::HashMap,
+    io::{self, BufReader, Read},
+};
+
+use sha2::{Digest as _, Sha256};
+use skiff_snapshots::{
+    ChainId, StagedLayer,
+    tar::{EntryKind, Reader},
+};
+use skiff_types::Digest;
+
+use super::{LoadEvent, Progress, find_diff_id};
+use crate::{
+    Error, ImageStore, Result,
+    decompress::{Compression, decompressed, peek},
+    pins::PinSet,
+};
+
+/// The longest description that is kept, in bytes: manifests and configurations are far shorter.
+const MAX_FILE: u64 = 16 << 20;
+
+/// The most that is kept of descriptions altogether, in bytes.
+const MAX_FILES: u64 = 128 << 20;
+
+/// What an archive holds.
+pub(super) struct Scan<'a> {
+    /// Descriptions by path.
+    pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
+    /// Layers by path.
+    pub(super) layers: HashMap<Vec<u8>, ScannedLayer>,
+    /// Links by path: `docker save` once wrote the same layer as a link.
+    pub(super) links: HashMap<Vec<u8>, Vec<u8>>,
+    pub(super) pins: PinSet<'a>,
+}
+
+/// A layer of the archive.
+pub(super) enum ScannedLayer {
+    /// It has been read.
+    Staged {
+        /// The layer.
+        staged: StagedLayer,
+        /// The digest of the file in the archive, compressed as it was.
+        digest: Digest,
+        /// That file's length in bytes.
+        len: u64,
+    },
+    /// The store has it already, above some parent or other: it was not read.
+    Present(ChainId),
+}
+
+/// Reads the archive.
+pub(super) fn scan<'a>(
+    store: &'a ImageStore,
+    archive: &mut (dyn Read + Send),
+    progress: Progress<'_>,
+) -> Result<Scan<'a>> {
+    let mut reader = Reader::new(BufReader::with_capacity(256 << 10, archive));
+    let mut scan = Scan {
+        files: HashMap::new(),
+        layers: HashMap::new(),
+        links: HashMap::new(),
+        pins: store.pins.begin(),
+    };
+    let mut kept = 0;
+    while let Some(entry) = reader.next_entry().map_err(snapshot)? {
+        let path = clean(&entry.path);
+        match entry.kind {
+            EntryKind::File if entry.size > 0 && entry.sparse.is_none() => {}
+            EntryKind::File => {
+                scan.files.insert(path, Vec::new());
+                continue;
+            }
+            EntryKind::Symlink(target) => {
+                let parent = path.iter().rposition(|b| *b == b'/').map_or(&b""[..], |i| &path[..i]);
+                let target = clean(&[parent, b"/", &target].concat());
+                scan.links.insert(path, target);
+                continue;
+            }
+            EntryKind::HardLink(target) => {
+                scan.links.insert(path, clean(&target));
+                continue;
+            }
+            _ => continue,
+        }
+        if let Some(chain) = blob_digest(&path).and_then(|d| find_diff_id(store, &d)) {
+            scan.pins.pin(chain);
+            // Pinned or gone: if it went just now, the archive's has to be read.
+            if store.snapshots.layer(&chain).is_ok() {
+                scan.layers.insert(path, ScannedLayer::Present(chain));
+                continue;
+            }
+        }
+        let size = entry.size;
+        let (head, contents) = peek(EntryReader { reader: &mut reader })?;
+        if is_layer(&head) {
+            let layer = stage(store, &path, size, &head, contents, progress)?;
+            scan.layers.insert(path, layer);
+        } else if size <= MAX_FILE {
+            kept += size;
+            if kept > MAX_FILES {
+                return Err(Error::Archive("too many descriptions".to_owned()));
+            }
+            let mut contents = contents;
+            let mut bytes = Vec::with_capacity(size as usize);
+            contents.read_to_end(&mut bytes)?;
+            scan.files.insert(path, bytes);
+        }
+    }
+    Ok(scan)
+}
+
+/// Stages a layer, compressed or not.
+fn stage(
+    store: &ImageStore,
+    path: &[u8],
+    total: u64,
+    head: &[u8],
+    contents: impl Read + Send,
+    progress: Progress<'_>,
+) -> Result<ScannedLayer> {
+    let compression = Compression::detect(head);
+    let id = short_name(path);
+    let mut counted = Counted {
+        inner: contents,
+        // The diff id is the digest of what is not compressed.
+        hash: (compression != Compression::None).then(Sha256::new),
+        len: 0,
+        told: 0,
+        tell: &mut |current| progress(LoadEvent::Layer { id: id.clone(), current, total }),
+    };
+    let staged = decompressed(&mut counted, compression, |plain| store.snapshots.stage(plain))??;
+    // What stands behind the compressed stream belongs to the file as well.
+    io::copy(&mut counted, &mut io::sink())?;
+    (counted.tell)(counted.len);
+    let digest = match counted.hash {
+        Some(hash) => Digest::from_sha256(hash.finalize().into()),
+        None => *staged.diff_id(),
+    };
+    Ok(ScannedLayer::Staged { staged, digest, len: counted.len })
+}
+
+/// Compressed, a tar, or a tar without entries; nothing that describes an image begins like that.
+fn is_layer(head: &[u8]) -> bool {
+    Compression::detect(head) != Compression::None
+        || head.get(257..262) == Some(b"ustar")
+        || head.len() == crate::decompress::HEAD && head.iter().all(|b| *b == 0)
+}
+
+/// A name below the archive's root; one that leads out of it is just a name here.
+pub(super) fn clean(path: &[u8]) -> Vec<u8> {
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for part in path.split(|b| *b == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join(&b'/')
+}
+
+/// The digest that a blob's path promises.
+pub(super) fn blob_digest(path: &[u8]) -> Option<Digest> {
+    let hex = std::str::from_utf8(path.strip_prefix(b"blobs/sha256/")?).ok()?;
+    format!("sha256:{hex}").parse().ok()
+}
+
+/// What a layer is called while it is read: the beginning of its digest, or of the legacy layout's directory.
+fn short_name(path: &[u8]) -> String {
+    let text = String::from_utf8_lossy(path.strip_prefix(b"blobs/sha256/").unwrap_or(path));
+    text.chars().take(12).collect()
+}
+
+fn snapshot(e: skiff_snapshots::tar::Error) -> Error {
+    Error::Snapshot(e.into())
+}
+
+/// The contents of the current entry.
+struct EntryReader<'a, R> {
+    reader: &'a mut Reader<R>,
+}
+
+impl<R: io::BufRead> Read for EntryReader<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        use skiff_snapshots::tar::Error as TarError;
+        let mut bytes = self.reader.fill().map_err(|e| match e {
+            TarError::Io(e) => e,
+            e => io::Error::new(io::ErrorKind::UnexpectedEof, e),
+        })?;
+        let n = bytes.read(buf)?;
+        self.reader.consume(n);
+        Ok(n)
+    }
+}
+
+/// Counts, and where needed hashes, what passes by.
+struct Counted<'a, R> {
+    inner: R,
+    hash: Option<Sha256>,
+    len: u64,
+    told: u64,
+    tell: &'a mut (dyn FnMut(u64) + Send),
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        if let Some(hash) = &mut self.hash {
+            hash.update(&buf[..n]);
+        }
+        self.len += n as u64;
+        if self.len - self.told >= 1 << 20 {
+            self.told = self.len;
+            (self.tell)(self.len);
+        }
+        Ok(n)
+    }
+}
+
+impl Scan<'_> {
+    /// The diff id of the layer at a path.
+    pub(super) fn diff_id(&self, path: &[u8]) -> Option<Digest> {
+        match self.layers.get(path)? {
+            ScannedLayer::Staged { staged, .. } => Some(*staged.diff_id()),
+            // Only a path that is a diff id lets a layer be taken for one of the store's.
+            ScannedLayer::Present(_) => blob_digest(path),
+        }
+    }
+}

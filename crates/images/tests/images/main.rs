@@ -1,0 +1,9 @@
+//! The image store, over the drivers that work everywhere.
+
+mod archives;
+mod docker;
+mod faults;
+mod import;
+mod load;
+mod names;
+mod remove;
