@@ -30,3 +30,5 @@ mod server;
 mod stdio;
 mod stream;
 pub(crate) mod wire;
+
+pub use wire::WireError;

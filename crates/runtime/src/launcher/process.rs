@@ -39,6 +39,11 @@ fn harden() -> rustix::io::Result<OwnedFd> {
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
     // Nobody waits for monitors.
     signal::ignore(Signal::CHILD)?;
+    // A monitor ends with its container, not at the wish of whoever ends a session or a service; and a limit on the
+    // size of files is a full disk, not a death. What it starts gets every default back.
+    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::XFSZ] {
+        signal::ignore(signal)?;
+    }
     let socket = rustix::io::fcntl_dupfd_cloexec(fd::adopt(0)?, 3)?;
     silence(0)?;
     silence(1)?;

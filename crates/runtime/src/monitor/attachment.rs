@@ -59,7 +59,9 @@ pub(crate) enum Received {
     Bytes(usize),
     /// It sends no more, but may want to read.
     HalfClosed,
-    /// Nothing at the moment, or it has gone.
+    /// It has gone, and what it wanted to read is lost.
+    Reset,
+    /// Nothing at the moment.
     Nothing,
 }
 
@@ -98,7 +100,7 @@ impl Attachment {
         let frame = stream.frame_header(data.len());
         let header: &[u8] = if self.raw { &[] } else { &frame };
         let sent = if self.queue.is_empty() { self.send_now(header, data) } else { 0 };
-        if self.dead {
+        if self.dead || !self.wants(stream) {
             return;
         }
         let (header_sent, data_sent) = (sent.min(header.len()), sent.saturating_sub(header.len()));
@@ -118,9 +120,19 @@ impl Attachment {
             Ok(sent) => sent,
             Err(Errno::AGAIN) => 0,
             Err(_) => {
-                self.die();
+                self.stop_output();
                 0
             }
+        }
+    }
+
+    /// It reads no more. What it has sent before counts all the same.
+    fn stop_output(&mut self) {
+        self.streams = Streams { stdout: false, stderr: false, ..self.streams };
+        self.queue = VecDeque::new();
+        self.waiting_since = None;
+        if self.input == InputState::Ended {
+            self.die();
         }
     }
 
@@ -131,7 +143,7 @@ impl Attachment {
         let sent = self.send_now(front, back);
         queue.drain(..sent);
         // An empty one gives its memory back.
-        if !self.dead && !queue.is_empty() {
+        if (self.wants(Stream::Stdout) || self.wants(Stream::Stderr)) && !queue.is_empty() {
             self.queue = queue;
         }
         self.note_progress(sent > 0);
@@ -153,8 +165,8 @@ impl Attachment {
             Ok((len, _)) => Received::Bytes(len),
             Err(Errno::AGAIN) => Received::Nothing,
             Err(_) => {
-                self.die();
-                Received::Nothing
+                self.input = InputState::Ended;
+                Received::Reset
             }
         }
     }

@@ -174,7 +174,7 @@ impl Child {
             Received::Bytes(len) => {
                 self.input.write(&buffer[..len]);
             }
-            Received::HalfClosed if gone => {
+            received @ (Received::HalfClosed | Received::Reset) if gone || received == Received::Reset => {
                 attachment.die();
                 if self.input.closes_with_client() {
                     let decide_at = Instant::now() + ORPHANED;
@@ -182,7 +182,7 @@ impl Child {
                 }
             }
             Received::HalfClosed if self.input.closes_with_client() => self.input.end(),
-            Received::HalfClosed => attachment.close(),
+            Received::HalfClosed | Received::Reset => attachment.close(),
             Received::Nothing if gone && !attachment.has_input() => attachment.die(),
             Received::Nothing => {}
         }
@@ -218,6 +218,11 @@ impl Child {
         self.exit.is_some() && self.stdout.has_ended() && self.stderr.has_ended()
     }
 
+    /// Whether it has ended so long ago that nothing more is waited for.
+    pub(crate) fn has_lingered(&self) -> bool {
+        self.linger_until.is_some_and(|at| at <= Instant::now())
+    }
+
     /// Lets attached clients go when they have got everything.
     pub(crate) fn close_attachments(&mut self) {
         for attachment in &mut self.attachments {
@@ -243,7 +248,7 @@ impl Child {
     /// The next moment at which [`Self::tick`] has something to do.
     pub(crate) fn deadline(&self, log: bool) -> Option<Instant> {
         let orphaned = self.orphaned.as_ref().map(|o| o.decide_at);
-        let linger = self.linger_until.filter(|_| !self.is_finished());
+        let linger = self.linger_until.filter(|&at| at > Instant::now() || !self.is_finished());
         let patience = self
             .attachments
             .iter()

@@ -20,6 +20,10 @@ use super::{
 };
 
 /// A connection to one monitor. Sending and receiving take `&self` and are each one system call, so it can be shared.
+///
+/// A connection that ends without [`Event::Exited`] does not yet mean that the container is dead: a monitor disconnects
+/// a daemon that lets its events lie. Connect again; if nobody is there, the record tells how the container ended, and
+/// if there is none, the monitor was killed. The daemon then kills what may be left in the cgroup, and removes it.
 #[derive(Debug)]
 pub struct MonitorConnection {
     socket: OwnedFd,

@@ -225,13 +225,14 @@ impl Server {
                 self.ended_execs.push_back(ExecState { id, pid, exit: Some((exit, when)) });
                 self.tell_all(&Event::ExecExited { id, exit, at: when });
             }
-            Target::Init if self.record.is_none() && self.execs_are_finished() => self.end(exit, when),
+            Target::Init if self.record.is_none() && self.execs_are_over() => self.end(exit, when),
             Target::Init => {}
         }
     }
 
-    fn execs_are_finished(&self) -> bool {
-        self.children[1..].iter().all(Child::is_finished)
+    /// Whether the execs have ended with the init, as they do at once, or not even SIGKILL ends them.
+    fn execs_are_over(&self) -> bool {
+        self.children[1..].iter().all(Child::is_finished) || self.children[0].has_lingered()
     }
 
     /// The container is over: completes the log, cleans up, writes the record, and only then says so.
