@@ -12,7 +12,7 @@ use std::{
     task::{Context as Task, Poll},
 };
 
-use http::Response;
+use http::{Response, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -45,7 +45,9 @@ pub enum Socket {
 pub async fn serve(context: Context, socket: Socket) {
     let (hand_over, mut handed_over) = mpsc::channel::<Hijack>(1);
     let service = service_fn(move |request| answer(context.clone(), request, hand_over.clone()));
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+    // Go writes header names so, and people search for them.
+    let mut connection =
+        http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(socket), service);
     let hijack = tokio::select! {
         biased;
         hijack = handed_over.recv() => hijack,
@@ -96,7 +98,7 @@ async fn route(context: Context, request: http::Request<Incoming>) -> Reply {
     match outcome.await {
         Ok(reply) => reply.with_common_headers(),
         Err(failure) => {
-            if failure.status().is_server_error() {
+            if failure.status() == StatusCode::INTERNAL_SERVER_ERROR {
                 error!(%method, path = uri.path(), error = failure.message, "request failed");
             }
             let plain = old && failure.message.contains("too old");
