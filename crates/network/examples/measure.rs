@@ -44,8 +44,8 @@ fn main() {
             one(&network, tcp())
         })
         .collect();
-    row("attach with one port, median", median(&mut published.iter().map(|p| p.0).collect()));
-    row("release with one port, median", median(&mut published.drain(..).map(|p| p.1).collect()));
+    row("attach with one port, median", median(&mut published.iter().map(|p| p.0).collect::<Vec<_>>()));
+    row("release with one port, median", median(&mut published.drain(..).map(|p| p.1).collect::<Vec<_>>()));
 
     let before = private_memory();
     let many =
@@ -154,7 +154,7 @@ fn port(container_port: u16, host_port: HostPort, protocol: Protocol) -> PortSpe
     PortSpec { container_port, protocol, host_ip: None, host_port }
 }
 
-fn median(times: &mut Vec<Duration>) -> Duration {
+fn median(times: &mut [Duration]) -> Duration {
     times.sort_unstable();
     times[times.len() / 2]
 }

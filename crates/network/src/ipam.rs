@@ -119,12 +119,17 @@ impl Addresses {
         Ok(())
     }
 
-    /// Gives an address back that the link of that index may still have.
-    pub(crate) fn release(&mut self, address: Ipv4Addr, link: u32) {
+    /// Gives an address back that no interface ever had.
+    pub(crate) fn give_back(&mut self, address: Ipv4Addr) {
         let address = u32::from(address);
         self.taken.remove(&address);
-        self.quarantine.insert(address, link);
         self.floor = self.floor.min(address.max(self.first));
+    }
+
+    /// Gives an address back that the link of that index may still have.
+    pub(crate) fn release(&mut self, address: Ipv4Addr, link: u32) {
+        self.give_back(address);
+        self.quarantine.insert(u32::from(address), link);
     }
 
     fn mark(&mut self, address: u32) -> Ipv4Addr {

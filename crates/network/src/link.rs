@@ -43,7 +43,10 @@ const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+/// `BR_STATE_FORWARDING`.
+const FORWARDING: u8 = 3;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 
@@ -77,6 +80,8 @@ pub(crate) struct Link {
     pub(crate) alias: String,
     /// The bridge it is a port of, or zero.
     pub(crate) master: u32,
+    /// Whether it is a bridge's port and forwards frames.
+    pub(crate) forwarding: bool,
     /// Its hardware address.
     pub(crate) mac: Option<MacAddr>,
     /// What went through it, as this end sees it.
@@ -236,12 +241,14 @@ pub(crate) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
     let attributes = body.get(16..).filter(|_| kind == NEW_LINK)?;
     let text = |body, kind| attribute(body, kind).map(zero_terminated).unwrap_or_default();
     let info = attribute(attributes, IFLA_LINKINFO).unwrap_or_default();
+    let port = attribute(info, IFLA_INFO_SLAVE_DATA).unwrap_or_default();
     Some(Link {
         index: u32_at(body, 4)?,
         name: text(attributes, IFLA_IFNAME),
         kind: text(info, IFLA_INFO_KIND),
         alias: text(attributes, IFLA_IFALIAS),
         master: attribute(attributes, IFLA_MASTER).and_then(|v| u32_at(v, 0)).unwrap_or(0),
+        forwarding: attribute(port, IFLA_BRPORT_STATE) == Some(&[FORWARDING]),
         mac: attribute(attributes, IFLA_ADDRESS).and_then(|v| v.try_into().ok()).map(MacAddr),
         stats: attribute(attributes, IFLA_STATS64).and_then(parse_stats).unwrap_or_default(),
     })

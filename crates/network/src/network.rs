@@ -161,7 +161,7 @@ impl State {
             endpoint: id,
             source: Box::new(source),
         });
-        let ports = ports.inspect_err(|_| self.addresses.release(ipv4, prepared.host_index))?;
+        let ports = ports.inspect_err(|_| self.addresses.give_back(ipv4))?;
         let record = EndpointRecord {
             id,
             container: request.container,
@@ -179,7 +179,7 @@ impl State {
             && let Err(error) = firewall.publish(&record, self.endpoints.values())
         {
             self.publisher.withdraw(&record.ports);
-            self.addresses.release(ipv4, prepared.host_index);
+            self.addresses.give_back(ipv4);
             return Err(error);
         }
         self.endpoints.insert(request.container, record.clone());

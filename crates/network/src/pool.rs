@@ -30,6 +30,12 @@ use crate::{
 /// a container's start would slow that down.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// How often, and how many times, to look whether a new port of the bridge forwards already: before, what the container
+/// sends is lost, the announcement of its address first of all. Since 6.8 the kernel sees to that when it is asked;
+/// before, soon after.
+const FORWARDING_POLL: Duration = Duration::from_micros(100);
+const FORWARDING_POLLS: usize = 200;
+
 /// The bridge whose ports the namespaces' links become.
 #[derive(Clone, Debug)]
 pub(crate) struct Uplink {
@@ -263,14 +269,18 @@ impl Maker {
         .map(|(netns, ())| netns)
     }
 
+    /// The bridge's port is switched on first: so `eth0` has its carrier the moment it is switched on itself, and what
+    /// it sends is not dropped.
     fn endpoint(&mut self) -> Result<Prepared, NetworkError> {
         let host_interface = format!("veth{:07x}", rand::random::<u32>() >> 4);
-        let uplink = self.uplink.clone();
+        let uplink = &self.uplink;
         let host_route = &mut self.route;
-        let made = Self::inside(&self.host, |netns| {
+        let (netns, (outer, inner, route)) = Self::inside(&self.host, |netns| {
             let mut batch = Batch::default();
             link::create_veth(&mut batch, &host_interface, uplink.bridge, uplink.mtu, netns);
-            exchange(host_route, batch, "make a veth pair")?;
+            link::bring_up_port(&mut batch, &host_interface, uplink.flags);
+            link::get_by_name(&mut batch, &host_interface);
+            let outer = one_link(host_route, batch, "make a veth pair")?;
             sysctl::disable_ipv6(CONTAINER_INTERFACE)?;
             sysctl::announce_addresses(CONTAINER_INTERFACE)?;
             let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
@@ -279,13 +289,9 @@ impl Maker {
             link::bring_up(&mut batch, CONTAINER_INTERFACE);
             link::get_by_name(&mut batch, CONTAINER_INTERFACE);
             let inner = one_link(&mut route, batch, "bring up eth0")?;
-            Ok((route, inner))
-        });
-        let (netns, (route, inner)) = made?;
-        let mut batch = Batch::default();
-        link::bring_up_port(&mut batch, &host_interface, self.uplink.flags);
-        link::get_by_name(&mut batch, &host_interface);
-        let outer = one_link(&mut self.route, batch, "bring up a bridge port")?;
+            Ok((outer, inner, route))
+        })?;
+        self.wait_until_forwarding(outer.index)?;
         Ok(Prepared {
             netns,
             route,
@@ -296,6 +302,18 @@ impl Maker {
             host_interface,
             host_index: outer.index,
         })
+    }
+
+    fn wait_until_forwarding(&mut self, port: u32) -> Result<(), NetworkError> {
+        for _ in 0..FORWARDING_POLLS {
+            let mut batch = Batch::default();
+            link::get_by_index(&mut batch, port);
+            if one_link(&mut self.route, batch, "look at a bridge port")?.forwarding {
+                break;
+            }
+            thread::sleep(FORWARDING_POLL);
+        }
+        Ok(())
     }
 
     /// Does `work` in a new namespace and comes back, whatever the outcome.
