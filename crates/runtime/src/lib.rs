@@ -9,6 +9,7 @@ pub mod cgroups;
 pub mod defaults;
 pub mod launcher;
 pub mod monitor;
+pub mod oci;
 pub mod plan;
 pub mod seccomp;
 pub mod spec;

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use skiff_runtime::launcher;
+use skiff_runtime::{launcher, oci};
 
 fn main() -> ExitCode {
     // Before anything else is touched: whatever a launcher has touched, every monitor carries.
@@ -21,8 +21,14 @@ fn main() -> ExitCode {
     if name == Some("dockerd") {
         return daemon::main(daemon::Name::Dockerd, text(arguments));
     }
+    if name == Some("skiff-runtime") {
+        return oci::main(std::env::args_os());
+    }
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("daemon") if name != Some("docker") => daemon::main(daemon::Name::Skiff, text(arguments)),
+        Some("runtime") if name != Some("docker") => {
+            oci::main([OsString::from("skiff runtime")].into_iter().chain(arguments))
+        }
         _ => skiff_cli::main(std::env::args_os()),
     }
 }

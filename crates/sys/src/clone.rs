@@ -127,3 +127,19 @@ fn is_single_threaded() -> Result<bool, Errno> {
     // `.`, `..` and one directory per thread.
     Ok(rustix::fs::stat("/proc/self/task")?.st_nlink == 3)
 }
+
+/// Puts the calling process into a new cgroup namespace, whose root is the cgroup it is in.
+pub fn unshare_cgroup() -> Result<(), Errno> {
+    unshare(libc::CLONE_NEWCGROUP)
+}
+
+/// Makes a new time namespace for the children of the calling process. Its clocks can be set until the first of
+/// them is born.
+pub fn unshare_time() -> Result<(), Errno> {
+    unshare(CloneFlags::NEWTIME.0 as libc::c_int)
+}
+
+fn unshare(flags: libc::c_int) -> Result<(), Errno> {
+    // SAFETY: only namespaces are asked for; neither memory nor the table of descriptors is unshared.
+    call::result(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
+}

@@ -4,11 +4,9 @@ use rustix::io::Errno;
 
 use crate::call;
 
-/// `struct sched_attr`, as of Linux 5.3 (size 56). Times are nanoseconds.
-#[repr(C)]
+/// What sched_setattr takes. Times are nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SchedAttr {
-    size: u32,
     /// `SCHED_*`.
     pub policy: u32,
     /// `SCHED_FLAG_*`.
@@ -23,17 +21,31 @@ pub struct SchedAttr {
     pub deadline: u64,
     /// `SCHED_DEADLINE`: period.
     pub period: u64,
-    /// Least utilisation hint.
-    pub util_min: u32,
-    /// Greatest utilisation hint.
-    pub util_max: u32,
+}
+
+/// `struct sched_attr`, as of Linux 5.3 (size 56).
+#[repr(C)]
+struct Raw {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+    util_min: u32,
+    util_max: u32,
 }
 
 /// Sets the scheduling policy of the calling thread.
 pub fn set_scheduler(attributes: &SchedAttr) -> Result<(), Errno> {
-    let mut attributes = SchedAttr { size: size_of::<SchedAttr>() as u32, ..*attributes };
-    // SAFETY: `attributes` is a valid `sched_attr` which says its own size and outlives the call.
-    let answer = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw mut attributes, 0) };
+    let SchedAttr { policy, flags, nice, priority, runtime, deadline, period } = *attributes;
+    let size = size_of::<Raw>() as u32;
+    let mut raw =
+        Raw { size, policy, flags, nice, priority, runtime, deadline, period, util_min: 0, util_max: 0 };
+    // SAFETY: `raw` is a valid `sched_attr` which says its own size and outlives the call.
+    let answer = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw mut raw, 0) };
     call::result(answer).map(drop)
 }
 

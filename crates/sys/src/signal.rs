@@ -1,5 +1,7 @@
 //! The few signal dispositions that an engine's own processes set (sigaction(2)).
 
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+
 use rustix::{io::Errno, process::Signal};
 
 use crate::call;
@@ -18,6 +20,52 @@ pub fn ignore(signal: Signal) -> Result<(), Errno> {
 /// As [`ignore`].
 pub fn default(signal: Signal) -> Result<(), Errno> {
     set(signal, libc::SIG_DFL)
+}
+
+/// Gives every signal its default action and blocks none: how a new program expects to start.
+pub fn default_all() {
+    for number in 1..=64 {
+        // SAFETY: SIG_DFL is no function that could run in this process. SIGKILL, SIGSTOP and the C library's own signals
+        // refuse, which leaves them as they should be.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero `sigset_t` is a valid value, which `sigemptyset` then sets up as the C library wants it.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks every signal that can be waited for, and gives a close-on-exec, non-blocking descriptor that reads them
+/// ([`next`]). The calling thread must be its process's only one for this to mean every signal of the process.
+///
+/// # Errors
+/// The kernel's, when it is out of descriptors.
+pub fn receive_all() -> Result<OwnedFd, Errno> {
+    // SAFETY: an all-zero `sigset_t` is a valid value, which `sigfillset` then sets up as the C library wants it; the set
+    // outlives both calls, and signalfd answers a new descriptor, which nobody else knows of.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        for fault in [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE, libc::SIGTRAP, libc::SIGABRT] {
+            libc::sigdelset(&mut all, fault);
+        }
+        call::result(libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut()).into())?;
+        let fd = call::result(libc::signalfd(-1, &all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK).into())?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// The number of the next signal that waits at such a descriptor.
+///
+/// # Errors
+/// `EAGAIN` if none waits.
+pub fn next(signals: impl AsFd) -> Result<i32, Errno> {
+    // `struct signalfd_siginfo` begins with the number and has 128 bytes.
+    let mut info = [0; 128];
+    rustix::io::read(signals, &mut info)?;
+    Ok(i32::from_ne_bytes([info[0], info[1], info[2], info[3]]))
 }
 
 /// The signal of this number, real-time ones included; none below 1, above 64, or of those that the C library keeps for itself

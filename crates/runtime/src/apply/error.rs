@@ -121,8 +121,12 @@ impl std::fmt::Display for StageError {
             Stage::Log => "log",
             Stage::Streams => "standard streams",
         };
-        write!(f, "{what}: {}", self.detail)?;
-        if self.errno != 0 {
+        match self.stage {
+            // By these words the callers of OCI runtimes recognise what happened.
+            Stage::Exec => write!(f, "{what} {}", self.detail)?,
+            _ => write!(f, "{what}: {}", self.detail)?,
+        }
+        if self.errno != 0 && self.stage != Stage::Lookup {
             write!(f, ": {}", errno_text(self.errno))?;
         }
         Ok(())

@@ -4,7 +4,28 @@
 //! `skiff runtime`, or the monitor. The child runs ordinary code between clone3 and exec; it reports failures as
 //! [`StageError`]s over a socket which closes at exec, so that silence means success.
 
-pub mod error;
+mod cgroup_mounts;
+mod console;
+mod copy_up;
+mod devices;
+mod error;
+mod exec;
+mod filesystem;
+mod finish;
+mod gate;
+mod hooks;
+mod idmap;
+mod init;
+mod limits;
+mod mounts;
+mod namespaces;
+mod parent;
+mod paths;
+mod privileges;
+mod program;
+mod root;
+mod rootfs;
+mod sync;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -12,7 +33,9 @@ use rustix::process::Pid;
 
 use crate::plan::{ExecPlan, Plan};
 
-pub use error::{Stage, StageError};
+pub use error::{Stage, StageError, errno_text};
+pub use gate::{Gate, OwnedGate, START as GATE_FILE, open as open_gate};
+pub use hooks::{run as run_hooks, state as container_state};
 
 /// Standard streams of a new process.
 #[derive(Debug)]
@@ -41,11 +64,14 @@ pub struct Surroundings<'fd> {
     pub preserved: &'fd [OwnedFd],
     /// Whether the process is to die with its parent.
     pub die_with_parent: bool,
+    /// Where the process waits for its start if not for this process: what outlives it.
+    pub gate: Option<Gate<'fd>>,
 }
 
-/// A process which is completely set up, but has not executed its program: it waits for [`Spawned::start`].
+/// A process which is completely set up, but has not executed its program: it waits for [`Spawned::start`], or at the
+/// gate that its surroundings named.
 ///
-/// Dropping it ends the process.
+/// Without a gate, dropping it ends the process.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its id in this process's pid namespace. It is a child of this process.
@@ -63,8 +89,13 @@ impl Spawned {
     /// # Errors
     /// The reason why the program could not be executed. The process ends then, and the caller reaps it.
     pub fn start(self) -> Result<(Pid, OwnedFd, Option<OwnedFd>), StageError> {
-        let _ = self.sync;
-        Err(StageError::new(Stage::Exec, rustix::io::Errno::NOSYS, "not written yet"))
+        sync::go_ahead(&self.sync)?;
+        match sync::next(&self.sync)? {
+            // Closed by exec; or by a process killed at this very moment, which then shows as its exit.
+            None => Ok((self.pid, self.pidfd, self.console)),
+            Some((sync::Report::Failed(error), _)) => Err(error),
+            Some(_) => Err(StageError::refused(Stage::Sync, "an unexpected report")),
+        }
     }
 }
 
@@ -74,8 +105,7 @@ impl Spawned {
 /// # Errors
 /// What failed, on either side. Nothing is left of the container then: no process, no cgroup.
 pub fn spawn(plan: &Plan, surroundings: &Surroundings<'_>) -> Result<Spawned, StageError> {
-    let _ = (plan, surroundings);
-    Err(StageError::new(Stage::Clone, rustix::io::Errno::NOSYS, "not written yet"))
+    parent::spawn(plan, surroundings)
 }
 
 /// Starts a further process in the namespaces and cgroup of the container whose init is `init`.
@@ -87,6 +117,5 @@ pub fn exec(
     init: (Pid, BorrowedFd<'_>),
     surroundings: &Surroundings<'_>,
 ) -> Result<Spawned, StageError> {
-    let _ = (plan, init, surroundings);
-    Err(StageError::new(Stage::Clone, rustix::io::Errno::NOSYS, "not written yet"))
+    exec::exec(plan, init, surroundings)
 }

@@ -142,7 +142,7 @@ fn spawn(
 ) -> Result<((Pid, OwnedFd), Ends), StageError> {
     let prepared = Prepared::new(stdio).map_err(streams)?;
     let stdio = prepared.for_process();
-    let mut spawned = apply(&Surroundings { fds, stdio, preserved: &[], die_with_parent: true })?;
+    let mut spawned = apply(&Surroundings { fds, stdio, preserved: &[], die_with_parent: true, gate: None })?;
     // Before the program runs, so that it never sees a terminal without its size.
     let ends = prepared.into_ours(spawned.console.take()).map_err(streams)?;
     let watched = rustix::io::fcntl_dupfd_cloexec(&spawned.pidfd, 3).map_err(streams)?;

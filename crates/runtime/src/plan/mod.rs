@@ -17,12 +17,11 @@ mod sysctl;
 use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::{
-    Linux, LinuxDeviceCgroup, LinuxNamespaceType, LinuxResources, LinuxSeccomp, Process as OciProcess, Spec,
+    Linux, LinuxDeviceCgroup, LinuxNamespaceType, LinuxResources, Process as OciProcess, Spec,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::{self, CgroupPath, Current, Layout, ResourcePlan};
-use crate::seccomp;
 
 pub use devices::{DeviceKind, DeviceNode};
 pub use error::PlanError;
@@ -122,6 +121,10 @@ pub struct ExecPlan {
     pub layout: Layout,
     /// Which namespaces of the container's it joins.
     pub join: Vec<ExecNamespace>,
+    /// The container's id.
+    pub container: String,
+    /// Whether it shares the container's session keyring.
+    pub new_keyring: bool,
 }
 
 /// A namespace that a further process of a container joins.
@@ -234,6 +237,8 @@ pub fn exec_plan(
         cgroup: cgroup_path(linux, options)?,
         layout: host.cgroups.clone(),
         join: own.map(|(name, _)| name).collect(),
+        container: options.id.clone(),
+        new_keyring: !options.no_new_keyring,
     })
 }
 
@@ -260,24 +265,9 @@ fn planned_process(
 ) -> Result<Process, PlanError> {
     let seccomp = match &options.seccomp {
         Some(filter) => Some(filter.clone()),
-        None => linux.seccomp().as_ref().map(compile_seccomp).transpose()?,
+        None => linux.seccomp().as_ref().map(SeccompFilter::compile).transpose()?,
     };
     process::plan(process, process::OfLinux { personality: linux.personality().as_ref(), seccomp }, host)
-}
-
-fn compile_seccomp(section: &LinuxSeccomp) -> Result<SeccompFilter, PlanError> {
-    let compiled =
-        seccomp::compile(section).map_err(|error| PlanError::invalid("linux.seccomp", error.to_string()))?;
-    let listener = compiled.notifies.then(|| SeccompListener {
-        path: section
-            .listener_path()
-            .as_ref()
-            .map(|path| path.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        metadata: section.listener_metadata().clone().unwrap_or_default(),
-    });
-    let program = compiled.instructions.iter().map(|it| (it.code, it.jt, it.jf, it.k)).collect();
-    Ok(SeccompFilter { program, flags: compiled.flags, listener })
 }
 
 fn cgroup(linux: &Linux, options: &PlanOptions, host: &HostFacts) -> Result<CgroupPlan, PlanError> {

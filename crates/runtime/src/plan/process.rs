@@ -1,11 +1,14 @@
 //! A process: what it runs, as whom, with which privileges and limits.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime as oci;
 use oci_spec::runtime::{IOPriorityClass, LinuxPersonalityDomain, LinuxSchedulerFlag, LinuxSchedulerPolicy};
 use serde::{Deserialize, Serialize};
 
 use super::{HostFacts, PlanError};
 use crate::capabilities::CapSet;
+use crate::seccomp::{self, Program};
 
 /// One process of a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,7 +159,7 @@ fn console_size(process: &oci::Process) -> Option<(u16, u16)> {
 
 fn capabilities(sets: &oci::LinuxCapabilities) -> Result<Capabilities, PlanError> {
     let bits = |set: &Option<oci::Capabilities>| set.as_ref().map_or(0, |set| CapSet::from(set).bits());
-    let planned = Capabilities {
+    let mut planned = Capabilities {
         bounding: bits(sets.bounding()),
         effective: bits(sets.effective()),
         inheritable: bits(sets.inheritable()),
@@ -167,10 +170,8 @@ fn capabilities(sets: &oci::LinuxCapabilities) -> Result<Capabilities, PlanError
         let reason = "the effective set holds capabilities which the permitted one lacks";
         return Err(PlanError::invalid("process.capabilities", reason));
     }
-    if planned.ambient & !(planned.permitted & planned.inheritable) != 0 {
-        let reason = "the ambient set holds capabilities which are not both permitted and inheritable";
-        return Err(PlanError::invalid("process.capabilities", reason));
-    }
+    // The kernel has no ambient capability that is not inheritable; the bundle that `runc spec` writes names some.
+    planned.ambient &= planned.permitted & planned.inheritable;
     Ok(planned)
 }
 
@@ -338,19 +339,32 @@ fn personality(personality: &oci::LinuxPersonality) -> Result<u32, PlanError> {
 /// A compiled system call filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompFilter {
-    /// Instructions of classic BPF: operation, jump if true, jump if false, operand.
-    pub program: Vec<(u16, u8, u8, u32)>,
-    /// `SECCOMP_FILTER_FLAG_*`.
-    pub flags: u32,
-    /// Who answers notifications.
+    /// The filter.
+    pub program: Program,
+    /// Who answers its notifications.
     pub listener: Option<SeccompListener>,
+}
+
+impl SeccompFilter {
+    /// Compiles a profile of the specification.
+    pub(super) fn compile(profile: &oci::LinuxSeccomp) -> Result<Self, PlanError> {
+        let invalid = |reason: String| PlanError::invalid("linux.seccomp", reason);
+        let program = seccomp::compile(profile).map_err(|error| invalid(error.to_string()))?;
+        let path = profile.listener_path().as_ref().filter(|path| !path.as_os_str().is_empty());
+        if program.notifies && path.is_none() {
+            return Err(invalid("an action is SCMP_ACT_NOTIFY, and listenerPath is missing".to_owned()));
+        }
+        let metadata = profile.listener_metadata().clone().filter(|metadata| !metadata.is_empty());
+        let listener = path.map(|path| SeccompListener { path: path.clone(), metadata });
+        Ok(Self { program, listener })
+    }
 }
 
 /// Who answers the notifications of a filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeccompListener {
     /// The Unix socket that receives the descriptor.
-    pub path: String,
+    pub path: PathBuf,
     /// What is passed on to it.
-    pub metadata: String,
+    pub metadata: Option<String>,
 }

@@ -1,0 +1,121 @@
+//! A further process in a running container.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci_spec::runtime::{ContainerState, State};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
+use skiff_sys::clone::{self, CloneFlags, Cloned};
+
+use super::console;
+use super::finish::{self, Channel, Finish};
+use super::parent::{self, Child, Supervised};
+use super::root::ContainerRoot;
+use super::sync::{self, Report};
+use super::{Spawned, Stage, StageError, Stdio, Surroundings, init, namespaces};
+use crate::cgroups::{Cgroup, Entry};
+use crate::plan::{ExecNamespace, ExecPlan, Namespace};
+
+/// What the parent has opened for its child.
+struct Prepared<'a> {
+    plan: &'a ExecPlan,
+    surroundings: &'a Surroundings<'a>,
+    init: BorrowedFd<'a>,
+    entry: Entry,
+    proc: OwnedFd,
+}
+
+pub(super) fn exec(
+    plan: &ExecPlan,
+    (init_pid, init): (Pid, BorrowedFd<'_>),
+    surroundings: &Surroundings<'_>,
+) -> Result<Spawned, StageError> {
+    let cgroup = Cgroup::open(&plan.layout, &plan.cgroup);
+    let entry = cgroup.entry().map_err(parent::cgroup_failure)?;
+    let prepared = Prepared { plan, surroundings, init, entry, proc: init::open_proc()? };
+    let (ours, theirs) =
+        skiff_sys::socket::seqpacket_pair().map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
+    let own_pids = enter_pids(plan, init)?;
+    let cloned = clone::clone3(CloneFlags::empty(), prepared.entry.clone_into());
+    if matches!(cloned, Ok(Cloned::Child)) {
+        drop(ours);
+        run(&prepared, theirs)
+    }
+    // Before anything else can fail: later children belong to this process's own pid namespace again.
+    leave_pids(own_pids)?;
+    drop(theirs);
+    let child = match cloned.map_err(|errno| StageError::new(Stage::Clone, errno, "process"))? {
+        Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
+        Cloned::Child => return Err(StageError::refused(Stage::Clone, "a child came back")),
+    };
+    let joins_user = plan.join.contains(&ExecNamespace::User);
+    let userns = Namespace::Join(crate::plan::NamespaceSource::Fd(0));
+    let in_userns = if joins_user { userns } else { Namespace::Inherit };
+    let mut state = State::default();
+    state.set_id(plan.container.clone()).set_status(ContainerState::Running);
+    state.set_pid(Some(init_pid.as_raw_nonzero().get()));
+    parent::supervise(child, ours, &Supervised { plan: None, process: &plan.process, state, in_userns })
+}
+
+/// Lets the next child be born in the container's pid namespace. This process itself stays where it is.
+fn enter_pids(plan: &ExecPlan, init: BorrowedFd<'_>) -> Result<Option<OwnedFd>, StageError> {
+    if !plan.join.contains(&ExecNamespace::Pid) {
+        return Ok(None);
+    }
+    let failed = |errno| StageError::new(Stage::JoinNamespace, errno, "pid");
+    let own = rustix::fs::open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(failed)?;
+    rustix::thread::move_into_thread_name_spaces(init, ThreadNameSpaceType::PROCESS_ID).map_err(failed)?;
+    Ok(Some(own))
+}
+
+fn leave_pids(own: Option<OwnedFd>) -> Result<(), StageError> {
+    let Some(own) = own else { return Ok(()) };
+    rustix::thread::move_into_link_name_space(own.as_fd(), Some(LinkNameSpaceType::ProcessID))
+        .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "pid"))
+}
+
+fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
+    match set_up(prepared, &sync) {
+        Ok(terminal) => finish::run(Finish {
+            process: &prepared.plan.process,
+            surroundings: prepared.surroundings,
+            proc: prepared.proc.as_fd(),
+            channel: Channel::Parent(sync),
+            terminal,
+            keyring: prepared.plan.new_keyring.then(|| init::keyring(&prepared.plan.container)).flatten(),
+            in_userns: prepared.plan.join.contains(&ExecNamespace::User),
+            plan: None,
+        }),
+        Err(error) => {
+            sync::report_failure(&sync, error);
+            skiff_sys::exec::exit_now(1)
+        }
+    }
+}
+
+fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Option<console::Terminal>, StageError> {
+    let plan = prepared.plan;
+    // Before the container's processes can see this one.
+    init::be_not_dumpable()?;
+    if let Some(cpus) = &plan.process.initial_cpus {
+        finish::set_affinity(cpus)
+            .map_err(|errno: Errno| StageError::new(Stage::Scheduling, errno, "CPU affinity"))?;
+    }
+    prepared.entry.join_v1().map_err(|errno| StageError::new(Stage::Cgroup, errno, "joining"))?;
+    // All at once: the kernel takes care of the order, and of the privileges that a user namespace gives.
+    rustix::thread::move_into_thread_name_spaces(prepared.init, namespaces::exec_types(&plan.join))
+        .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "those of the container"))?;
+    if plan.join.contains(&ExecNamespace::User) {
+        init::become_root()?;
+    }
+    if !matches!(prepared.surroundings.stdio, Stdio::Terminal) {
+        return Ok(None);
+    }
+    let root = ContainerRoot::current().map_err(|errno| StageError::new(Stage::Console, errno, "/"))?;
+    let terminal = console::open(&root, plan.process.console_size)?;
+    sync::report(sync, &Report::Console, &[terminal.master.as_fd()])?;
+    Ok(Some(terminal))
+}

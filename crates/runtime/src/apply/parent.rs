@@ -1,0 +1,246 @@
+//! The parent's side of a start: what comes before the clone, and what the child asks for until it is ready.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use oci_spec::runtime::{ContainerState, State};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use skiff_sys::clone::{self, CloneFlags, Cloned};
+use skiff_sys::mount::{self, Change};
+
+use super::hooks;
+use super::init::{self, Prepared};
+use super::sync::{self, Report};
+use super::{Spawned, Stage, StageError, Surroundings, idmap, limits, mounts};
+use crate::cgroups::{Cgroup, CgroupError};
+use crate::plan::{MountKind, MountStep, Namespace, NamespaceSource, Plan, Process, SeccompListener};
+use crate::seccomp;
+
+/// Makes the cgroup and everything in it; takes it away again if the start fails.
+pub(super) fn spawn(plan: &Plan, surroundings: &Surroundings<'_>) -> Result<Spawned, StageError> {
+    let cgroup = Cgroup::create(&plan.cgroup.layout, &plan.cgroup.path).map_err(cgroup_failure)?;
+    let spawned = spawn_into(plan, surroundings, &cgroup);
+    if spawned.is_err() && cgroup.is_fresh() {
+        // The error that is already there says more than one about what it leaves.
+        let _ = cgroup.remove();
+    }
+    spawned
+}
+
+pub(super) fn cgroup_failure(error: CgroupError) -> StageError {
+    StageError { stage: Stage::Cgroup, errno: error.errno().unwrap_or(0), detail: error.to_string() }
+}
+
+fn spawn_into(plan: &Plan, surroundings: &Surroundings<'_>, cgroup: &Cgroup) -> Result<Spawned, StageError> {
+    cgroup.apply(&plan.cgroup.resources).map_err(cgroup_failure)?;
+    let prepared = Prepared {
+        plan,
+        surroundings,
+        entry: cgroup.entry().map_err(cgroup_failure)?,
+        joined: plan.namespaces.open(surroundings.fds)?,
+        opened: open_mounts(plan, surroundings.fds)?,
+        proc: init::open_proc()?,
+    };
+    let (ours, theirs) =
+        skiff_sys::socket::seqpacket_pair().map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
+    let indirect = plan.namespaces.need_intermediate();
+    let flags = if indirect { CloneFlags::empty() } else { plan.namespaces.clone_flags() };
+    let cloned = clone::clone3(flags, prepared.entry.clone_into())
+        .map_err(|errno| StageError::new(Stage::Clone, errno, "container process"))?;
+    let child = match cloned {
+        Cloned::Child => {
+            drop(ours);
+            if indirect { init::intermediate(&prepared, theirs) } else { init::run(&prepared, theirs) }
+        }
+        Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
+    };
+    drop(theirs);
+    drop(prepared);
+    let child = if indirect { child.successor(&ours)? } else { child };
+    let of = Supervised {
+        plan: Some(plan),
+        process: &plan.process,
+        state: State::default(),
+        in_userns: plan.namespaces.user.clone(),
+    };
+    supervise(child, ours, &of)
+}
+
+/// Opens the bind mounts that the child could not: sources that a user namespace hides, and shifted owners.
+fn open_mounts(plan: &Plan, fds: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, StageError> {
+    let in_userns = plan.namespaces.user != Namespace::Inherit;
+    if !in_userns && plan.mounts.iter().all(|step| step.idmap.is_none()) {
+        return Ok(Vec::new());
+    }
+    plan.mounts
+        .iter()
+        .map(|step| match &step.kind {
+            MountKind::Bind { .. } if in_userns || step.idmap.is_some() => {
+                open_mount(step, plan, fds).map(Some)
+            }
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+fn open_mount(step: &MountStep, plan: &Plan, fds: &[OwnedFd]) -> Result<OwnedFd, StageError> {
+    let MountKind::Bind { source, recursive } = &step.kind else {
+        return Err(StageError::new(Stage::Mount, Errno::INVAL, &step.target));
+    };
+    let mount = mounts::open_source(source, *recursive, fds).map_err(|(errno, name)| {
+        StageError::new(Stage::Mount, errno, format!("{}: source {name}", step.target))
+    })?;
+    if let Some(idmap) = &step.idmap {
+        let userns = match (&plan.namespaces.user, idmap.uid_map.is_empty()) {
+            (Namespace::Join(source), true) => open_userns(source, fds)?,
+            _ => idmap::namespace(&idmap.uid_map, &idmap.gid_map)?,
+        };
+        let change = Change { userns: Some(userns.as_fd()), recursive: idmap.recursive, ..Change::default() };
+        mount::set_attributes(mount.as_fd(), &change).map_err(|errno| {
+            let detail = format!("{}: this file system or kernel cannot map ids of a mount", step.target);
+            StageError::new(Stage::Mount, errno, detail)
+        })?;
+    }
+    Ok(mount)
+}
+
+fn open_userns(source: &NamespaceSource, fds: &[OwnedFd]) -> Result<OwnedFd, StageError> {
+    let opened = match source {
+        NamespaceSource::Path(path) => {
+            let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+            rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        }
+        NamespaceSource::Fd(index) => {
+            fds.get(*index as usize).ok_or(Errno::BADF).and_then(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 3))
+        }
+    };
+    opened.map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "user"))
+}
+
+/// A child of this process that has not executed its program yet.
+pub(super) struct Child {
+    pub(super) pid: Pid,
+    pub(super) pidfd: OwnedFd,
+}
+
+impl Child {
+    /// The process that an intermediate one leaves behind.
+    fn successor(self, sync: &OwnedFd) -> Result<Self, StageError> {
+        let report = sync::next(sync);
+        let reaped = reap(self.pidfd.as_fd());
+        match report? {
+            Some((Report::Cloned(pid), mut fds)) => match (Pid::from_raw(pid), fds.pop()) {
+                (Some(pid), Some(pidfd)) => Ok(Self { pid, pidfd }),
+                _ => Err(StageError::refused(Stage::Sync, "the container process has no descriptor")),
+            },
+            Some((Report::Failed(error), _)) => Err(error),
+            _ => Err(ended(reaped)),
+        }
+    }
+
+    /// Kills and reaps it.
+    fn end(&self) -> Option<i32> {
+        // One that has ended already cannot be killed, only reaped.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+        reap(self.pidfd.as_fd())
+    }
+}
+
+/// Waits for the end of a child; gives the signal that ended it, if it was one.
+pub(super) fn reap(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let wait = || rustix::process::waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED);
+    rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
+}
+
+fn ended(signal: Option<i32>) -> StageError {
+    let detail = match signal {
+        Some(signal) => format!("the process was killed by signal {signal} before it was ready"),
+        None => "the process ended before it was ready".to_owned(),
+    };
+    StageError::refused(Stage::Sync, detail)
+}
+
+/// Whom the parent serves.
+pub(super) struct Supervised<'a> {
+    /// The container's plan, for a first process.
+    pub(super) plan: Option<&'a Plan>,
+    pub(super) process: &'a Process,
+    /// The state of the container that a further process joins, for whoever answers its filter.
+    pub(super) state: State,
+    /// What becomes of the user namespace.
+    pub(super) in_userns: Namespace,
+}
+
+/// Does what the child cannot do itself, until it is ready. Ends it if something fails.
+pub(super) fn supervise(child: Child, sync: OwnedFd, of: &Supervised<'_>) -> Result<Spawned, StageError> {
+    match prepare(&child, &sync, of).and_then(|()| serve(&child, &sync, of)) {
+        Ok(console) => Ok(Spawned { pid: child.pid, pidfd: child.pidfd, console, sync }),
+        Err(error) => {
+            let signal = child.end();
+            // A child that was killed from outside can say nothing; how it ended says a little.
+            let silent = error.stage == Stage::Sync && error.errno == 0;
+            Err(if silent { ended(signal.filter(|signal| *signal != Signal::KILL.as_raw())) } else { error })
+        }
+    }
+}
+
+/// What takes the host's privileges, for a child that gives them up with its user namespace.
+fn prepare(child: &Child, sync: &OwnedFd, of: &Supervised<'_>) -> Result<(), StageError> {
+    if of.in_userns == Namespace::Inherit {
+        return Ok(());
+    }
+    let proc = init::open_proc()?;
+    let process = child.pid.as_raw_nonzero().to_string();
+    limits::raise(child.pid, &of.process.rlimits)?;
+    limits::set_oom_score(of.process.oom_score_adj, proc.as_fd(), &process)?;
+    if let (Some(plan), Namespace::New) = (of.plan, &of.in_userns) {
+        idmap::write_maps(child.pid, &plan.namespaces.uid_map, &plan.namespaces.gid_map)?;
+        sync::go_ahead(sync)?;
+    }
+    Ok(())
+}
+
+fn serve(child: &Child, sync: &OwnedFd, of: &Supervised<'_>) -> Result<Option<OwnedFd>, StageError> {
+    let pid = child.pid.as_raw_nonzero().get();
+    let mut console = None;
+    loop {
+        match sync::next(sync)? {
+            None => return Err(StageError::refused(Stage::Sync, "")),
+            Some((Report::Ready, _)) => return Ok(console),
+            Some((Report::Failed(error), _)) => return Err(error),
+            Some((Report::Console, mut fds)) => console = fds.pop(),
+            Some((Report::Listener, mut fds)) => {
+                let agent = of.process.seccomp.as_ref().and_then(|filter| filter.listener.as_ref());
+                if let (Some(listener), Some(agent)) = (fds.pop(), agent) {
+                    hand_over(&listener, agent, pid, of)?;
+                }
+            }
+            Some((Report::Mounted, _)) => {
+                if let Some(plan) = of.plan {
+                    let state = hooks::state(plan, ContainerState::Creating, Some(pid));
+                    hooks::run("prestart", &plan.hooks.prestart, &state)?;
+                    hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                }
+                sync::go_ahead(sync)?;
+            }
+            Some((Report::Cloned(_), _)) => {
+                return Err(StageError::refused(Stage::Sync, "a second container process"));
+            }
+        }
+    }
+}
+
+/// Gives the listener of a filter to the agent that answers its notifications.
+fn hand_over(
+    listener: &OwnedFd,
+    agent: &SeccompListener,
+    pid: i32,
+    of: &Supervised<'_>,
+) -> Result<(), StageError> {
+    let state = match of.plan {
+        Some(plan) => hooks::state(plan, ContainerState::Creating, Some(pid)),
+        None => of.state.clone(),
+    };
+    seccomp::send_listener(&agent.path, listener.as_fd(), pid, agent.metadata.as_deref(), &state)
+        .map_err(|errno| StageError::new(Stage::Seccomp, errno, format!("listener {}", agent.path.display())))
+}

@@ -1,0 +1,68 @@
+//! `delete`.
+
+use std::os::fd::OwnedFd;
+
+use oci_spec::runtime::ContainerState;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Signal;
+
+use super::args::Global;
+use super::record::{Directory, Record, Status};
+use super::{OciError, create};
+
+/// How long the end of a killed process is waited for.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+
+/// Deletes a container that has stopped or was never started; any other by force.
+pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<(), OciError> {
+    let directory = Directory::of(global, id)?;
+    let record = match directory.read() {
+        Err(OciError::NotFound) if directory.exists() => {
+            // What a creation that was killed has left.
+            return directory.remove();
+        }
+        Err(OciError::NotFound) if force => return Ok(()),
+        other => other?,
+    };
+    match record.status(&directory) {
+        Status::Stopped => {}
+        Status::Created => kill(&record)?,
+        Status::Running | Status::Paused if force => kill(&record)?,
+        status => {
+            let reason = format!("cannot delete container {id} that is not stopped: {status}");
+            return Err(OciError::State(reason));
+        }
+    }
+    destroy(global, &directory, &record)
+}
+
+fn kill(record: &Record) -> Result<(), OciError> {
+    let Some((_, pidfd)) = record.open_process() else { return Ok(()) };
+    // It may have ended meanwhile.
+    let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
+    let cgroup = record.cgroup();
+    if cgroup.is_frozen().unwrap_or(false) {
+        cgroup.thaw()?;
+    }
+    await_end(&pidfd)
+}
+
+fn await_end(pidfd: &OwnedFd) -> Result<(), OciError> {
+    let mut waiting = [PollFd::new(pidfd, PollFlags::IN)];
+    let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut waiting, Some(&PATIENCE)))
+        .map_err(OciError::kernel("waiting for the container's end"))?;
+    if ended > 0 { Ok(()) } else { Err(OciError::State("the container does not end".to_owned())) }
+}
+
+/// Removes what is left of a container whose first process has ended.
+pub(super) fn destroy(global: &Global, directory: &Directory, record: &Record) -> Result<(), OciError> {
+    let cgroup = record.cgroup();
+    if cgroup.exists() {
+        // Without a pid namespace of its own, processes may have survived the first one.
+        cgroup.kill_all()?;
+        cgroup.remove()?;
+    }
+    directory.remove()?;
+    create::run_late_hooks(global, record, "poststop", ContainerState::Stopped, None);
+    Ok(())
+}
