@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ipnet::Ipv4Net;
@@ -14,10 +14,11 @@ use skiff_types::{ContainerId, EndpointId};
 use crate::{
     BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, NetConfig, NetworkError,
     bridge::{self, HostFacts},
-    firewall::{Firewall, plan::Rules},
+    firewall::{Firewall, Guard, plan::Rules},
     ipam::{Addresses, Refused},
     link::{self, CONTAINER_INTERFACE, PortFlags},
     netlink::{Batch, Failure, Netlink},
+    nft::Seen,
     pool::{Pool, Prepared, Uplink},
     publish::{PublishConfig, Publisher},
     stale, sysctl,
@@ -28,7 +29,9 @@ use crate::{
 pub struct Network {
     info: BridgeInfo,
     pool: Pool,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Puts the table back when somebody removes it.
+    _guard: Option<Guard>,
 }
 
 /// What changes with every endpoint. The lock is held for system calls that do not wait, never while a namespace is
@@ -76,7 +79,10 @@ impl Network {
         let uplink =
             Uplink { bridge, mtu: info.mtu, flags: PortFlags { hairpin: config.icc, isolated: !config.icc } };
         let pool = Pool::start(uplink, config.pool_size, config.pool_size.div_ceil(2))?;
-        Ok(Self { info, pool, state: Mutex::new(state) })
+        let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
+        let state = Arc::new(Mutex::new(state));
+        let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
+        Ok(Self { info, pool, state, _guard: guard })
     }
 
     /// Gives a container its endpoint. Rules and ports are in force when this returns. On failure nothing is left.
@@ -129,17 +135,16 @@ impl Network {
         self.lock().stats(container)
     }
 
-    /// Writes the firewall table again, whatever became of it.
+    /// Writes the firewall table again, whatever became of it. When somebody else changes it this happens by itself.
     ///
     /// # Errors
     /// What the kernel refuses.
     pub fn reassert(&self) -> Result<(), NetworkError> {
-        let state = &mut *self.lock();
-        state.firewall.as_mut().map_or(Ok(()), |firewall| firewall.rewrite(state.endpoints.values()))
+        self.lock().rewrite_table()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -216,6 +221,11 @@ impl State {
         self.addresses.release(record.ipv4, record.host_index);
     }
 
+    fn rewrite_table(&mut self) -> Result<(), NetworkError> {
+        let endpoints = self.endpoints.values();
+        self.firewall.as_mut().map_or(Ok(()), |firewall| firewall.rewrite(endpoints))
+    }
+
     fn restore_ports(&mut self) {
         for record in self.endpoints.values() {
             for (port, errno) in self.publisher.restore(record) {
@@ -239,6 +249,24 @@ impl State {
             tx_errors: outside.rx_errors,
             tx_dropped: outside.rx_dropped,
         })
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is done when somebody else may have changed the table.
+fn heal(state: &Arc<Mutex<State>>) -> impl Fn(Seen) -> Result<(), NetworkError> + Send + use<> {
+    let state = Arc::clone(state);
+    move |seen| {
+        let mut state = lock(&state);
+        let stands = state.firewall.as_mut().is_none_or(|firewall| firewall.stands().unwrap_or(false));
+        if seen == Seen::Overrun && stands {
+            return Ok(());
+        }
+        tracing::warn!("table inet skiff was changed by somebody else and is put back");
+        state.rewrite_table()
     }
 }
 

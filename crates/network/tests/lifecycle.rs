@@ -232,29 +232,53 @@ fn containers_hold_their_bridge_in_place() {
 }
 
 #[test]
-fn a_flushed_table_comes_back() {
+fn a_table_that_others_change_comes_back() {
     on_a_host(|host| {
         let neighbour = host.neighbour(2);
+        run("nft add table inet other");
         let network = host.open(config(), vec![]);
         let web = attach(&network, vec![port("8080", 80, Protocol::Tcp)]);
         web.serve(80);
-        let table = run("nft -s list ruleset");
-
-        run("nft flush ruleset");
-        assert_eq!(neighbour.within(|| tcp(HOST, 8080)), Some(ip(GATEWAY)), "the relay serves meanwhile");
+        let table = || run("nft -s list table inet skiff");
+        let whole = table();
+        let tables = || run("nft list tables");
+        let is_whole = || tables().contains("inet skiff") && table() == whole;
+        for change in [
+            "nft flush ruleset",
+            "nft delete table inet skiff",
+            "nft flush chain inet skiff inward",
+            "nft flush map inet skiff published_anywhere",
+            "nft add rule inet skiff guard accept",
+        ] {
+            run(change);
+            eventually(change, is_whole);
+            assert_eq!(neighbour.within(|| tcp(HOST, 8080)), Some(ip("198.51.100.2")), "{change}");
+        }
+        assert!(!tables().contains("other"), "only our own is put back");
+        run("nft add table inet other");
         network.reassert().unwrap();
-        assert_eq!(run("nft -s list ruleset"), table);
-        assert_eq!(neighbour.within(|| tcp(HOST, 8080)), Some(ip("198.51.100.2")));
+        assert!(is_whole());
+        assert!(tables().contains("other"));
+    });
+}
 
-        run("nft flush ruleset");
-        let more = attach(&network, vec![port("8090", 80, Protocol::Tcp)]);
-        more.serve(80);
-        assert_eq!(neighbour.within(|| tcp(HOST, 8090)), Some(ip("198.51.100.2")), "publishing rewrites it");
+#[test]
+fn publishing_does_not_wait_for_a_table_to_come_back() {
+    on_a_host(|host| {
+        let neighbour = host.neighbour(2);
+        let network = host.open(config(), vec![]);
+        let kept = attach(&network, vec![port("8080", 80, Protocol::Tcp)]);
+        kept.serve(80);
+        let table = run("nft -s list ruleset");
+        for _ in 0..5 {
+            run("nft flush ruleset");
+            let more = attach(&network, vec![port("8090", 80, Protocol::Tcp)]);
+            assert!(run("nft list map inet skiff published_anywhere").contains("8090"));
+            run("nft flush ruleset");
+            network.release(&more.record.container);
+            assert_eq!(run("nft -s list ruleset"), table);
+        }
         assert_eq!(neighbour.within(|| tcp(HOST, 8080)), Some(ip("198.51.100.2")));
-
-        run("nft flush ruleset");
-        network.release(&more.record.container);
-        assert_eq!(run("nft -s list ruleset"), table, "so does withdrawing");
     });
 }
 

@@ -4,11 +4,18 @@
 //! change one transaction. Publishing a port adds an element to a map, so neither the number of rules nor the cost of
 //! a lookup grows with the number of ports.
 
+mod guard;
 pub(crate) mod plan;
 
 use rustix::io::Errno;
 
-use crate::{NetworkError, endpoint::EndpointRecord, netlink::Netlink, nft};
+use crate::{
+    NetworkError,
+    endpoint::EndpointRecord,
+    netlink::Netlink,
+    nft::{self, Family, Policy, Watch},
+};
+pub(crate) use guard::Guard;
 use plan::{FORWARD, Rules, TABLE};
 
 /// The kernel's table and the socket through which it is written.
@@ -24,9 +31,27 @@ impl Firewall {
     /// A table left by an earlier daemon keeps its policy of not forwarding for others.
     pub(crate) fn open(mut rules: Rules) -> Result<Self, NetworkError> {
         let mut socket = Netlink::netfilter().map_err(NetworkError::kernel("open netfilter's socket"))?;
-        rules.drop_foreign |= nft::chain_policy_is_drop(&mut socket, TABLE, FORWARD)
+        let own = nft::policy(&mut socket, Family::Inet, TABLE, FORWARD)
             .map_err(NetworkError::kernel("read the policy of table inet skiff"))?;
+        rules.drop_foreign |= own == Some(Policy::Drop);
+        // A packet must pass every table, and we write no other's.
+        if let Ok(Some(Policy::Drop)) = nft::policy(&mut socket, Family::Ipv4, "filter", "FORWARD") {
+            tracing::warn!(
+                "iptables' FORWARD chain drops what its rules do not accept: containers may be cut off from other hosts"
+            );
+        }
         Ok(Self { socket, rules })
+    }
+
+    /// Whether the table is there.
+    pub(crate) fn stands(&mut self) -> Result<bool, Errno> {
+        Ok(nft::policy(&mut self.socket, Family::Inet, TABLE, FORWARD)?.is_some())
+    }
+
+    /// Opens the ears for what others do to the table.
+    pub(crate) fn watch(&self) -> Result<Watch, NetworkError> {
+        let watch = self.socket.port().and_then(|port| Watch::open(TABLE, port));
+        watch.map_err(NetworkError::kernel("listen for changes of the tables"))
     }
 
     /// Replaces the whole table by what these endpoints need.

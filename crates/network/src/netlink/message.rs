@@ -127,6 +127,8 @@ pub(crate) struct Received<'a> {
     pub(crate) kind: u16,
     /// The sequence number of the message it answers.
     pub(crate) sequence: u32,
+    /// The port of the socket whose message it answers or, of a notification, tells the effect.
+    pub(crate) port: u32,
     /// Fixed part and attributes.
     pub(crate) body: &'a [u8],
 }
@@ -136,7 +138,12 @@ pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Received<'_>
     std::iter::from_fn(move || {
         let length = u32_at(datagram, 0)? as usize;
         let body = datagram.get(HEADER..length)?;
-        let message = Received { kind: u16_at(datagram, 4)?, sequence: u32_at(datagram, 8)?, body };
+        let message = Received {
+            kind: u16_at(datagram, 4)?,
+            sequence: u32_at(datagram, 8)?,
+            port: u32_at(datagram, 12)?,
+            body,
+        };
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })

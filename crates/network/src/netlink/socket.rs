@@ -60,8 +60,15 @@ impl Netlink {
         Ok(this)
     }
 
+    /// The port by which the kernel knows this socket.
+    pub(crate) fn port(&self) -> io::Result<u32> {
+        let own = net::getsockname(&self.fd)?;
+        Ok(SocketAddrNetlink::try_from(own).map_err(|_| Errno::AFNOSUPPORT)?.pid())
+    }
+
     fn open(protocol: Option<Protocol>, transactional: bool) -> io::Result<Self> {
         let fd = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        net::bind(&fd, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { fd, transactional, next: 1 })
     }
 

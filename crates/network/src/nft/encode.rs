@@ -20,8 +20,16 @@ const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
-/// `NFPROTO_INET`: IPv4 and IPv6 in one table.
-const INET: u8 = 1;
+
+/// The address family of a table (`NFPROTO_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// IPv4 and IPv6 in one table: ours.
+    Inet = 1,
+    /// IPv4 alone, as iptables has it.
+    Ipv4 = 2,
+}
+
 /// An attribute holds at most 64 KiB; an element takes 120 bytes at most.
 const ELEMENTS_PER_MESSAGE: usize = 400;
 
@@ -45,22 +53,36 @@ pub(crate) fn commit(socket: &mut Netlink, table: &str, ops: &[Op]) -> Result<()
     socket.exchange_until(batch, acknowledged, |_, _| {}).map_err(|Failure { errno, .. }| errno)
 }
 
-/// Whether a chain of the table exists and drops what no rule decides on.
-pub(crate) fn chain_policy_is_drop(socket: &mut Netlink, table: &str, chain: &str) -> Result<bool, Errno> {
+/// What becomes of the packets that no rule of a base chain decides on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    /// They pass.
+    Accept,
+    /// They do not.
+    Drop,
+}
+
+/// The policy of a base chain; nothing if there is none of that name.
+pub(crate) fn policy(
+    socket: &mut Netlink,
+    family: Family,
+    table: &str,
+    chain: &str,
+) -> Result<Option<Policy>, Errno> {
     const POLICY: u16 = 5;
     let mut batch = Batch::default();
-    push(&mut batch, GET_CHAIN, ACK, |m| {
+    push_for(&mut batch, family, GET_CHAIN, ACK, |m| {
         m.str(1, table);
         m.str(3, chain);
     });
     let mut policy = None;
-    let count = batch.count();
-    let outcome = socket.exchange_until(batch, count, |_, body| {
-        policy = body.get(4..).and_then(|body| attribute(body, POLICY)).map(|value| value == [0; 4]);
+    let outcome = socket.exchange(batch, |_, body| {
+        let value = body.get(4..).and_then(|body| attribute(body, POLICY));
+        policy = value.map(|value| if value == [0; 4] { Policy::Drop } else { Policy::Accept });
     });
     match outcome {
-        Ok(()) => Ok(policy == Some(true)),
-        Err(Failure { errno: Errno::NOENT, .. }) => Ok(false),
+        Ok(()) => Ok(policy),
+        Err(Failure { errno: Errno::NOENT, .. }) => Ok(None),
         Err(Failure { errno, .. }) => Err(errno),
     }
 }
@@ -92,8 +114,12 @@ fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
 }
 
 fn push(batch: &mut Batch, kind: u16, flags: u16, build: impl FnOnce(&mut Message<'_>)) {
+    push_for(batch, Family::Inet, kind, flags, build);
+}
+
+fn push_for(batch: &mut Batch, family: Family, kind: u16, flags: u16, build: impl FnOnce(&mut Message<'_>)) {
     batch.push(SUBSYSTEM << 8 | kind, flags, |m| {
-        m.fixed(&[INET, 0, 0, 0]);
+        m.fixed(&[family as u8, 0, 0, 0]);
         build(m);
     });
 }
