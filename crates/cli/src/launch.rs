@@ -38,7 +38,7 @@ pub(crate) async fn start_daemon(socket: &Path, program: &str) -> Result<(), Fai
         log_path.display()
     ));
     let mut daemon = Command::new("/proc/self/exe")
-        .args(["daemon-session", "daemon"])
+        .arg("daemon-session")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?.into_parts().0)
         .stderr(log.into_parts().0)

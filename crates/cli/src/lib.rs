@@ -12,12 +12,15 @@ mod failure;
 mod format;
 mod grammar;
 mod launch;
+mod listing;
 mod options;
 mod progress;
 mod reference;
 mod say;
 mod session;
+mod shapes;
 mod streams;
 mod table;
+mod template;
 
 pub use dispatch::main;

@@ -29,6 +29,11 @@ fn main() -> ExitCode {
         Some("runtime") if name != Some("docker") => {
             oci::main([OsString::from("skiff runtime")].into_iter().chain(arguments))
         }
+        // Started by the command line in the background: a session of its own, out of reach of the terminal's signals.
+        Some("daemon-session") => {
+            let _ = rustix::process::setsid();
+            daemon::main(daemon::Name::Skiff, text(arguments))
+        }
         _ => skiff_cli::main(std::env::args_os()),
     }
 }

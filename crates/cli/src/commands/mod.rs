@@ -2,11 +2,18 @@
 
 mod attach;
 mod create;
+mod events;
 mod exec;
 mod image;
+mod images;
+mod info;
+mod inspect;
 mod lifecycle;
 mod logs;
+mod networks;
 mod port;
+mod ports;
+mod ps;
 mod run;
 mod start;
 mod top;
@@ -35,13 +42,23 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
     let call = Call { session, matches, args };
     match verb {
         Verb::Attach => attach::attach(call).await,
+        Verb::ContainerInspect => inspect::inspect(call, inspect::CONTAINERS).await,
+        Verb::ContainerLs => ps::ps(call).await,
         Verb::Create => create::create(call).await,
+        Verb::Events => events::events(call).await,
         Verb::Exec => exec::exec(call).await,
+        Verb::History => images::history(call).await,
+        Verb::ImageInspect => inspect::inspect(call, inspect::IMAGES).await,
+        Verb::ImageLs => images::images(call).await,
         Verb::ImageRm => image::rm(call).await,
         Verb::Import => transfer::import(call).await,
+        Verb::Info => info::info(call).await,
+        Verb::Inspect => inspect::any(call).await,
         Verb::Kill => lifecycle::kill(call).await,
         Verb::Load => transfer::load(call).await,
         Verb::Logs => logs::logs(call).await,
+        Verb::NetworkInspect => inspect::inspect(call, inspect::NETWORKS).await,
+        Verb::NetworkLs => networks::ls(call).await,
         Verb::Pause => lifecycle::pause(call).await,
         Verb::Port => port::port(call).await,
         Verb::Pull => transfer::pull(call).await,
@@ -58,8 +75,5 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Update => lifecycle::update(call).await,
         Verb::Version => version::version(call).await,
         Verb::Wait => lifecycle::wait(call).await,
-        _ => {
-            Err(format!("{}: this command is not supported by this version of skiff", session.program).into())
-        }
     }
 }

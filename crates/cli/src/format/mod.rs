@@ -1,5 +1,6 @@
 //! Values as people read them: sizes, times, tables.
 
+pub(crate) mod json;
 pub(crate) mod natural;
 pub(crate) mod number;
 pub(crate) mod size;

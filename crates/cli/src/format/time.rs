@@ -75,6 +75,19 @@ pub(crate) fn go_local(seconds: i64) -> String {
     }
 }
 
+/// A time as Go prints it, out of RFC 3339: `2026-11-20 21:00:00.5 +0000 UTC`.
+pub(crate) fn go_time(text: &str) -> String {
+    let (Some((date, rest)), true) = (text.split_once('T'), text.len() >= 20) else { return text.to_owned() };
+    match rest.strip_suffix('Z') {
+        Some(time) => format!("{date} {time} +0000 UTC"),
+        None => {
+            let (time, offset) = rest.split_at(rest.len().saturating_sub(6));
+            let offset = offset.replace(':', "");
+            format!("{date} {time} {offset} {offset}")
+        }
+    }
+}
+
 /// RFC 3339 in the local zone.
 pub(crate) fn rfc3339_local(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {

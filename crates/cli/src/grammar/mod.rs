@@ -11,7 +11,7 @@ mod matches;
 mod parse;
 
 pub(crate) use flag::{Flag, Kind, Type, list, switch, value};
-pub(crate) use go::{parse_bool, parse_duration, parse_int, parse_uint, quote};
+pub(crate) use go::{format_duration, parse_bool, parse_duration, parse_int, parse_uint, quote};
 pub(crate) use help::{command_help, group_help, root_help};
 pub(crate) use matches::Matches;
 pub(crate) use parse::{Parsed, parse};

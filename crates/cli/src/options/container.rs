@@ -8,7 +8,10 @@ use super::{
     mount::{self, Volume},
     port::Ports,
 };
-use crate::grammar::{Matches, quote};
+use crate::{
+    format::json,
+    grammar::{Matches, quote},
+};
 
 /// What to create.
 pub(crate) struct ContainerRequest {
@@ -444,7 +447,7 @@ fn seccomp_profile(path: &str) -> Result<String, String> {
     serde_json::from_str::<serde::de::IgnoredAny>(&text).map_err(|e| {
         format!("compacting json for seccomp profile ({path}) failed: {}", json_error(&text, &e))
     })?;
-    Ok(compact(&text))
+    Ok(json::compact(&text))
 }
 
 /// What is wrong with JSON, as far as possible in Go's words.
@@ -457,21 +460,4 @@ fn json_error(text: &str, error: &serde_json::Error) -> String {
         _ if error.is_eof() => "unexpected end of JSON input".to_owned(),
         _ => error.to_string(),
     }
-}
-
-/// JSON without the white space between its parts.
-fn compact(json: &str) -> String {
-    let (mut quoted, mut escaped) = (false, false);
-    json.chars()
-        .filter(|c| {
-            let keep = quoted || !c.is_ascii_whitespace();
-            match c {
-                _ if escaped => escaped = false,
-                '\\' if quoted => escaped = true,
-                '"' => quoted = !quoted,
-                _ => {}
-            }
-            keep
-        })
-        .collect()
 }
