@@ -297,3 +297,6 @@ impl Child {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
