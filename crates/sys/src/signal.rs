@@ -24,10 +24,14 @@ pub fn default(signal: Signal) -> Result<(), Errno> {
 
 /// Gives every signal its default action and blocks none: how a new program expects to start.
 pub fn default_all() {
+    // The kernel's `struct sigaction`: handler (SIG_DFL is 0), flags, restorer, mask. Not through the C library, which
+    // keeps two signals for itself, whose dispositions would otherwise be inherited (its posix_spawn ignores them).
+    let default = [0u64; 4];
+    let no_old = std::ptr::null_mut::<u64>();
     for number in 1..=64 {
-        // SAFETY: SIG_DFL is no function that could run in this process. SIGKILL, SIGSTOP and the C library's own signals
-        // refuse, which leaves them as they should be.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: `default` is large enough for the structure on every architecture, and SIG_DFL is no function that could
+        // run in this process. SIGKILL and SIGSTOP refuse, which leaves them as they should be.
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), no_old, 8usize) };
     }
     // SAFETY: an all-zero `sigset_t` is a valid value, which `sigemptyset` then sets up as the C library wants it.
     unsafe {
