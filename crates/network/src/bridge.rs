@@ -61,6 +61,11 @@ impl HostFacts {
         Ok(facts)
     }
 
+    /// Whether this very link exists: indexes start anew with each boot.
+    pub(crate) fn has_link(&self, index: u32, name: &str) -> bool {
+        self.links.iter().any(|link| link.index == index && link.name == name)
+    }
+
     fn reserved(&self, bridge: Option<u32>) -> Vec<Ipv4Net> {
         let elsewhere = self.addresses.iter().chain(&self.routes).filter(|(link, _)| Some(*link) != bridge);
         elsewhere

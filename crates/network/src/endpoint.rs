@@ -101,7 +101,7 @@ pub struct EndpointRecord {
     pub interface: String,
     /// The name of its other end, a port of the bridge.
     pub host_interface: String,
-    /// The index of that other end: unlike the name never used twice before a reboot.
+    /// The index of that other end: together with the name never used twice.
     pub host_index: u32,
     /// The interface's hardware address.
     pub mac: MacAddr,

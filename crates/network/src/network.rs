@@ -48,16 +48,18 @@ struct State {
 impl Network {
     /// Makes the host's state agree with `config` and with the records of the endpoints in use: the bridge exists with
     /// its address, the table holds exactly what the records say (replaced in one transaction), published ports are
-    /// bound again, links of endpoints that are gone are removed.
+    /// bound again, links of endpoints that are gone are removed. A record whose interface is gone, with its container
+    /// or since a reboot, is forgotten.
     ///
     /// Must be called inside a tokio runtime, which then serves what the kernel cannot forward. Blocks for some
     /// milliseconds.
     ///
     /// # Errors
     /// A configuration that contradicts itself or the records, no subnet without a conflict, what the kernel refuses.
-    pub fn open(config: NetConfig, records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
+    pub fn open(config: NetConfig, mut records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
         let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
         let facts = HostFacts::read(&mut route)?;
+        records.retain(|record| facts.has_link(record.host_index, &record.host_interface));
         let plan = bridge::plan(&config, &facts)?;
         let info = info(&config, plan.address)?;
         let addresses = taken_addresses(&info, &records)?;

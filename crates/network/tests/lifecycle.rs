@@ -173,7 +173,7 @@ fn a_killed_daemons_successor_takes_over() {
         assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "against processes too");
         assert_eq!(attach(&network, vec![]).ip(), ip("172.17.0.3"), "the address is taken");
         network.release(&web.record.container);
-        assert!(TcpListener::bind("0.0.0.0:8080").is_ok());
+        drop(listen(8080));
         assert!(neighbour.within(|| tcp_refused(HOST, 8080)));
     });
 }
@@ -187,7 +187,7 @@ fn a_port_lost_to_another_process_is_still_forwarded() {
         web.serve(80);
         let records = network.endpoints();
         drop(network);
-        let _thief = TcpListener::bind("0.0.0.0:8080").unwrap();
+        let _thief = listen(8080);
         let network = host.open(config(), records);
         assert_eq!(neighbour.within(|| tcp(HOST, 8080)), Some(ip("198.51.100.2")));
         network.release(&web.record.container);
@@ -223,8 +223,14 @@ fn containers_hold_their_bridge_in_place() {
         let error = host.try_open(moved.clone(), records).unwrap_err();
         assert!(matches!(error, NetworkError::Config(_)), "{error}");
         assert!(run("ip address show dev docker0").contains("172.17.0.1/16"), "nothing was changed");
+        // As after a reboot: the records are there, the containers are not.
+        let records = vec![web.record.clone()];
         drop(web);
-        let network = host.open(moved, vec![]);
+        eventually("the container's interface is gone", || {
+            !run("ip -o link").contains(&records[0].host_interface)
+        });
+        let network = host.open(moved, records);
+        assert!(network.endpoints().is_empty());
         let docker0 = run("ip address show dev docker0");
         assert!(docker0.contains("10.9.0.1/24") && !docker0.contains("172.17"), "{docker0}");
         assert_eq!(attach(&network, vec![]).ip(), ip("10.9.0.2"));

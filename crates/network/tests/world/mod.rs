@@ -236,6 +236,17 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+/// Listens on a port that must be free. Children that other tests of this process start have a copy of every socket
+/// until their exec.
+pub(crate) fn listen(port: u16) -> TcpListener {
+    let mut listener = None;
+    eventually("the port is free", || {
+        listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).ok();
+        listener.is_some()
+    });
+    listener.expect("a listener")
+}
+
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
