@@ -10,6 +10,7 @@
 
 mod bridge;
 mod config;
+mod conntrack;
 mod endpoint;
 mod error;
 mod files;

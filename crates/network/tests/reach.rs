@@ -2,6 +2,8 @@
 
 mod world;
 
+use std::{net::UdpSocket, time::Duration};
+
 use skiff_network::{NetConfig, Protocol};
 use world::*;
 
@@ -46,6 +48,32 @@ fn a_published_port_is_reached_from_everywhere() {
         assert!(tcp_refused(ip(LOOPBACK), 8080));
         assert!(tcp_refused(ip("::1"), 8080));
         assert!(neighbour.within(|| tcp_refused(HOST, 8080)));
+    });
+}
+
+#[test]
+fn a_udp_client_reaches_the_ports_next_container() {
+    on_a_host(|host| {
+        let neighbour = host.neighbour(2);
+        let network = host.open(config(), vec![]);
+        let publish = || {
+            let web = attach(&network, vec![port("8080", 80, Protocol::Udp)]);
+            web.serve(80);
+            web
+        };
+        // An address that stays taken, so that the second container has another than the first.
+        let first = publish();
+        let client = neighbour.within(|| UdpSocket::bind("0.0.0.0:5000").unwrap());
+        client.connect((HOST, 8080)).unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let ask = || client.send(b"?").and_then(|_| client.recv(&mut [0; 64])).is_ok();
+        assert!(ask());
+        first.inside.run("ip link set eth0 down");
+        network.release(&first.record.container);
+        let second = publish();
+        assert_ne!(first.ip(), second.ip());
+        // A refusal of the time in between may still be waiting to be told.
+        assert!(ask() || ask(), "the flow goes to the new container");
     });
 }
 

@@ -10,10 +10,11 @@ pub(crate) mod plan;
 use rustix::io::Errno;
 
 use crate::{
-    NetworkError,
+    NetworkError, conntrack,
     endpoint::EndpointRecord,
     netlink::Netlink,
     nft::{self, Family, Policy, Watch},
+    ports::Protocol,
 };
 pub(crate) use guard::Guard;
 use plan::{FORWARD, Rules, TABLE};
@@ -80,16 +81,20 @@ impl Firewall {
         }
     }
 
-    /// Takes back what [`Self::publish`] did; `others` are the endpoints that stay.
+    /// Takes back what [`Self::publish`] did and cuts what goes on by itself; `others` are the endpoints that stay.
     pub(crate) fn unpublish<'a>(
         &mut self,
         endpoint: &EndpointRecord,
         others: impl IntoIterator<Item = &'a EndpointRecord>,
     ) -> Result<(), NetworkError> {
         let ops = plan::unpublish(&self.rules, endpoint);
-        match nft::commit(&mut self.socket, TABLE, &ops) {
-            Ok(()) => Ok(()),
-            Err(_) => self.rewrite(others),
+        if nft::commit(&mut self.socket, TABLE, &ops).is_err() {
+            self.rewrite(others)?;
+        }
+        match endpoint.ports.iter().any(|port| port.protocol == Protocol::Udp) {
+            true => conntrack::cut_udp(&mut self.socket, endpoint.ipv4)
+                .map_err(NetworkError::kernel("cut the UDP flows of a container")),
+            false => Ok(()),
         }
     }
 }
