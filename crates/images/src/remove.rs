@@ -26,8 +26,8 @@ pub struct ImageUser {
 /// What `remove` did, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
-    /// A name is gone, and whose it was.
-    Untagged(Reference, ImageId),
+    /// A name is gone.
+    Untagged(Reference),
     /// An image is gone.
     Image(ImageId),
     /// A layer is gone.
@@ -136,13 +136,13 @@ impl Removal<'_> {
         }
         let reference = name.parse::<Reference>()?.or_latest();
         self.records.names.remove(&reference).ok_or(Error::NoSuchReference)?;
-        self.removed.push(Removed::Untagged(reference.clone(), *id));
+        self.removed.push(Removed::Untagged(reference.clone()));
         let same_repository = |n: &&Reference| n.name() == reference.name();
         let left: Vec<Reference> = self.records.names_of(id).filter(same_repository).cloned().collect();
         if reference.digest().is_none() && left.iter().all(|n| n.digest().is_some()) {
             for digest in left {
                 self.records.names.remove(&digest);
-                self.removed.push(Removed::Untagged(digest, *id));
+                self.removed.push(Removed::Untagged(digest));
             }
         }
         Ok(())
@@ -151,7 +151,7 @@ impl Removal<'_> {
     fn untag_all(&mut self, id: &ImageId) {
         for name in self.records.names_of(id).cloned().collect::<Vec<_>>() {
             self.records.names.remove(&name);
-            self.removed.push(Removed::Untagged(name, *id));
+            self.removed.push(Removed::Untagged(name));
         }
     }
 

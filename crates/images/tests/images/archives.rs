@@ -7,26 +7,26 @@ use skiff_images::{ImageStore, LoadEvent, Loaded, Result};
 use skiff_snapshots::conformance::Archive;
 
 /// An image store with its snapshotter in a temporary directory.
-pub struct Dir {
+pub(crate) struct Dir {
     root: tempfile::TempDir,
 }
 
 impl Dir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
-    pub fn open(&self) -> ImageStore {
+    pub(crate) fn open(&self) -> ImageStore {
         self.open_with("overlay2")
     }
 
-    pub fn open_with(&self, driver: &str) -> ImageStore {
+    pub(crate) fn open_with(&self, driver: &str) -> ImageStore {
         let snapshots = skiff_snapshots::open(&self.root.path().join("snapshots"), Some(driver)).unwrap();
         ImageStore::open(&self.root.path().join("images"), Arc::clone(&snapshots)).unwrap()
     }
 
     /// Every path below, once the garbage has gone.
-    pub fn paths(&self, store: &ImageStore) -> Vec<PathBuf> {
+    pub(crate) fn paths(&self, store: &ImageStore) -> Vec<PathBuf> {
         store.snapshotter().collect_garbage().unwrap();
         let mut paths = Vec::new();
         let mut dirs = vec![self.root.path().to_owned()];
@@ -46,21 +46,21 @@ impl Dir {
     }
 }
 
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
-pub fn load(store: &ImageStore, archive: &[u8]) -> Result<Vec<Loaded>> {
+pub(crate) fn load(store: &ImageStore, archive: &[u8]) -> Result<Vec<Loaded>> {
     store.load(&mut &archive[..], None, &mut |_: LoadEvent| ())
 }
 
 /// A layer with one file.
-pub fn layer(name: &str) -> Vec<u8> {
+pub(crate) fn layer(name: &str) -> Vec<u8> {
     Archive::new().dir("etc").file(&format!("etc/{name}"), name).finish()
 }
 
 /// The configuration of an image with these layers.
-pub fn config(layers: &[Vec<u8>], comment: &str) -> Vec<u8> {
+pub(crate) fn config(layers: &[Vec<u8>], comment: &str) -> Vec<u8> {
     let diff_ids: Vec<String> = layers.iter().map(|l| format!("sha256:{}", hex(l))).collect();
     let history: Vec<_> = layers.iter().map(|l| serde_json::json!({ "created_by": hex(l) })).collect();
     let config = serde_json::json!({
@@ -72,25 +72,25 @@ pub fn config(layers: &[Vec<u8>], comment: &str) -> Vec<u8> {
 }
 
 /// An image for an archive.
-pub struct Image {
-    pub layers: Vec<Vec<u8>>,
-    pub config: Vec<u8>,
-    pub tags: Vec<&'static str>,
-    pub parent: Option<String>,
+pub(crate) struct Image {
+    pub(crate) layers: Vec<Vec<u8>>,
+    pub(crate) config: Vec<u8>,
+    pub(crate) tags: Vec<&'static str>,
+    pub(crate) parent: Option<String>,
 }
 
-pub fn image(layers: &[Vec<u8>], tags: &[&'static str]) -> Image {
+pub(crate) fn image(layers: &[Vec<u8>], tags: &[&'static str]) -> Image {
     Image { layers: layers.to_vec(), config: config(layers, ""), tags: tags.to_vec(), parent: None }
 }
 
 impl Image {
-    pub fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("sha256:{}", hex(&self.config))
     }
 }
 
 /// A docker-archive whose files a test may change: (path, contents), the manifest last.
-pub fn docker_files(images: &[Image]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn docker_files(images: &[Image]) -> Vec<(String, Vec<u8>)> {
     let mut files = std::collections::BTreeMap::new();
     let mut items = Vec::new();
     for image in images {
@@ -113,7 +113,7 @@ pub fn docker_files(images: &[Image]) -> Vec<(String, Vec<u8>)> {
 }
 
 /// The archive with these files.
-pub fn pack(files: &[(String, Vec<u8>)]) -> Vec<u8> {
+pub(crate) fn pack(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     use skiff_snapshots::tar::Entry;
     let mut archive = Archive::new();
     for (path, contents) in files {
@@ -124,12 +124,12 @@ pub fn pack(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     archive.finish()
 }
 
-pub fn docker_archive(images: &[Image]) -> Vec<u8> {
+pub(crate) fn docker_archive(images: &[Image]) -> Vec<u8> {
     pack(&docker_files(images))
 }
 
 /// The files of an archive.
-pub fn unpack(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn unpack(archive: &[u8]) -> Vec<(String, Vec<u8>)> {
     let mut reader = skiff_snapshots::tar::Reader::new(archive);
     let mut files = Vec::new();
     while let Some(entry) = reader.next_entry().unwrap() {

@@ -1,7 +1,7 @@
 //! A full disk, and being killed at any moment.
 
 use std::{
-    io::Read,
+    io::{Read, Write},
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -26,11 +26,11 @@ fn child_that_is_killed() {
     for i in 0.. {
         let name: &'static str = format!("img:{i}").leak();
         load(&store, &docker_archive(&[image(&[layer("same"), layer(name)], &[name])])).unwrap();
-        eprintln!("\nhas {name}");
+        writeln!(std::io::stderr(), "\nhas {name}").unwrap();
         if i >= 3 {
             let old = format!("img:{}", i - 3);
             store.remove(&old, skiff_images::RemoveOptions::default(), &|_| Vec::new()).unwrap();
-            eprintln!("\nlacks {old}");
+            writeln!(std::io::stderr(), "\nlacks {old}").unwrap();
         }
     }
 }

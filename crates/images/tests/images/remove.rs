@@ -28,7 +28,7 @@ fn used(
     let mut lines = Vec::new();
     for item in removed {
         lines.push(match item {
-            Removed::Untagged(name, _) => format!("Untagged: {}", name.familiar()),
+            Removed::Untagged(name) => format!("Untagged: {}", name.familiar()),
             Removed::Image(id) => format!("Deleted: {}", id.short()),
             Removed::Layer(_) => "Layer".to_owned(),
         });
