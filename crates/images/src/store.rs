@@ -1,5 +1,7 @@
 //! The image store: which images there are, what they are called, and where their parts lie.
 //!
+//! In a directory by the storage driver's name:
+//!
 //! ```text
 //! images.json             every image and name, replaced as a whole by rename: the commit point of every change
 //! blobs/sha256/<digest>   configurations, in OCI image-layout form
@@ -41,8 +43,10 @@ pub struct ImageStore {
 }
 
 impl ImageStore {
-    /// Opens the store below `root`, made if it is missing, and clears away what no image needs.
+    /// Opens the store below `root`, made if it is missing, and clears away what no image needs. Each storage driver has
+    /// its own images, as it has its own layers.
     pub fn open(root: &Path, snapshots: Arc<dyn Snapshotter>) -> Result<Self> {
+        let root = &root.join(snapshots.name());
         fs_err::create_dir_all(root)?;
         let store = Self {
             snapshots,

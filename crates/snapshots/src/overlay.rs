@@ -1,20 +1,23 @@
 //! Overlay mounts through the new mount API (fsopen(2), Documentation/filesystems/overlayfs.rst).
 
 use std::{
+    ffi::CString,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
+    thread,
 };
 
 use rustix::{
     fd::BorrowedFd,
+    fs::CWD,
     io::Errno,
     mount::{
-        FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-        fsmount, fsopen,
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, OpenTreeFlags,
+        fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, open_tree,
     },
 };
 
-use crate::{Result, snapshotter::system};
+use crate::{Error, Result, snapshotter::system};
 
 /// The writable part of an overlay.
 #[derive(Clone, Copy, Debug)]
@@ -31,20 +34,30 @@ const MAX_VALUE: usize = 255;
 /// A detached overlay of the directories, topmost first; read-only if there is no writable part. At least one lower
 /// directory is needed, and two if nothing is writable.
 pub(crate) fn mount(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+    match by_layers(lowers, writable) {
+        // Linux before 6.5 takes no directories one by one; it says so at once or when the file system is made.
+        Err(error) if is_unknown_parameter(&error) => by_options(lowers, writable).map_err(|_| error),
+        result => result,
+    }
+}
+
+/// Through fsopen(2), directory by directory: as deep as the kernel goes (500).
+fn by_layers(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(system("fsopen overlay"))?;
     set(fs.as_fd(), "source", "overlay")?;
     // Fds that stand for paths have to stay open until the file system exists.
     let mut held = Vec::new();
-    set_lowers(fs.as_fd(), lowers, &mut held)?;
+    for lower in lowers {
+        set_path(fs.as_fd(), "lowerdir+", lower.as_ref(), &mut held)?;
+    }
     if let Some(Writable { upper, work }) = writable {
         set_path(fs.as_fd(), "upperdir", upper, &mut held)?;
         set_path(fs.as_fd(), "workdir", work, &mut held)?;
     }
-    // Upper directories are read without overlayfs when they become layers: no indirections in them.
-    for (key, value) in [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")] {
+    for (key, value) in PLAIN_UPPER {
         set_if_known(fs.as_fd(), key, value)?;
     }
-    if !rustix::process::geteuid().is_root() || in_user_namespace() {
+    if needs_user_attributes() {
         fsconfig_set_flag(fs.as_fd(), "userxattr").map_err(system("fsconfig overlay userxattr"))?;
     }
     fsconfig_create(fs.as_fd()).map_err(system("mounting overlay"))?;
@@ -55,34 +68,61 @@ pub(crate) fn mount(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>)
     fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes).map_err(system("fsmount overlay"))
 }
 
-/// One by one since Linux 6.5, as deep as the kernel goes (500). Before, in one string, which fsconfig(2) limits.
-fn set_lowers(fs: BorrowedFd<'_>, lowers: &[impl AsRef<Path>], held: &mut Vec<OwnedFd>) -> Result<()> {
-    for (i, lower) in lowers.iter().enumerate() {
-        let value = short(lower.as_ref(), held)?;
-        match fsconfig_set_string(fs, "lowerdir+", &value[..]) {
-            Err(Errno::INVAL) if i == 0 => return set_lowers_at_once(fs, lowers, held),
-            result => {
-                result.map_err(system(format!("fsconfig overlay lowerdir+ {}", lower.as_ref().display())))?
-            }
-        }
-    }
-    Ok(())
+/// Through mount(2), whose options may have 4,095 bytes: some 230 directories. It attaches what it mounts, so it is done in
+/// a mount namespace of a thread's own, and a detached copy taken out.
+fn by_options(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+    let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
+    let mounted = thread::scope(|scope| {
+        let work = || {
+            skiff_sys::clone::unshare_mounts().map_err(system("unshare mounts"))?;
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+                .map_err(system("making mounts private"))?;
+            attach_and_clone(&lowers, writable)
+        };
+        scope.spawn(work).join()
+    });
+    mounted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-fn set_lowers_at_once(
-    fs: BorrowedFd<'_>,
-    lowers: &[impl AsRef<Path>],
-    held: &mut Vec<OwnedFd>,
-) -> Result<()> {
-    let mut joined = Vec::new();
-    for lower in lowers {
-        if !joined.is_empty() {
-            joined.push(b':');
-        }
-        joined.extend(by_fd(lower.as_ref(), held)?);
+/// Mounts in this thread's namespace, on any directory, since nobody else sees it.
+fn attach_and_clone(lowers: &[&Path], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+    // Opened here: overlayfs takes directories of the namespace it is mounted from only.
+    let mut held = Vec::new();
+    let mut options = b"lowerdir=".to_vec();
+    for (i, lower) in lowers.iter().enumerate() {
+        options.extend_from_slice(if i == 0 { b"" } else { b":" });
+        options.extend(by_fd(lower, &mut held)?);
     }
-    fsconfig_set_string(fs, "lowerdir", &joined[..])
-        .map_err(system(format!("fsconfig overlay lowerdir with {} layers", lowers.len())))
+    let mut flags = MountFlags::RDONLY;
+    if let Some(Writable { upper, work }) = writable {
+        flags = MountFlags::empty();
+        options.extend([b",upperdir=".to_vec(), by_fd(upper, &mut held)?].concat());
+        options.extend([b",workdir=".to_vec(), by_fd(work, &mut held)?].concat());
+    }
+    for (key, value) in PLAIN_UPPER {
+        options.extend_from_slice(format!(",{key}={value}").as_bytes());
+    }
+    if needs_user_attributes() {
+        options.extend_from_slice(b",userxattr");
+    }
+    let options = CString::new(options).map_err(std::io::Error::from)?;
+    let place = lowers.first().ok_or(Errno::INVAL).map_err(system("overlay of nothing"))?;
+    rustix::mount::mount("overlay", *place, "overlay", flags, options.as_c_str())
+        .map_err(system(format!("mounting overlay of {} layers", lowers.len())))?;
+    open_tree(CWD, *place, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
+        .map_err(system("open_tree overlay"))
+}
+
+/// Upper directories are read without overlayfs when they become layers: no indirections in them.
+const PLAIN_UPPER: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "off"), ("metacopy", "off")];
+
+fn is_unknown_parameter(error: &Error) -> bool {
+    matches!(error, Error::System { source, .. } if source.raw_os_error() == Some(Errno::INVAL.raw_os_error()))
+}
+
+/// Whether `trusted.` attributes are out of reach.
+fn needs_user_attributes() -> bool {
+    !rustix::process::geteuid().is_root() || in_user_namespace()
 }
 
 fn set_path(fs: BorrowedFd<'_>, key: &str, path: &Path, held: &mut Vec<OwnedFd>) -> Result<()> {
@@ -121,4 +161,34 @@ pub(crate) fn in_user_namespace() -> bool {
     // The first one maps everything onto itself.
     fs_err::read_to_string("/proc/self/uid_map")
         .is_ok_and(|map| map.split_ascii_whitespace().ne(["0", "0", "4294967295"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What kernels before 6.5 need works on newer ones as well.
+    #[test]
+    fn a_mount_by_options_is_detached_and_shows_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let lowers: Vec<_> =
+            (0..100).map(|i| dir.path().join(format!("lower {i}, with a long name and a : in it"))).collect();
+        for (i, lower) in lowers.iter().enumerate() {
+            fs_err::create_dir(lower).unwrap();
+            fs_err::write(lower.join(format!("file{i}")), "x").unwrap();
+        }
+        let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
+        fs_err::create_dir(&upper).unwrap();
+        fs_err::create_dir(&work).unwrap();
+        let mounted = by_options(&lowers, Some(Writable { upper: &upper, work: &work })).unwrap();
+        let root = crate::conformance::mount_path(&mounted);
+        assert_eq!(fs_err::read_dir(&root).unwrap().count(), 100);
+        fs_err::write(root.join("new"), "x").unwrap();
+        assert!(upper.join("new").exists());
+        drop(mounted);
+        let read_only = by_options(&lowers, None).unwrap();
+        assert!(fs_err::write(crate::conformance::mount_path(&read_only).join("new"), "x").is_err());
+        let mounts = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(dir.path().to_str().unwrap()));
+    }
 }

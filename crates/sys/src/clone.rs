@@ -139,6 +139,12 @@ pub fn unshare_time() -> Result<(), Errno> {
     unshare(CloneFlags::NEWTIME.0 as libc::c_int)
 }
 
+/// Gives the calling thread, and no other, a mount namespace and a working directory of its own. The namespace ends with
+/// the thread; mounts in it still propagate until they are made private.
+pub fn unshare_mounts() -> Result<(), Errno> {
+    unshare(libc::CLONE_NEWNS)
+}
+
 fn unshare(flags: libc::c_int) -> Result<(), Errno> {
     // SAFETY: only namespaces are asked for; neither memory nor the table of descriptors is unshared.
     call::result(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
