@@ -85,9 +85,10 @@ impl ResolvConf {
         for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
             let mut words = line.split_ascii_whitespace();
             let Some(keyword) = words.next() else { continue };
-            let words = words.map(str::to_owned);
+            let mut words = words.map(str::to_owned).peekable();
             match keyword {
                 "nameserver" => this.nameservers.extend(words.take(1)),
+                "domain" | "search" if words.peek().is_none() => {}
                 "domain" | "search" => this.search = words.collect(),
                 "options" => this.options.extend(words),
                 _ => this.other.push(line.to_owned()),
@@ -273,6 +274,39 @@ mod tests {
         }
         let both = ResolvConf::parse("").for_own_network(true);
         assert!(both.text("").contains("nameserver 2001:4860:4860::8844\n"));
+    }
+
+    #[test]
+    fn odd_lines_are_read_as_docker_reads_them() {
+        let host = ResolvConf::parse(
+            "nameserver 127.0.0.53\nnameserver fe80::1%eth0\nnameserver bogus\nsearch corp.example lan\n\
+             options ndots:2 timeout:1\nsortlist 1.2.3.0\n",
+        );
+        assert_eq!(
+            host.clone().for_own_network(false).text("/etc/resolv.conf"),
+            format!(
+                "{HEAD}nameserver 8.8.8.8\nnameserver 8.8.4.4\nsearch corp.example lan\n\
+                 options ndots:2 timeout:1\nsortlist 1.2.3.0\n\n\
+                 # Based on host file: '/etc/resolv.conf' (legacy)\n# Used default nameservers.\n\
+                 # Invalid nameservers: [bogus]\n# Overrides: []\n# Option ndots from: host\n"
+            )
+        );
+        assert_eq!(
+            host.text("/etc/resolv.conf"),
+            format!(
+                "{HEAD}nameserver 127.0.0.53\nnameserver fe80::1%eth0\nsearch corp.example lan\n\
+                 options ndots:2 timeout:1\nsortlist 1.2.3.0\n\n# Based on host file: '/etc/resolv.conf'\n\
+                 # Invalid nameservers: [bogus]\n# Overrides: []\n# Option ndots from: host\n"
+            )
+        );
+        let host = "; c\n# d\nnameserver 9.9.9.9 # x\n  nameserver 8.8.4.4\nnameserver 9.9.9.9\ndomain foo.org\nsearch\n";
+        assert_eq!(
+            ResolvConf::parse(host).for_own_network(false).text("/etc/resolv.conf"),
+            format!(
+                "{HEAD}nameserver 9.9.9.9\nnameserver 8.8.4.4\nnameserver 9.9.9.9\nsearch foo.org\n\n\
+                 # Based on host file: '/etc/resolv.conf' (legacy)\n# Overrides: []\n"
+            )
+        );
     }
 
     #[test]
