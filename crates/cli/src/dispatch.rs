@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use crate::{
     commands,
     failure::{Failure, Outcome},
-    grammar::{self, Command, Flag, Matches, Node, Parsed},
+    grammar::{self, Command, Flag, Matches, Node, Parsed, quote},
     say,
     session::Session,
     streams::terminal,
@@ -36,12 +36,23 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     std::process::exit(i32::from(code))
 }
 
+const LOG_LEVELS: [&str; 8] = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "panic"];
+
 fn run(program: &'static str, words: &[String]) -> Outcome {
     let globals: Vec<&'static Flag> = GLOBAL.iter().collect();
     let usage = format!("{program} [OPTIONS] COMMAND [ARG...]");
     let Parsed { matches, args, help, notes } =
         grammar::parse(globals, false, words).map_err(|e| wrong_option(&e.0, program, &usage))?;
     notes.iter().for_each(|note| say::error(note));
+    if let [_, second, ..] = matches.all("host").as_slice() {
+        let error =
+            format!("invalid argument {} for \"-H, --host\" flag: specify only one -H", quote(second));
+        return Err(wrong_option(&error, program, &usage));
+    }
+    let level = matches.text("log-level");
+    if !LOG_LEVELS.contains(&level) {
+        return Err(format!("Unable to parse logging level: {level}").into());
+    }
     if matches.on("version") {
         commands::version::print_short(program);
         return Ok(());

@@ -35,6 +35,9 @@ impl Session {
         if let Some(warning) = warning {
             crate::say::error(&warning);
         }
+        if globals.changed("host") && globals.some("context").is_some() {
+            return Err("conflicting options: cannot specify both --host and --context".into());
+        }
         let unresolved =
             |e: String| Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {e}"));
         let choice = choose(program, globals, &config, &directory).map_err(unresolved)?;
@@ -96,13 +99,7 @@ fn choose(program: &str, globals: &Matches, config: &Config, directory: &Path) -
         |host: String, context: &str| Ok(Choice { host, context: context.to_owned(), may_start: false });
     let named = |name: &str| fixed(contexts::host(directory, name)?, name);
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
-    if hosts.len() > 1 {
-        return Err("specify only one -H".to_owned());
-    }
     match (hosts.into_iter().next(), globals.some("context")) {
-        (Some(_), Some(_)) => {
-            return Err("conflicting options: cannot specify both --host and --context".to_owned());
-        }
         (Some(host), None) if !host.trim().is_empty() => return fixed(host.trim().to_owned(), "default"),
         (_, Some(name)) if name != "default" => return named(name),
         _ => {}

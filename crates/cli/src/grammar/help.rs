@@ -96,17 +96,22 @@ fn head(flag: &Flag) -> String {
 /// starts on the next line; a last word may stand out by five columns rather than alone.
 fn wrap(indent: usize, columns: usize, text: &str) -> String {
     const SLOP: usize = 5;
+    const NARROW: usize = 16;
     let mut indent = indent;
     let mut out = String::new();
-    if columns == 0 || columns.saturating_sub(16) < 24 {
-        return text.replace('\n', &format!("\n{}", " ".repeat(indent)));
+    let margin = |indent: usize| format!("\n{}", " ".repeat(indent));
+    if columns == 0 {
+        return text.replace('\n', &margin(indent));
     }
     if columns.saturating_sub(indent) < 24 {
-        indent = 16;
-        out.push_str(&format!("\n{}", " ".repeat(indent)));
+        indent = NARROW;
+        if columns.saturating_sub(indent) < 24 {
+            return text.replace('\n', &margin(indent));
+        }
+        out.push_str(&margin(indent));
     }
     let room = columns - indent - SLOP;
-    let margin = format!("\n{}", " ".repeat(indent));
+    let margin = margin(indent);
     let mut rest = text;
     loop {
         let (line, tail) = take_line(room, SLOP, rest);
