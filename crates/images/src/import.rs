@@ -102,8 +102,9 @@ impl ImageStore {
     /// Makes a configuration whose layers are all there an image of the store.
     fn adopt(&self, config: &[u8], name: Option<&Reference>) -> Result<ImageId> {
         let id = ImageId::from(digest(config));
-        self.blobs.put(config)?;
         self.records.update(|records| {
+            // Within the update: a removal of the same image does not take the blob away again.
+            self.blobs.put(config)?;
             records.images.entry(id.digest()).or_default();
             if let Some(name) = name {
                 records.name(name.clone().or_latest(), &id, Timestamp::now());

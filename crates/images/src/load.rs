@@ -152,13 +152,12 @@ impl Loading<'_> {
     /// Makes the images part of the store.
     fn record(&self, described: &[Described]) -> Result<Vec<Loaded>> {
         let parents = parents(described)?;
-        for image in described {
-            self.store.blobs.put(&image.config_bytes)?;
-        }
         let now = Timestamp::now();
         self.store.records.update(|records| {
             let mut loaded = Vec::new();
             for image in described {
+                // Within the update: a removal of the same image does not take the blob away again.
+                self.store.blobs.put(&image.config_bytes)?;
                 records.images.entry(image.id.digest()).or_default();
                 let mut renamed = Vec::new();
                 for name in &image.names {

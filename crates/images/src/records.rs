@@ -108,6 +108,12 @@ impl RecordFile {
         Ok(answer)
     }
 
+    /// Does something while nobody changes the records.
+    pub(crate) fn while_unchanged<T>(&self, work: impl FnOnce(&Records) -> T) -> T {
+        let _writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&self.read())
+    }
+
     fn write(&self, records: &Records) -> Result<()> {
         let temporary = self.dir.join("images.json.new");
         let mut file = fs_err::File::create(&temporary)?;

@@ -66,20 +66,27 @@ impl ImageStore {
         let config = self.config(id)?;
         let mut removed = Vec::new();
         for chain in ChainId::all(&config.rootfs.diff_ids).iter().rev() {
-            if self.is_top_of_an_image(chain, next)? {
-                break;
-            }
-            match self.pins.unless_pinned(chain, || self.snapshots.remove_layer(chain)) {
-                Some(Ok(())) => removed.push(*chain),
-                None | Some(Err(SnapshotError::LayerInUse { .. } | SnapshotError::LayerNotFound(_))) => break,
-                Some(Err(e)) => return Err(e.into()),
+            // Whoever makes an image pins its layers until it is recorded, so one of both is seen.
+            let remove = || -> Result<bool> {
+                if self.is_top_of_an_image(chain, next)? {
+                    return Ok(false);
+                }
+                match self.snapshots.remove_layer(chain) {
+                    Err(SnapshotError::LayerInUse { .. } | SnapshotError::LayerNotFound(_)) => Ok(false),
+                    result => Ok(result.map(|()| true)?),
+                }
+            };
+            match self.pins.unless_pinned(chain, remove).transpose()? {
+                Some(true) => removed.push(*chain),
+                _ => break,
             }
         }
         self.forget_config(id);
         // The same image may have been loaded again meanwhile.
-        if self.records.read().image(id).is_none() {
-            self.blobs.remove(&id.digest())?;
-        }
+        self.records.while_unchanged(|records| match records.image(id) {
+            Some(_) => Ok(()),
+            None => self.blobs.remove(&id.digest()),
+        })?;
         Ok(removed)
     }
 

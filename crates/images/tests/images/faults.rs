@@ -121,20 +121,28 @@ impl Drop for SmallDisk {
 }
 
 #[test]
-fn two_loads_of_the_same_at_once_both_succeed() {
+fn loads_and_removals_of_the_same_at_once_leave_whole_images() {
     let dir = Dir::new();
     let store = dir.open();
     let archive = docker_archive(&[image(&[layer("a"), layer("b")], &["x:1"])]);
+    let other = docker_archive(&[image(&[layer("a"), layer("c")], &["y:1"])]);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                for _ in 0..10 {
-                    load(&store, &archive).unwrap();
-                    let _ = store.remove("x:1", skiff_images::RemoveOptions::default(), &|_| Vec::new());
+        for (archive, name) in [(&archive, "x:1"), (&archive, "x:1"), (&other, "y:1"), (&other, "y:1")] {
+            let store = &store;
+            scope.spawn(move || {
+                for _ in 0..15 {
+                    load(store, archive).unwrap();
+                    for image in store.list().unwrap_or_default() {
+                        assert_eq!(image.config.rootfs.diff_ids.len(), 2);
+                    }
+                    let _ = store.remove(name, skiff_images::RemoveOptions::default(), &|_| Vec::new());
                 }
             });
         }
     });
-    load(&store, &archive).unwrap();
-    store.save(&["x:1".to_owned()], None, &mut Vec::new()).unwrap();
+    for (archive, name) in [(&archive, "x:1"), (&other, "y:1")] {
+        load(&store, archive).unwrap();
+        store.save(&[name.to_owned()], None, &mut Vec::new()).unwrap();
+    }
+    assert_eq!(store.snapshotter().layers().len(), 3);
 }
