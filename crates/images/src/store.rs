@@ -84,9 +84,14 @@ impl ImageStore {
     /// All images, the newest first, with those that are only parents of others.
     pub fn list(&self) -> Result<Vec<Image>> {
         let records = self.records.read();
-        let images =
-            records.images.iter().map(|(digest, record)| self.image(&records, &(*digest).into(), record));
-        let mut images: Vec<Image> = images.collect::<Result<_>>()?;
+        let mut images = Vec::new();
+        for (digest, record) in &records.images {
+            match self.image(&records, &(*digest).into(), record) {
+                // It was removed just now.
+                Err(Error::NotFound(_)) => {}
+                image => images.push(image?),
+            }
+        }
         images.sort_by_key(|i| std::cmp::Reverse(i.config.created));
         Ok(images)
     }
@@ -169,7 +174,15 @@ impl ImageStore {
         self.configs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// [`Error::NotFound`] if the image has been removed since `records` was read.
     fn image(&self, records: &Records, id: &ImageId, record: &ImageRecord) -> Result<Image> {
+        self.read_image(records, id, record).map_err(|e| match self.records.read().image(id) {
+            Some(_) => e,
+            None => Error::NotFound(id.digest().to_string()),
+        })
+    }
+
+    fn read_image(&self, records: &Records, id: &ImageId, record: &ImageRecord) -> Result<Image> {
         let config = self.config(id)?;
         let chains = ChainId::all(&config.rootfs.diff_ids);
         let size = chains.iter().map(|c| Ok(self.snapshots.layer(c)?.size)).sum::<Result<u64>>()?;

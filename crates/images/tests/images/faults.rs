@@ -132,7 +132,7 @@ fn loads_and_removals_of_the_same_at_once_leave_whole_images() {
             scope.spawn(move || {
                 for _ in 0..15 {
                     load(store, archive).unwrap();
-                    for image in store.list().unwrap_or_default() {
+                    for image in store.list().unwrap() {
                         assert_eq!(image.config.rootfs.diff_ids.len(), 2);
                     }
                     let _ = store.remove(name, skiff_images::RemoveOptions::default(), &|_| Vec::new());
