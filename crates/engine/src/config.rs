@@ -31,6 +31,8 @@ pub struct Config {
     pub seccomp_profile: Option<PathBuf>,
     /// Run an init in every container that says nothing about it.
     pub init: bool,
+    /// The program bind-mounted as init; none means our own binary.
+    pub init_path: Option<PathBuf>,
     /// Name servers of every container that sets none.
     pub dns: Vec<IpAddr>,
     /// Resolver options likewise.
@@ -95,6 +97,7 @@ impl Default for Config {
             no_new_privileges: false,
             seccomp_profile: None,
             init: false,
+            init_path: None,
             dns: Vec::new(),
             dns_options: Vec::new(),
             dns_search: Vec::new(),

@@ -3,6 +3,8 @@
 //! The text of an error is part of the API: the command line derives exit codes from it and people search for it. So
 //! all of it stands here, once. What only we can meet has a text of our own.
 
+use std::fmt;
+
 use skiff_types::ErrorKind;
 
 /// A failed request.
@@ -60,12 +62,31 @@ pub enum Error {
     /// Something named in the request is not there.
     #[error("{0}")]
     NotFound(String),
+    /// A container could not be started. Its text is kept as `State.Error`, its code as `State.ExitCode`.
+    #[error("{text}")]
+    NotStarted {
+        /// What is told.
+        text: String,
+        /// 126: cannot be executed; 127: not found; 128: anything else.
+        exit_code: i32,
+    },
     /// The object already is as asked.
     #[error("not modified")]
     NotModified,
     /// Skiff or this kernel cannot do it.
     #[error("{0}")]
     NotImplemented(String),
+    /// Another error, with words before it.
+    #[error("{label}: {source}")]
+    Labelled {
+        /// The words.
+        label: String,
+        /// The error.
+        source: Box<Error>,
+    },
+    /// The disk is full.
+    #[error("{0}")]
+    OutOfSpace(String),
     /// The host, the kernel or the engine failed; the text says at what.
     #[error("{0}")]
     Internal(String),
@@ -88,10 +109,86 @@ impl Error {
             | Error::Invalid(_) => ErrorKind::InvalidArgument,
             Error::NotModified => ErrorKind::NotModified,
             Error::NotImplemented(_) => ErrorKind::NotImplemented,
-            Error::Internal(_) => ErrorKind::Internal,
+            Error::NotStarted { exit_code: 126 | 127, .. } => ErrorKind::InvalidArgument,
+            Error::NotStarted { .. } | Error::Internal(_) => ErrorKind::Internal,
+            Error::Labelled { source, .. } => source.kind(),
+            Error::OutOfSpace(_) => ErrorKind::OutOfSpace,
         }
+    }
+
+    /// A container could not be created by the runtime.
+    pub(crate) fn create_failed(why: impl fmt::Display, exit_code: i32) -> Self {
+        let text = format!(
+            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {why}"
+        );
+        Self::NotStarted { text, exit_code }
+    }
+
+    /// The same error, with words before it.
+    pub(crate) fn labelled(self, label: impl Into<String>) -> Self {
+        Self::Labelled { label: label.into(), source: Box::new(self) }
     }
 }
 
 /// What every service answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    fn of_kind(kind: ErrorKind, text: String) -> Self {
+        match kind {
+            ErrorKind::InvalidArgument => Self::Invalid(text),
+            ErrorKind::NotFound => Self::NotFound(text),
+            ErrorKind::Conflict => Self::Conflict(text),
+            ErrorKind::NotModified => Self::NotModified,
+            ErrorKind::NotImplemented => Self::NotImplemented(text),
+            ErrorKind::OutOfSpace => Self::OutOfSpace(text),
+            ErrorKind::Unauthorized
+            | ErrorKind::Forbidden
+            | ErrorKind::Unavailable
+            | ErrorKind::Cancelled
+            | ErrorKind::Internal => Self::Internal(text),
+        }
+    }
+}
+
+macro_rules! from_subsystem {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::of_kind(error.kind(), chain(&error))
+            }
+        }
+    )*};
+}
+
+from_subsystem!(
+    skiff_images::Error,
+    skiff_snapshots::Error,
+    skiff_network::NetworkError,
+    skiff_state::CommitError
+);
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Self::OutOfSpace(error.to_string())
+            }
+            _ => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+/// An error and what caused it, where the text does not already say so.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,22 +1,45 @@
 //! Processes started inside running containers.
 
+use std::{
+    os::fd::AsFd,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use rustix::fs::{Mode, OFlags};
+use skiff_runtime::{
+    monitor::protocol::{
+        EncodedPlan, ExecRequest, Exit, Request, RequestError, Stdin, Stdio, Streams, Target, WindowSize,
+    },
+    plan::{self, PlanOptions},
+};
 use skiff_types::ExecId;
 
 use crate::{
     Attached, Error, Result,
-    model::{ExecConfig, ExecRecord},
+    container::{Container, Live},
+    containers::{Parts, blocking, pair},
+    detach_keys, failure,
+    model::{ExecConfig, ExecRecord, Status, Timestamp},
+    spec::{self, SecurityOptions, User},
+    users::{self, Accounts},
 };
+
+/// How many ended execs of a container are remembered.
+const REMEMBERED: usize = 128;
 
 /// The service.
 #[derive(Clone)]
-pub struct Execs {}
+pub struct Execs {
+    parts: Arc<Parts>,
+}
 
 /// How an exec starts.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExecStart {
     /// Do not wait and do not attach.
     pub detach: bool,
-    /// What the client believes of the terminal; must agree with the exec's configuration where Docker checks it.
+    /// What the client believes of the terminal.
     pub tty: bool,
     /// First size of the terminal: height, width.
     pub console_size: Option<[u32; 2]>,
@@ -31,27 +54,176 @@ pub enum StartedExec {
     Attached(Attached),
 }
 
-fn missing<T>() -> Result<T> {
-    Err(Error::NotImplemented("not there yet".into()))
+/// An exec in memory. It ends with its container; the monitor knows the running ones after a restart of the daemon.
+pub(crate) struct Exec {
+    id: ExecId,
+    config: ExecConfig,
+    user: User,
+    created: Timestamp,
+    progress: Mutex<Progress>,
 }
 
-#[expect(unused_variables, reason = "signatures first")]
+#[derive(Clone, Copy, Default)]
+struct Progress {
+    asked: bool,
+    running: bool,
+    pid: i32,
+    exit_code: Option<i32>,
+}
+
+impl Exec {
+    fn progress(&self) -> Progress {
+        *self.progress.lock().expect("no panic under this lock")
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.progress.lock().expect("no panic under this lock"));
+    }
+
+    fn command(&self) -> String {
+        self.config.cmd.join(" ")
+    }
+
+    fn record(&self, container: &Container) -> ExecRecord {
+        let progress = self.progress();
+        ExecRecord {
+            id: self.id,
+            container: container.id,
+            config: self.config.clone(),
+            running: progress.running,
+            pid: progress.pid,
+            exit_code: progress.exit_code,
+            created: self.created,
+            open_stdin: self.config.attach_stdin && progress.running,
+        }
+    }
+}
+
+/// The ids of execs that run.
+pub(crate) fn running(container: &Container) -> Vec<String> {
+    container.execs().values().filter(|e| e.progress().running).map(|e| e.id.to_string()).collect()
+}
+
+/// The monitor says that an exec runs.
+pub(crate) fn started(container: &Container, id: ExecId, pid: i32) {
+    if let Some(exec) = container.execs().get(&id) {
+        exec.change(|p| (p.running, p.pid) = (true, pid));
+    }
+}
+
+/// The monitor says that an exec has ended.
+pub(crate) fn ended(parts: &Parts, container: &Container, id: ExecId, exit: Exit) {
+    let Some(exec) = container.execs().get(&id).cloned() else { return };
+    if exec.progress().exit_code.is_some() {
+        return;
+    }
+    exec.change(|p| (p.running, p.exit_code) = (false, Some(exit.code())));
+    let more = [("execID", id.to_string()), ("exitCode", exit.code().to_string())];
+    parts.tell(container, "exec_die", &more);
+}
+
+/// The container has ended, and all execs with it.
+pub(crate) fn container_ended(parts: &Parts, container: &Container) {
+    let running: Vec<_> = container.execs().values().filter(|e| e.progress().running).map(|e| e.id).collect();
+    for id in running {
+        ended(parts, container, id, Exit::Signal(crate::signal::KILL));
+    }
+}
+
 impl Execs {
+    pub(crate) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
+    }
+
+    fn find(&self, id: &str) -> Result<(Arc<Container>, Arc<Exec>)> {
+        let missing = || Error::NoSuchExec(id.to_owned());
+        let wanted: ExecId = id.parse().map_err(|_| missing())?;
+        self.parts
+            .registry
+            .all()
+            .into_iter()
+            .find_map(|container| {
+                let exec = container.execs().get(&wanted).cloned()?;
+                Some((container, exec))
+            })
+            .ok_or_else(missing)
+    }
+
     /// Prepares a process for a running container.
     ///
     /// # Errors
     /// The container does not run or is paused; there is no command.
     pub async fn create(&self, container: &str, config: ExecConfig) -> Result<ExecId> {
-        missing()
+        if config.cmd.is_empty() {
+            return Err(Error::Invalid("No exec command specified".into()));
+        }
+        detach_keys::parse(Some(&config.detach_keys))?;
+        let container = self.parts.registry.resolve(container)?;
+        let live = may_exec(&container)?;
+        let (own_user, group_add) = {
+            let record = container.record();
+            (record.config.user.clone(), record.host.group_add.clone().unwrap_or_default())
+        };
+        let asked = if config.user.is_empty() { own_user } else { config.user.clone() };
+        let user = blocking(move || users::resolve(&accounts(&live)?, &asked, &group_add)).await?;
+        let user = user.map_err(|e| Error::Invalid(e.to_string()))?;
+        let exec = Arc::new(Exec {
+            id: ExecId::random(),
+            config,
+            user,
+            created: Timestamp::now(),
+            progress: Mutex::default(),
+        });
+        forget_old(&container);
+        container.execs().insert(exec.id, exec.clone());
+        let action = format!("exec_create: {}", exec.command());
+        self.parts.tell(&container, action, &[("execID", exec.id.to_string())]);
+        Ok(exec.id)
     }
 
     /// Starts it, once.
     ///
     /// # Errors
-    /// It has run before; its container does not run. A program that cannot be started is told to attached clients
-    /// through their stream and through the exit code (126, 127), to detached ones as an error.
+    /// It has run before; its container does not run; its program cannot be started, which is its exit code then
+    /// (126, 127).
     pub async fn start(&self, exec: &str, options: ExecStart) -> Result<StartedExec> {
-        missing()
+        let (container, exec) = self.find(exec)?;
+        let live = may_exec(&container)?;
+        let keys = detach_keys::parse(Some(&exec.config.detach_keys))?;
+        claim(&exec)?;
+        let action = format!("exec_start: {}", exec.command());
+        self.parts.tell(&container, action, &[("execID", exec.id.to_string())]);
+        let attach = match options.detach {
+            true => None,
+            false => Some(pair()?),
+        };
+        let request = request(&self.parts, &container, &exec, options);
+        let sockets: Vec<_> = attach.iter().map(|(_, theirs)| theirs.as_fd()).collect();
+        let started = match request {
+            Ok(request) => live.link.exec(request, &sockets).await,
+            Err(e) => Err(e),
+        };
+        match started {
+            Ok(Ok(_)) => {}
+            Ok(Err(failed)) => {
+                let (text, exit_code) = failure::exec(&failed);
+                exec.change(|p| p.exit_code = Some(exit_code));
+                return Err(Error::NotStarted { text, exit_code });
+            }
+            Err(e) => {
+                exec.change(|p| p.exit_code = Some(failure::NOT_EXECUTABLE));
+                return Err(e);
+            }
+        }
+        Ok(match attach {
+            None => StartedExec::Detached,
+            Some((ours, _)) => StartedExec::Attached(Attached {
+                tty: exec.config.tty,
+                backlog: None,
+                stream: Some(ours),
+                detach_keys: keys,
+            }),
+        })
     }
 
     /// Sets the size of its terminal.
@@ -59,7 +231,16 @@ impl Execs {
     /// # Errors
     /// It does not run.
     pub async fn resize(&self, exec: &str, height: u16, width: u16) -> Result<()> {
-        missing()
+        let (container, exec) = self.find(exec)?;
+        if !exec.progress().running {
+            return Err(Error::NotFound(format!("NotFound: process does not exist {}: not found", exec.id)));
+        }
+        let size = WindowSize { rows: height, columns: width };
+        let request = Request::Resize { target: Target::Exec(exec.id), size };
+        match container.live()?.link.ask(request, &[]).await? {
+            Ok(()) | Err(RequestError::NoTerminal) => Ok(()),
+            Err(e) => Err(Error::Internal(format!("cannot resize: {e}"))),
+        }
     }
 
     /// What it is and does.
@@ -67,9 +248,86 @@ impl Execs {
     /// # Errors
     /// There is no such exec.
     pub async fn inspect(&self, exec: &str) -> Result<ExecRecord> {
-        missing()
+        let (container, exec) = self.find(exec)?;
+        Ok(exec.record(&container))
     }
 
     /// Records that a client left by the detach keys.
-    pub fn detached(&self, exec: &str) {}
+    pub fn detached(&self, exec: &str) {
+        if let Ok((container, exec)) = self.find(exec) {
+            self.parts.tell(&container, "exec_detach", &[("execID", exec.id.to_string())]);
+        }
+    }
+}
+
+fn may_exec(container: &Container) -> Result<Arc<Live>> {
+    let id = container.id;
+    match container.status() {
+        Status::Paused => {
+            Err(Error::Conflict(format!("container {id} is paused, unpause the container before exec")))
+        }
+        Status::Restarting => {
+            Err(Error::Conflict(format!("container {id} is restarting, wait until the container is running")))
+        }
+        _ => container.live(),
+    }
+}
+
+/// An exec starts at most once.
+fn claim(exec: &Exec) -> Result<()> {
+    let mut progress = exec.progress.lock().expect("no panic under this lock");
+    if progress.exit_code.is_some() {
+        return Err(Error::Conflict(format!("exec command {} has already run", exec.id)));
+    }
+    if progress.asked {
+        return Err(Error::Conflict(format!("exec command {} is already running", exec.id)));
+    }
+    progress.asked = true;
+    Ok(())
+}
+
+/// Ended execs are kept for a while, so that their exit codes can be asked for.
+fn forget_old(container: &Container) {
+    let mut execs = container.execs();
+    while execs.len() >= REMEMBERED {
+        let oldest = execs.values().filter(|e| e.progress().exit_code.is_some()).min_by_key(|e| e.created);
+        let Some(id) = oldest.map(|e| e.id) else { return };
+        execs.remove(&id);
+    }
+}
+
+/// The accounts as the container sees them now. Blocks.
+fn accounts(live: &Live) -> Result<Accounts> {
+    let root = format!("/proc/{}/root", live.pid);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(Path::new(&root), flags, Mode::empty())
+        .map_err(|_| Error::Conflict("the container has ended".into()))?;
+    Ok(Accounts::read(root.as_fd()))
+}
+
+fn request(parts: &Parts, container: &Container, exec: &Exec, options: ExecStart) -> Result<ExecRequest> {
+    let record = container.record().clone();
+    let config = &exec.config;
+    let (process, spec) = spec::exec(&record, config, &exec.user, &parts.host, &parts.config)?;
+    let security = SecurityOptions::read(&record.host, &parts.config)?;
+    let seccomp = match config.privileged {
+        true => None,
+        false => parts.filters.get(&security.seccomp, spec::capabilities(&record, &parts.host)?)?,
+    };
+    let options_of_plan = PlanOptions { id: record.id.to_string(), seccomp, ..PlanOptions::default() };
+    let plan = plan::exec_plan(&process, &spec, &options_of_plan, &parts.host.facts)
+        .map_err(|e| Error::Invalid(format!("OCI runtime exec failed: exec failed: {e}")))?;
+    let [height, width] = options.console_size.or(config.console_size).unwrap_or_default();
+    let size = WindowSize { rows: height as u16, columns: width as u16 };
+    let streams =
+        Streams { stdin: config.attach_stdin, stdout: config.attach_stdout, stderr: config.attach_stderr };
+    Ok(ExecRequest {
+        id: exec.id,
+        plan: EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))?,
+        stdio: Stdio {
+            stdin: if config.attach_stdin { Stdin::Once } else { Stdin::Null },
+            terminal: config.tty.then_some(size),
+        },
+        attach: (!options.detach).then_some(streams),
+    })
 }

@@ -1,15 +1,32 @@
 //! Images: the engine's view of the image store.
 
-use std::io::{Read, Write};
+mod convert;
+mod list;
+
+use std::{
+    io::{Read, Write},
+    sync::Arc,
+};
+
+use skiff_images::{
+    ArchiveSink, ImageStore, ImageUser, ImportOptions, Platform, Reference, RemoveOptions, Removed,
+};
+use skiff_types::ImageId;
 
 use crate::{
-    Error, Result,
-    model::{DeletedImage, Filters, HistoryEntry, ImageInspect, ImageSummary},
+    Error, Events, Result,
+    containers::blocking,
+    model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
+    registry::Registry,
 };
 
 /// The service.
 #[derive(Clone)]
-pub struct Images {}
+pub struct Images {
+    store: Arc<ImageStore>,
+    registry: Arc<Registry>,
+    events: Events,
+}
 
 /// Which images `list` shows.
 #[derive(Clone, Debug, Default)]
@@ -53,18 +70,21 @@ pub struct ImportRequest {
 /// Receives progress as it happens: text of one status line.
 pub type ProgressSink = Box<dyn FnMut(&str) + Send>;
 
-fn missing<T>() -> Result<T> {
-    Err(Error::NotImplemented("not there yet".into()))
-}
+/// Writes an archive; call it on a thread that may block.
+pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn Write) -> Result<()> + Send>;
 
-#[expect(unused_variables, reason = "signatures first")]
 impl Images {
+    pub(crate) fn new(store: Arc<ImageStore>, registry: Arc<Registry>, events: Events) -> Self {
+        Self { store, registry, events }
+    }
+
     /// Lists images, latest first.
     ///
     /// # Errors
     /// Unknown filters or values.
     pub async fn list(&self, options: ImageListOptions) -> Result<Vec<ImageSummary>> {
-        missing()
+        let (store, registry) = (self.store.clone(), self.registry.clone());
+        blocking(move || list::list(&store, &registry, &options)).await?
     }
 
     /// Everything about one image.
@@ -72,7 +92,8 @@ impl Images {
     /// # Errors
     /// There is no such image.
     pub async fn inspect(&self, image: &str) -> Result<ImageInspect> {
-        missing()
+        let image = self.store.get(image)?;
+        Ok(convert::inspect(&image, self.store.snapshotter().name()))
     }
 
     /// The steps of its making.
@@ -80,7 +101,7 @@ impl Images {
     /// # Errors
     /// There is no such image.
     pub async fn history(&self, image: &str) -> Result<Vec<HistoryEntry>> {
-        missing()
+        Ok(self.store.history(image)?.into_iter().map(convert::history).collect())
     }
 
     /// Gives it another name. An empty tag means `latest`.
@@ -88,7 +109,12 @@ impl Images {
     /// # Errors
     /// There is no such image; the name is invalid.
     pub async fn tag(&self, image: &str, repository: &str, tag: &str) -> Result<()> {
-        missing()
+        let target = reference(repository, tag)?;
+        let shown = target.familiar();
+        let (store, source) = (self.store.clone(), image.to_owned());
+        let id = blocking(move || store.tag(&source, &target)).await??;
+        self.tell("tag", &id.digest().to_string(), &shown);
+        Ok(())
     }
 
     /// Takes a name away, and the image with its last one.
@@ -96,7 +122,30 @@ impl Images {
     /// # Errors
     /// There is no such image; a container uses it.
     pub async fn remove(&self, image: &str, options: RemoveImageOptions) -> Result<Vec<DeletedImage>> {
-        missing()
+        let (store, registry, name) = (self.store.clone(), self.registry.clone(), image.to_owned());
+        let removed = blocking(move || {
+            let options = RemoveOptions { force: options.force, no_prune: options.no_prune };
+            store.remove(&name, options, &|id| users(&registry, id))
+        })
+        .await??;
+        let mut out = Vec::with_capacity(removed.len());
+        for step in removed {
+            out.push(match step {
+                Removed::Untagged(reference, id) => {
+                    // Docker gives the id as the name here.
+                    let id = id.digest().to_string();
+                    self.tell("untag", &id, &id);
+                    DeletedImage::Untagged(reference.familiar())
+                }
+                Removed::Image(image) => {
+                    let image = image.digest().to_string();
+                    self.tell("delete", &image, &image);
+                    DeletedImage::Deleted(image)
+                }
+                Removed::Layer(chain) => DeletedImage::Deleted(chain.to_string()),
+            });
+        }
+        Ok(out)
     }
 
     /// Makes an image of the tar of a root file system, compressed or not. Answers its id (`sha256:…`).
@@ -106,10 +155,16 @@ impl Images {
     pub async fn import(
         &self,
         request: ImportRequest,
-        tar: Box<dyn Read + Send>,
-        progress: ProgressSink,
+        mut tar: Box<dyn Read + Send>,
+        mut progress: ProgressSink,
     ) -> Result<String> {
-        missing()
+        let options = import_options(&request)?;
+        let name = options.reference.as_ref().map(Reference::familiar);
+        let store = self.store.clone();
+        let id = blocking(move || store.import(&mut *tar, &options)).await??.digest().to_string();
+        progress(&id);
+        self.tell("import", &id, name.as_deref().unwrap_or(&id));
+        Ok(id)
     }
 
     /// Takes over the images of an archive (docker-archive or OCI layout), compressed or not. What was loaded is told
@@ -117,18 +172,123 @@ impl Images {
     ///
     /// # Errors
     /// The archive is malformed.
-    pub async fn load(&self, tar: Box<dyn Read + Send>, progress: ProgressSink) -> Result<()> {
-        missing()
+    pub async fn load(&self, mut tar: Box<dyn Read + Send>, mut progress: ProgressSink) -> Result<()> {
+        let store = self.store.clone();
+        let loaded = blocking(move || store.load(&mut *tar, None, &mut |_| {})).await??;
+        for image in loaded {
+            let id = image.id.digest().to_string();
+            for (name, former) in &image.renamed {
+                progress(&format!(
+                    "The image {} already exists, renaming the old one with ID {} to empty string\n",
+                    name.familiar(),
+                    former.digest()
+                ));
+            }
+            for name in &image.references {
+                progress(&format!("Loaded image: {}\n", name.familiar()));
+                self.tell("load", &id, &id);
+            }
+            if image.references.is_empty() {
+                progress(&format!("Loaded image ID: {id}\n"));
+                self.tell("load", &id, &id);
+            }
+        }
+        Ok(())
     }
 
     /// Checks the names, then answers a writer of an archive of these images; call it on a thread that may block.
     ///
     /// # Errors
     /// There is no such image.
-    pub async fn save(
-        &self,
-        images: Vec<String>,
-    ) -> Result<Box<dyn FnOnce(&mut dyn Write) -> Result<()> + Send>> {
-        missing()
+    pub async fn save(&self, images: Vec<String>) -> Result<ArchiveWriter> {
+        let mut ids = Vec::with_capacity(images.len());
+        for image in &images {
+            ids.push(self.store.resolve(image)?.digest().to_string());
+        }
+        let (store, events) = (self.store.clone(), self.events.clone());
+        Ok(Box::new(move |out: &mut dyn Write| {
+            store.save(&images, None, &mut Sink(out))?;
+            for id in &ids {
+                publish(&events, "save", id, id);
+            }
+            Ok(())
+        }))
     }
+
+    fn tell(&self, action: &str, id: &str, name: &str) {
+        publish(&self.events, action, id, name);
+    }
+}
+
+fn publish(events: &Events, action: &str, id: &str, name: &str) {
+    let attributes = [("name".to_owned(), name.to_owned())].into();
+    events.publish(EventKind::Image, action, Actor { id: id.to_owned(), attributes });
+}
+
+struct Sink<'a>(&'a mut dyn Write);
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl ArchiveSink for Sink<'_> {}
+
+/// The containers that an image's removal would harm.
+fn users(registry: &Registry, id: &ImageId) -> Vec<ImageUser> {
+    registry
+        .all()
+        .iter()
+        .filter_map(|container| {
+            let record = container.record();
+            (record.image == *id).then(|| ImageUser {
+                container: record.id.short(),
+                running: record.state.status.is_running(),
+            })
+        })
+        .collect()
+}
+
+/// A name of an image, with a tag; an empty one means `latest`.
+fn reference(repository: &str, tag: &str) -> Result<Reference> {
+    let name = match tag {
+        "" => repository.to_owned(),
+        tag => format!("{repository}:{tag}"),
+    };
+    let reference: Reference = name.parse().map_err(skiff_images::Error::from)?;
+    Ok(reference.or_latest())
+}
+
+fn import_options(request: &ImportRequest) -> Result<ImportOptions> {
+    let reference = match request.repository.as_str() {
+        "" => None,
+        repository => Some(reference(repository, &request.tag)?),
+    };
+    Ok(ImportOptions {
+        reference,
+        changes: request.changes.clone(),
+        message: request.message.clone(),
+        platform: platform(&request.platform)?,
+        created: None,
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+    })
+}
+
+fn platform(text: &str) -> Result<Option<Platform>> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let mut parts = text.split('/').map(str::to_lowercase);
+    let os = parts.next().unwrap_or_default();
+    if os != "linux" {
+        return Err(Error::Invalid(format!("operating system is not supported: {os}")));
+    }
+    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let architecture = parts.next().unwrap_or_else(|| native.to_owned());
+    Ok(Some(Platform { os, architecture, variant: parts.next().unwrap_or_default() }))
 }

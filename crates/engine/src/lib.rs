@@ -5,15 +5,29 @@
 //! Errors speak Docker's language ([`Error`]) and know no HTTP.
 
 mod config;
+mod container;
 mod containers;
+mod detach_keys;
 mod error;
 mod events;
 mod execs;
+mod failure;
+mod host;
 mod images;
+mod link;
 pub mod model;
+mod names;
 mod networks;
+mod records;
+mod registry;
+mod seccomp;
+mod signal;
+mod spec;
 mod start;
 mod system;
+mod users;
+mod validate;
+mod volumes;
 
 pub use config::{BridgeConfig, Config};
 pub use containers::{
@@ -23,7 +37,7 @@ pub use containers::{
 pub use error::{Error, Result};
 pub use events::{EventStream, Events};
 pub use execs::{ExecStart, Execs, StartedExec};
-pub use images::{ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
+pub use images::{ArchiveWriter, ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
 pub use networks::Networks;
 pub use start::Engine;
 pub use system::System;

@@ -1,22 +1,47 @@
 //! The built-in networks: `bridge`, `host`, `none`.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use skiff_network::Network;
+use skiff_types::NetworkId;
+
 use crate::{
     Error, Result,
-    model::{Filters, NetworkInspect},
+    model::{Filters, NetworkInspect, NetworkMember},
+    records::Identity,
+    registry::Registry,
 };
+
+const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
 
 /// The service.
 #[derive(Clone)]
-pub struct Networks {}
+pub struct Networks {
+    identity: Identity,
+    network: Arc<Network>,
+    registry: Arc<Registry>,
+}
 
-#[expect(unused_variables, reason = "signatures first")]
 impl Networks {
+    pub(crate) fn new(identity: Identity, network: Arc<Network>, registry: Arc<Registry>) -> Self {
+        Self { identity, network, registry }
+    }
+
     /// Lists networks.
     ///
     /// # Errors
     /// Unknown filters.
     pub async fn list(&self, filters: Filters) -> Result<Vec<NetworkInspect>> {
-        Err(Error::NotImplemented("not there yet".into()))
+        filters.accept(FILTERS)?;
+        let matches = |n: &NetworkInspect| {
+            filters.exact("driver", &n.driver)
+                && filters.any("id", |id| n.id.to_string().starts_with(id))
+                && filters.any("name", |name| n.name.contains(name))
+                && filters.labels("label", &n.labels)
+                && filters.exact("scope", "local")
+                && filters.exact("type", "builtin")
+        };
+        Ok(self.all().into_iter().filter(matches).collect())
     }
 
     /// One network by name, id or beginning of its id.
@@ -24,6 +49,69 @@ impl Networks {
     /// # Errors
     /// There is no such network.
     pub async fn inspect(&self, network: &str) -> Result<NetworkInspect> {
-        Err(Error::NotImplemented("not there yet".into()))
+        let all = self.all();
+        let by = |test: &dyn Fn(&NetworkInspect) -> bool| all.iter().find(|n| test(n)).cloned();
+        by(&|n| n.id.to_string() == network)
+            .or_else(|| by(&|n| n.name == network))
+            .or_else(|| by(&|n| !network.is_empty() && n.id.to_string().starts_with(network)))
+            .ok_or_else(|| Error::NoSuchNetwork(network.to_owned()))
+    }
+
+    fn all(&self) -> Vec<NetworkInspect> {
+        let bridge = self.network.bridge();
+        let mut default = self.builtin("bridge", self.identity.bridge, "bridge");
+        default.ipam = vec![(bridge.subnet.to_string(), bridge.gateway.to_string())];
+        let option = |name: &str, value: String| (format!("com.docker.network.{name}"), value);
+        default.options = [
+            option("bridge.default_bridge", "true".into()),
+            option("bridge.enable_icc", bridge.icc.to_string()),
+            option("bridge.enable_ip_masquerade", bridge.ip_masq.to_string()),
+            option("bridge.host_binding_ipv4", bridge.default_bind_address.to_string()),
+            option("bridge.name", bridge.name.clone()),
+            option("driver.mtu", bridge.mtu.to_string()),
+        ]
+        .into();
+        vec![
+            default,
+            self.builtin("host", self.identity.host, "host"),
+            self.builtin("none", self.identity.none, "null"),
+        ]
+    }
+
+    fn builtin(&self, name: &str, id: NetworkId, driver: &str) -> NetworkInspect {
+        NetworkInspect {
+            name: name.to_owned(),
+            id,
+            created: self.identity.created,
+            driver: driver.to_owned(),
+            ipam: Vec::new(),
+            options: BTreeMap::new(),
+            enable_ipv6: false,
+            labels: BTreeMap::new(),
+            containers: self.members(name),
+        }
+    }
+
+    fn members(&self, network: &str) -> Vec<NetworkMember> {
+        let member = |container: Arc<crate::container::Container>| {
+            let record = container.record();
+            let endpoint = &record.network.networks.get(network)?.state;
+            if !record.state.status.is_running() || endpoint.endpoint_id.is_empty() {
+                return None;
+            }
+            let address = match endpoint.ip_address.as_str() {
+                "" => String::new(),
+                ip => format!("{ip}/{}", endpoint.ip_prefix_len),
+            };
+            Some(NetworkMember {
+                container_id: record.id.to_string(),
+                name: record.name.clone(),
+                endpoint_id: endpoint.endpoint_id.clone(),
+                mac_address: endpoint.mac_address.clone(),
+                ipv4_address: address,
+                ipv6_address: String::new(),
+            })
+        };
+        self.registry.all().into_iter().filter_map(member).collect()
     }
 }

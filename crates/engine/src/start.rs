@@ -1,6 +1,24 @@
 //! Starting and ending the engine.
 
-use crate::{Config, Containers, Error, Events, Execs, Images, Networks, Result, System};
+use std::{net::IpAddr, sync::Arc};
+
+use skiff_images::ImageStore;
+use skiff_network::{AddressPool, NetConfig, Network};
+use skiff_runtime::launcher::Launcher;
+use skiff_state::{Batch, Database};
+use skiff_types::NetworkId;
+use tokio::sync::Notify;
+
+use crate::{
+    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, System,
+    container::Container,
+    containers::{LauncherSlot, Parts, blocking},
+    host::Host,
+    model::Timestamp,
+    records::{CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
+    registry::Registry,
+    seccomp::Filters,
+};
 
 /// The services, wired.
 #[derive(Clone)]
@@ -17,18 +35,183 @@ pub struct Engine {
     pub events: Events,
     /// The daemon and its host.
     pub system: System,
+    records: Records,
 }
 
 impl Engine {
-    /// Opens the store, probes the host, starts the launcher and takes over what runs.
+    /// Opens the store, probes the host, starts the launcher and takes over what runs. Call it inside a tokio runtime.
     ///
     /// # Errors
     /// A store that is damaged, newer or in use, a kernel without what containers need, a launcher that does not start.
     pub async fn start(config: Config) -> Result<Engine> {
-        let _ = config;
-        Err(Error::NotImplemented("the engine does not start yet".into()))
+        let handle = tokio::runtime::Handle::current();
+        let opened = blocking(move || {
+            let _context = handle.enter();
+            open(config)
+        })
+        .await??;
+        let Opened { parts, events } = opened;
+        collect_garbage(&parts);
+        let engine = Self {
+            images: Images::new(parts.images.clone(), parts.registry.clone(), events.clone()),
+            networks: Networks::new(parts.identity.clone(), parts.network.clone(), parts.registry.clone()),
+            execs: Execs::new(parts.clone()),
+            system: System::new(parts.clone(), events.clone()),
+            records: parts.records.clone(),
+            containers: Containers::new(parts),
+            events,
+        };
+        engine.containers.reconcile().await?;
+        Ok(engine)
     }
 
     /// Writes what is not written yet and lets go. Containers go on.
-    pub async fn shutdown(&self) {}
+    pub async fn shutdown(&self) {
+        let records = self.records.clone();
+        // Nobody is left to be told of a panic.
+        let _ = blocking(move || records.close()).await;
+    }
+}
+
+struct Opened {
+    parts: Arc<Parts>,
+    events: Events,
+}
+
+/// Everything that blocks. The launcher's copy of our binary is made while the stores are opened.
+fn open(config: Config) -> Result<Opened> {
+    let launcher = std::thread::spawn(Launcher::spawn);
+    for dir in [&config.root, &config.run] {
+        private_dir(dir)?;
+        private_dir(&dir.join("containers"))?;
+    }
+    let host = Host::probe()?;
+    let store = Database::open(&config.root.join("state.redb"), &SCHEMA)
+        .map_err(|e| Error::Internal(store_text(&e)))?;
+    let read = |e: skiff_state::OpenError| Error::Internal(store_text(&e));
+    let identity = store.all(&ENGINE).map_err(read)?.pop().map(|(_, identity)| identity);
+    let containers = store.all(&CONTAINERS).map_err(read)?;
+    let endpoints = store.all(&ENDPOINTS).map_err(read)?.into_iter().map(|(_, e)| e).collect();
+    let writer = store.into_writer().map_err(read)?;
+    let identity = match identity {
+        Some(identity) => identity,
+        None => {
+            let identity = new_identity();
+            writer.commit(Batch::new().put(&ENGINE, IDENTITY, &identity)).wait()?;
+            identity
+        }
+    };
+    let snapshots = skiff_snapshots::open(&config.root.join("snapshots"), config.storage_driver.as_deref())?;
+    let images = Arc::new(ImageStore::open(&config.root.join("images"), snapshots.clone())?);
+    let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, endpoints)?);
+    let registry = Arc::new(Registry::default());
+    for (_, record) in containers {
+        registry.reserve(&record.name, record.id)?;
+        registry.insert(Container::new(record));
+    }
+    let launcher = launcher
+        .join()
+        .map_err(|_| Error::Internal("cannot start the launcher".into()))?
+        .map_err(|e| Error::Internal(format!("cannot start the launcher: {e}")))?;
+    let events = Events::new();
+    let init_binary = match &config.init_path {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()?,
+    };
+    let parts = Parts {
+        host,
+        identity,
+        registry,
+        records: Records::new(writer),
+        events: events.clone(),
+        images,
+        snapshots,
+        network,
+        launcher: LauncherSlot::new(launcher),
+        filters: Filters::default(),
+        init_binary,
+        garbage: Arc::new(Notify::new()),
+        config,
+    };
+    Ok(Opened { parts: Arc::new(parts), events })
+}
+
+/// The directories of containers are nobody else's business: 0710, as Docker's.
+fn private_dir(dir: &std::path::Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if !dir.exists() {
+        fs_err::create_dir_all(dir)?;
+        fs_err::set_permissions(dir, std::fs::Permissions::from_mode(0o710))?;
+    }
+    Ok(())
+}
+
+fn store_text(error: &skiff_state::OpenError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn new_identity() -> Identity {
+    Identity {
+        id: uuid(),
+        created: Timestamp::now(),
+        bridge: NetworkId::random(),
+        host: NetworkId::random(),
+        none: NetworkId::random(),
+    }
+}
+
+/// A random UUID, as Docker's engine id looks.
+fn uuid() -> String {
+    let mut b: [u8; 16] = rand::random();
+    b[6] = b[6] & 0x0f | 0x40;
+    b[8] = b[8] & 0x3f | 0x80;
+    let hex: String = b.iter().map(|b| format!("{b:02x}")).collect();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+fn net_config(bridge: &BridgeConfig, id: NetworkId) -> Result<NetConfig> {
+    let bad = |what: &str, value: &str| Error::Invalid(format!("invalid {what}: {value}"));
+    let net = |what: &str, value: &Option<String>| {
+        value.as_ref().map(|v| v.parse().map_err(|_| bad(what, v))).transpose()
+    };
+    let mut pools = Vec::new();
+    for (base, size) in &bridge.default_address_pools {
+        let base = base.parse().map_err(|_| bad("default address pool", base))?;
+        pools.push(AddressPool { base, size: *size });
+    }
+    Ok(NetConfig {
+        bridge: bridge.name.clone(),
+        bip: net("bridge IP", &bridge.bip)?,
+        fixed_cidr: net("fixed CIDR", &bridge.fixed_cidr)?,
+        default_address_pools: pools,
+        icc: bridge.icc,
+        ip_masq: bridge.ip_masquerade,
+        ip_forward: bridge.ip_forward,
+        firewall: bridge.firewall,
+        default_bind_address: bridge.default_binding.unwrap_or(IpAddr::from([0, 0, 0, 0])),
+        mtu: bridge.mtu,
+        ..NetConfig::new(id)
+    })
+}
+
+/// Frees what was removed, some time after it was.
+fn collect_garbage(parts: &Arc<Parts>) {
+    /// So that many removals cost one collection.
+    const DELAY: std::time::Duration = std::time::Duration::from_millis(100);
+    let (garbage, snapshots) = (parts.garbage.clone(), Arc::downgrade(&parts.snapshots));
+    tokio::spawn(async move {
+        loop {
+            garbage.notified().await;
+            tokio::time::sleep(DELAY).await;
+            let Some(snapshots) = snapshots.upgrade() else { return };
+            match blocking(move || snapshots.collect_garbage()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(e)) => tracing::warn!("cannot collect garbage of snapshots: {e}"),
+                Err(e) => tracing::warn!("cannot collect garbage of snapshots: {e}"),
+            }
+        }
+    });
 }

@@ -1,35 +1,162 @@
 //! The daemon and its host.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use skiff_runtime::cgroups::Controller;
+
 use crate::{
-    Error, Result,
-    model::{Info, Version},
+    Events, Result,
+    containers::Parts,
+    model::{Component, Info, RuntimeInfo, Status, Timestamp, Version},
 };
 
 /// The service.
 #[derive(Clone)]
-pub struct System {}
+pub struct System {
+    parts: Arc<Parts>,
+    events: Events,
+}
 
 impl System {
+    pub(crate) fn new(parts: Arc<Parts>, events: Events) -> Self {
+        Self { parts, events }
+    }
+
     /// `GET /info`.
     ///
     /// # Errors
-    /// The host cannot be asked.
+    /// None so far.
     pub async fn info(&self) -> Result<Info> {
-        Err(Error::NotImplemented("not there yet".into()))
+        let Parts { config, host, .. } = &*self.parts;
+        let statuses: Vec<Status> = self.parts.registry.all().iter().map(|c| c.status()).collect();
+        let count = |test: fn(&Status) -> bool| statuses.iter().filter(|s| test(s)).count();
+        let running = count(|s| matches!(s, Status::Running | Status::Restarting));
+        let paused = count(|s| *s == Status::Paused);
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        let mut runtimes = vec!["io.containerd.runc.v2".to_owned(), "runc".to_owned()];
+        runtimes.extend(config.runtimes.iter().cloned());
+        Ok(Info {
+            id: self.parts.identity.id.clone(),
+            containers: statuses.len(),
+            containers_running: running,
+            containers_paused: paused,
+            containers_stopped: statuses.len() - running - paused,
+            images: self.parts.images.list()?.len(),
+            driver: self.parts.snapshots.name().to_owned(),
+            driver_status: self.parts.snapshots.status(),
+            root_dir: config.root.to_string_lossy().into_owned(),
+            log_drivers: owned(&["json-file", "none"]),
+            network_drivers: owned(&["bridge", "host", "null"]),
+            volume_drivers: owned(&["local"]),
+            memory_limit: host.has(Controller::Memory),
+            swap_limit: self.swap_limit(),
+            cpu_cfs: host.has(Controller::Cpu),
+            cpu_shares: host.has(Controller::Cpu),
+            cpu_set: host.has(Controller::Cpuset),
+            pids_limit: host.has(Controller::Pids),
+            oom_kill_disable: !host.cgroup_v2 && host.has(Controller::Memory),
+            ipv4_forwarding: first_line("/proc/sys/net/ipv4/ip_forward") == "1",
+            debug: config.debug,
+            open_files: entries("/proc/self/fd"),
+            tasks: entries("/proc/self/task"),
+            system_time: Timestamp::now(),
+            logging_driver: config.log.kind.clone(),
+            cgroup_driver: "cgroupfs".into(),
+            cgroup_version: if host.cgroup_v2 { "2" } else { "1" }.into(),
+            event_listeners: self.events.listeners(),
+            kernel_version: host.kernel.clone(),
+            operating_system: host.os.clone(),
+            os_version: host.os_version.clone(),
+            architecture: host.machine.clone(),
+            cpus: host.cpus,
+            memory: host.memory,
+            name: host.name.clone(),
+            labels: config.labels.clone(),
+            experimental: config.experimental,
+            server_version: env!("CARGO_PKG_VERSION").into(),
+            runtimes: runtimes.into_iter().map(|name| RuntimeInfo { path: "skiff".into(), name }).collect(),
+            default_runtime: "runc".into(),
+            live_restore: true,
+            init_binary: "docker-init".into(),
+            security_options: self.security_options(),
+            insecure_registries: config.insecure_registries.clone(),
+            registry_mirrors: config.registry_mirrors.clone(),
+            default_address_pools: config.bridge.default_address_pools.clone(),
+            warnings: self.warnings(),
+        })
     }
 
     /// `GET /version`, without the API versions, which the server knows.
     pub fn version(&self) -> Version {
-        crate::model::Version {
+        let host = &self.parts.host;
+        let version = env!("CARGO_PKG_VERSION");
+        Version {
             platform: "Skiff Engine".into(),
-            version: env!("CARGO_PKG_VERSION").into(),
-            git_commit: String::new(),
-            build_time: String::new(),
+            version: version.into(),
+            git_commit: option_env!("SKIFF_COMMIT").unwrap_or_default().into(),
+            build_time: option_env!("SKIFF_BUILD_TIME").unwrap_or_default().into(),
             os: "linux".into(),
-            arch: "amd64".into(),
-            kernel_version: String::new(),
-            experimental: false,
-            components: Vec::new(),
+            arch: host.go_arch().into(),
+            kernel_version: host.kernel.clone(),
+            experimental: self.parts.config.experimental,
+            components: vec![Component {
+                name: "skiff".into(),
+                version: version.into(),
+                details: BTreeMap::new(),
+            }],
         }
     }
+
+    fn swap_limit(&self) -> bool {
+        let cgroups = &self.parts.host.facts.cgroups;
+        match cgroups.hierarchy(Controller::Memory) {
+            Some(memory) => memory.mount.join("memory.memsw.limit_in_bytes").exists(),
+            None => self.parts.host.cgroup_v2,
+        }
+    }
+
+    fn security_options(&self) -> Vec<String> {
+        let mut out = Vec::new();
+        if self.parts.host.facts.apparmor {
+            out.push("name=apparmor".to_owned());
+        }
+        let profile = match &self.parts.config.seccomp_profile {
+            None => "builtin".to_owned(),
+            Some(path) => path.to_string_lossy().into_owned(),
+        };
+        out.push(format!("name=seccomp,profile={profile}"));
+        if self.parts.host.cgroup_v2 {
+            out.push("name=cgroupns".to_owned());
+        }
+        out
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let host = &self.parts.host;
+        let mut out = Vec::new();
+        for (missing, what) in [
+            (!host.has(Controller::Memory), "memory limit"),
+            (!self.swap_limit(), "swap limit"),
+            (!host.has(Controller::Cpu), "cpu cfs quota"),
+            (!host.has(Controller::Cpuset), "cpuset"),
+            (!host.has(Controller::Pids), "pids limit"),
+        ] {
+            if missing {
+                out.push(format!("WARNING: No {what} support"));
+            }
+        }
+        if first_line("/proc/sys/net/ipv4/ip_forward") != "1" {
+            out.push("WARNING: IPv4 forwarding is disabled".into());
+        }
+        out
+    }
+}
+
+fn first_line(path: &str) -> String {
+    let text = fs_err::read_to_string(path).unwrap_or_default();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn entries(dir: &str) -> usize {
+    fs_err::read_dir(dir).map_or(0, Iterator::count)
 }

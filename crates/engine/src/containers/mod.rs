@@ -3,21 +3,45 @@
 //! A container is named by its full id, its name (with or without the leading slash) or an unambiguous beginning of
 //! its id.
 
-use std::{future::Future, pin::Pin, time::Duration};
+mod attach;
+mod change;
+mod command;
+mod create;
+mod endpoint;
+mod etc;
+mod exit;
+mod inspect;
+mod list;
+mod logs;
+mod merge;
+mod parts;
+mod reconcile;
+mod remove;
+mod start;
+mod stop;
+mod top;
+mod wait;
 
-use bytes::Bytes;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
 use tokio::net::UnixStream;
 
 use crate::{
-    Error, Result,
+    Result,
     model::{
         ContainerSummary, ContainerView, CreateRequest, Created, Filters, Timestamp, Top, UpdateRequest,
     },
 };
 
+pub(crate) use attach::pair;
+pub use logs::LogStream;
+pub(crate) use parts::{LauncherSlot, Parts, blocking};
+
 /// The service.
 #[derive(Clone)]
-pub struct Containers {}
+pub struct Containers {
+    parts: Arc<Parts>,
+}
 
 /// How `stop` and `restart` end a container.
 #[derive(Clone, Debug, Default)]
@@ -65,7 +89,7 @@ pub enum WaitCondition {
 }
 
 /// How a container ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct WaitOutcome {
     /// Exit status, 128 and the signal's number for a signal.
     pub exit_code: i64,
@@ -105,26 +129,6 @@ pub struct LogOptions {
     pub details: bool,
 }
 
-/// Log lines, ready to be sent: raw for a terminal, else in 8-byte multiplexed frames.
-pub struct LogStream {
-    tty: bool,
-}
-
-impl LogStream {
-    /// Whether the container has a terminal: the chunks are raw then.
-    pub fn is_tty(&self) -> bool {
-        self.tty
-    }
-
-    /// The next chunk (several lines); none at the end. Safe to drop at any time.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub async fn next(&mut self) -> Option<Result<Bytes>> {
-        None
-    }
-}
-
 /// How a client attaches.
 #[derive(Clone, Debug, Default)]
 pub struct AttachOptions {
@@ -150,46 +154,48 @@ pub struct Attached {
     /// Sent first: the log so far, if that was asked for.
     pub backlog: Option<LogStream>,
     /// Bytes of the client go in, bytes of the container come out; end of file when it ended. None if only the log
-    /// was asked for. Closing the writing half closes standard input as the container's configuration says.
+    /// was asked for. Closing the writing half closes standard input as the container's configuration says; do that
+    /// too when the client is gone.
     pub stream: Option<UnixStream>,
     /// The keys that detach, in bytes; look for them in what the client sends if there is a terminal.
     pub detach_keys: Vec<u8>,
 }
 
-impl std::fmt::Debug for LogStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LogStream").field("tty", &self.tty).finish_non_exhaustive()
-    }
-}
-
-fn missing<T>() -> Result<T> {
-    Err(Error::NotImplemented("not there yet".into()))
-}
-
-#[expect(unused_variables, reason = "signatures first")]
 impl Containers {
+    /// Time that `stop` gives a container if nobody says otherwise.
+    pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+    pub(crate) fn new(parts: Arc<Parts>) -> Self {
+        Self { parts }
+    }
+
+    /// Takes over what the last daemon left, and finishes or undoes what it had begun.
+    pub(crate) async fn reconcile(&self) -> Result<()> {
+        reconcile::reconcile(&self.parts).await
+    }
+
     /// Validates everything, then makes the container. What fails leaves nothing behind.
     ///
     /// # Errors
     /// Invalid requests, a missing image, a name in use.
     pub async fn create(&self, request: CreateRequest) -> Result<Created> {
-        missing()
+        create::create(&self.parts, request).await
     }
 
     /// Starts it. Goes on even if the caller stops waiting.
     ///
     /// # Errors
-    /// [`Error::NotModified`] if it runs; otherwise why it did not start.
+    /// [`crate::Error::NotModified`] if it runs; otherwise why it did not start.
     pub async fn start(&self, container: &str) -> Result<()> {
-        missing()
+        start::start(&self.parts, container).await
     }
 
     /// Sends the stop signal, waits, and kills.
     ///
     /// # Errors
-    /// [`Error::NotModified`] if it does not run.
+    /// [`crate::Error::NotModified`] if it does not run.
     pub async fn stop(&self, container: &str, options: StopOptions) -> Result<()> {
-        missing()
+        stop::stop(&self.parts, container, options).await
     }
 
     /// Stops it if it runs, and starts it.
@@ -197,7 +203,7 @@ impl Containers {
     /// # Errors
     /// As `stop` and `start`.
     pub async fn restart(&self, container: &str, options: StopOptions) -> Result<()> {
-        missing()
+        stop::restart(&self.parts, container, options).await
     }
 
     /// Sends a signal by name or number; none means `SIGKILL`, after which this waits for the end.
@@ -205,7 +211,7 @@ impl Containers {
     /// # Errors
     /// It does not run; there is no such signal.
     pub async fn kill(&self, container: &str, signal: Option<&str>) -> Result<()> {
-        missing()
+        stop::kill(&self.parts, container, signal).await
     }
 
     /// Freezes it.
@@ -213,7 +219,7 @@ impl Containers {
     /// # Errors
     /// It does not run or is frozen.
     pub async fn pause(&self, container: &str) -> Result<()> {
-        missing()
+        stop::pause(&self.parts, container).await
     }
 
     /// Thaws it.
@@ -221,7 +227,7 @@ impl Containers {
     /// # Errors
     /// It is not frozen.
     pub async fn unpause(&self, container: &str) -> Result<()> {
-        missing()
+        stop::unpause(&self.parts, container).await
     }
 
     /// Begins to wait. The outcome is there the moment the exit is known.
@@ -229,7 +235,7 @@ impl Containers {
     /// # Errors
     /// There is no such container.
     pub async fn wait(&self, container: &str, condition: WaitCondition) -> Result<Waiting> {
-        missing()
+        wait::wait(&self.parts, container, condition)
     }
 
     /// Removes it: it is gone when this returns, its garbage soon after.
@@ -237,7 +243,7 @@ impl Containers {
     /// # Errors
     /// It runs and `force` is off; it is being removed.
     pub async fn remove(&self, container: &str, options: RemoveOptions) -> Result<()> {
-        missing()
+        remove::remove(&self.parts, container, options).await
     }
 
     /// Lists containers, latest first.
@@ -245,7 +251,7 @@ impl Containers {
     /// # Errors
     /// Unknown filters or values.
     pub async fn list(&self, options: ListOptions) -> Result<Vec<ContainerSummary>> {
-        missing()
+        list::list(&self.parts, options).await
     }
 
     /// Everything about one container.
@@ -253,7 +259,7 @@ impl Containers {
     /// # Errors
     /// There is no such container.
     pub async fn inspect(&self, container: &str, size: bool) -> Result<ContainerView> {
-        missing()
+        inspect::inspect(&self.parts, container, size).await
     }
 
     /// Its log.
@@ -261,7 +267,8 @@ impl Containers {
     /// # Errors
     /// The log driver cannot be read; neither stream was chosen.
     pub async fn logs(&self, container: &str, options: LogOptions) -> Result<LogStream> {
-        missing()
+        let container = self.parts.registry.resolve(container)?;
+        logs::open(&self.parts, &container, options).await
     }
 
     /// Connects a client, before the start or while it runs.
@@ -269,18 +276,22 @@ impl Containers {
     /// # Errors
     /// It is paused or restarting; the keys cannot be read.
     pub async fn attach(&self, container: &str, options: AttachOptions) -> Result<Attached> {
-        missing()
+        attach::attach(&self.parts, container, options).await
     }
 
     /// Records that a client left by the detach keys (the `detach` event).
-    pub fn detached(&self, container: &str) {}
+    pub fn detached(&self, container: &str) {
+        if let Ok(container) = self.parts.registry.resolve(container) {
+            self.parts.tell(&container, "detach", &[]);
+        }
+    }
 
     /// Sets the size of its terminal.
     ///
     /// # Errors
     /// It does not run.
     pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<()> {
-        missing()
+        change::resize(&self.parts, container, height, width).await
     }
 
     /// Gives it another name.
@@ -288,7 +299,7 @@ impl Containers {
     /// # Errors
     /// The name is invalid, its own, or in use.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
-        missing()
+        change::rename(&self.parts, container, name).await
     }
 
     /// Its processes, as `ps` with these arguments would show them (none means `-ef`).
@@ -296,7 +307,7 @@ impl Containers {
     /// # Errors
     /// It does not run; the arguments mean nothing.
     pub async fn top(&self, container: &str, ps_args: Option<&str>) -> Result<Top> {
-        missing()
+        top::top(&self.parts, container, ps_args).await
     }
 
     /// Changes limits and restart policy. Answers warnings.
@@ -304,9 +315,6 @@ impl Containers {
     /// # Errors
     /// Invalid values, limits that the kernel refuses.
     pub async fn update(&self, container: &str, request: UpdateRequest) -> Result<Vec<String>> {
-        missing()
+        change::update(&self.parts, container, request).await
     }
-
-    /// Time that `stop` gives a container if nobody says otherwise.
-    pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 }

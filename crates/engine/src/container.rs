@@ -1,0 +1,243 @@
+//! One container in memory: its record, what runs, and who waits.
+
+use std::{
+    collections::BTreeMap,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use skiff_runtime::monitor::protocol::Streams;
+use skiff_types::{ContainerId, ExecId};
+use tokio::sync::watch;
+
+use crate::{
+    Error, Result,
+    containers::WaitOutcome,
+    execs::Exec,
+    link::Link,
+    model::{Actor, ContainerRecord, Status},
+};
+
+/// A container. Slow changes are made one after the other by who holds `order`; the record itself is locked only for
+/// moments, so that readers never wait for work.
+pub(crate) struct Container {
+    pub(crate) id: ContainerId,
+    /// Held through start, pause, rename, update and removal. Never held while waiting for a program to end.
+    pub(crate) order: tokio::sync::Mutex<()>,
+    record: RwLock<ContainerRecord>,
+    live: Mutex<Option<Arc<Live>>>,
+    phase: watch::Sender<Phase>,
+    /// Clients that attached before the start.
+    early: Mutex<Vec<(Streams, OwnedFd)>>,
+    execs: Mutex<BTreeMap<ExecId, Arc<Exec>>>,
+    /// Somebody asked for the end: the restart policy does not act.
+    pub(crate) stopping: AtomicBool,
+    removing: AtomicBool,
+    /// Tidying up after the last run.
+    tidying: Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+/// What is known of a container while it runs.
+pub(crate) struct Live {
+    pub(crate) pid: i32,
+    /// Process 1: stays this process even when the number is used again.
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) link: Link,
+    /// Path of the control group below each hierarchy.
+    pub(crate) cgroup: String,
+}
+
+/// What waiters watch.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Phase {
+    pub(crate) running: bool,
+    /// How many runs have ended since the daemon started.
+    pub(crate) ends: u64,
+    pub(crate) last: WaitOutcome,
+    pub(crate) removed: bool,
+}
+
+impl Container {
+    pub(crate) fn new(record: ContainerRecord) -> Arc<Self> {
+        let phase = Phase {
+            running: record.state.status.is_running(),
+            last: WaitOutcome { exit_code: record.state.exit_code.into(), error: None },
+            ..Phase::default()
+        };
+        Arc::new(Self {
+            id: record.id,
+            order: tokio::sync::Mutex::new(()),
+            record: RwLock::new(record),
+            live: Mutex::default(),
+            phase: watch::Sender::new(phase),
+            early: Mutex::default(),
+            execs: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            removing: AtomicBool::new(false),
+            tidying: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn record(&self) -> RwLockReadGuard<'_, ContainerRecord> {
+        self.record.read().expect("no panic under this lock")
+    }
+
+    /// Changes the record, and answers it as it is then.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ContainerRecord)) -> ContainerRecord {
+        let mut record = self.record.write().expect("no panic under this lock");
+        change(&mut record);
+        record.clone()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.record().name.clone()
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.record().state.status
+    }
+
+    /// What runs.
+    ///
+    /// # Errors
+    /// [`Error::NotRunning`].
+    pub(crate) fn live(&self) -> Result<Arc<Live>> {
+        let live = self.live.lock().expect("no panic under this lock");
+        live.clone().ok_or_else(|| Error::NotRunning(self.id.to_string()))
+    }
+
+    /// Says that it runs.
+    pub(crate) fn began(&self, live: Arc<Live>) {
+        *self.live.lock().expect("no panic under this lock") = Some(live);
+        self.phase.send_modify(|phase| phase.running = true);
+    }
+
+    /// Says that it has ended. Waiters are told by [`Self::ended`].
+    pub(crate) fn take_live(&self) -> Option<Arc<Live>> {
+        self.live.lock().expect("no panic under this lock").take()
+    }
+
+    /// Tells waiters how it ended.
+    pub(crate) fn ended(&self, outcome: WaitOutcome) {
+        self.phase.send_modify(|phase| {
+            phase.running = false;
+            phase.ends += 1;
+            phase.last = outcome;
+        });
+    }
+
+    /// Tells waiters that it is gone.
+    pub(crate) fn gone(&self) {
+        self.phase.send_modify(|phase| phase.removed = true);
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// Keeps a client that attached before the start.
+    pub(crate) fn attach_early(&self, streams: Streams, socket: OwnedFd) {
+        self.early.lock().expect("no panic under this lock").push((streams, socket));
+    }
+
+    /// The clients that attached before the start.
+    pub(crate) fn take_early(&self) -> Vec<(Streams, OwnedFd)> {
+        std::mem::take(&mut *self.early.lock().expect("no panic under this lock"))
+    }
+
+    /// The execs of this container.
+    pub(crate) fn execs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ExecId, Arc<Exec>>> {
+        self.execs.lock().expect("no panic under this lock")
+    }
+
+    /// Notes that the last run is being tidied up.
+    pub(crate) fn tidy(&self, task: tokio::task::JoinHandle<()>) {
+        *self.tidying.lock().expect("no panic under this lock") = Some(task);
+    }
+
+    /// Waits until nothing of the last run is left.
+    pub(crate) async fn tidied(&self) {
+        let task = self.tidying.lock().expect("no panic under this lock").take();
+        if let Some(task) = task {
+            // A panic has been printed; what it left is found by the next start.
+            let _ = task.await;
+        }
+    }
+
+    /// Claims the removal; false if somebody else has.
+    pub(crate) fn claim_removal(&self) -> bool {
+        !self.removing.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives up a removal that failed.
+    pub(crate) fn unclaim_removal(&self) {
+        self.removing.store(false, Ordering::Release);
+    }
+
+    pub(crate) fn is_being_removed(&self) -> bool {
+        self.removing.load(Ordering::Acquire)
+    }
+
+    /// Who an event is about: labels, image and name, and what the action adds.
+    pub(crate) fn actor(&self, more: &[(&str, String)]) -> Actor {
+        let record = self.record();
+        let mut attributes = record.config.labels.clone();
+        attributes.insert("image".into(), record.config.image.clone());
+        attributes.insert("name".into(), record.name.clone());
+        attributes.extend(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
+        Actor { id: self.id.to_string(), attributes }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    /// A record of a container that was never started.
+    pub(crate) fn record(id: &str, name: &str) -> ContainerRecord {
+        ContainerRecord {
+            id: id.parse().unwrap(),
+            name: name.to_owned(),
+            created: Timestamp::UNIX_EPOCH,
+            image: skiff_types::ImageId::random(),
+            args: vec!["sh".into()],
+            config: Default::default(),
+            host: Default::default(),
+            state: Default::default(),
+            restart_count: 0,
+            stopped_by_user: false,
+            mounts: Vec::new(),
+            network: Default::default(),
+            driver: "vfs".into(),
+            apparmor_profile: String::new(),
+            platform: "linux".into(),
+        }
+    }
+
+    pub(crate) fn container(id: &str, name: &str) -> Arc<Container> {
+        Container::new(record(id, name))
+    }
+
+    #[tokio::test]
+    async fn waiters_see_the_end_and_the_removal() {
+        let container = container(&"a".repeat(64), "c");
+        let mut watch = container.watch();
+        container.ended(WaitOutcome { exit_code: 3, error: None });
+        container.gone();
+        let phase = watch.wait_for(|p| p.ends == 1 && p.removed).await.unwrap();
+        assert_eq!(phase.last.exit_code, 3);
+    }
+
+    #[test]
+    fn only_one_removes() {
+        let container = container(&"a".repeat(64), "c");
+        assert!(container.claim_removal());
+        assert!(!container.claim_removal());
+        container.unclaim_removal();
+        assert!(container.claim_removal());
+    }
+}

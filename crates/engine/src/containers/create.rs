@@ -1,0 +1,204 @@
+//! Create: everything is checked before anything is made, and what is made is one record and one snapshot.
+
+use std::sync::Arc;
+
+use skiff_images::Image;
+use skiff_snapshots::Lifetime;
+use skiff_types::ContainerId;
+
+use super::parts::{Parts, blocking, to_the_end};
+use crate::{
+    Error, Result,
+    container::Container,
+    model::{
+        ContainerConfig, ContainerRecord, CreateRequest, Created, EndpointSettings, MountKind, MountPoint,
+        NetworkState, Timestamp,
+    },
+    names,
+    records::durable,
+    validate::{self, NetworkMode},
+    volumes,
+};
+
+pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Result<Created> {
+    let checked = validate::create(&mut request, &parts.host, &parts.config)?;
+    let image = image(parts, &request)?;
+    let merged = image.config.config.clone().unwrap_or_default();
+    let args = super::merge::with_image(&mut request.config, &merged)?;
+    others_exist(parts, &request)?;
+    let warnings = checked.warnings;
+    let mut mounts = checked.mounts;
+    inherit_mounts(parts, &request, &mut mounts)?;
+    add_image_volumes(&request.config, &mut mounts);
+    volumes::name_anonymous(&mut mounts, &parts.config.root)?;
+    let id = ContainerId::random();
+    let name = reserve_name(parts, request.name.as_deref(), id)?;
+    fill_in_hostname(&mut request, id, &parts.host.name);
+    let record = ContainerRecord {
+        id,
+        name,
+        created: Timestamp::now(),
+        image: image.id,
+        args,
+        network: networks(&request),
+        config: request.config,
+        host: request.host,
+        state: Default::default(),
+        restart_count: 0,
+        stopped_by_user: false,
+        mounts,
+        driver: parts.snapshots.name().to_owned(),
+        apparmor_profile: String::new(),
+        platform: "linux".into(),
+    };
+    let parts = parts.clone();
+    to_the_end(async move {
+        make(&parts, record, image).await?;
+        Ok(Created { id, warnings })
+    })
+    .await
+}
+
+fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
+    let image = parts.images.get(&request.config.image)?;
+    let wanted = request.platform.as_str();
+    let have = format!("{}/{}", image.config.os, image.config.architecture);
+    let fits =
+        wanted.is_empty() || wanted == "linux" || wanted == have || wanted.starts_with(&format!("{have}/"));
+    if fits {
+        return Ok(image);
+    }
+    Err(Error::NotFound(format!(
+        "image with reference {} was found but its platform ({have}) does not match the specified platform ({wanted})",
+        request.config.image
+    )))
+}
+
+/// The record and the snapshot are made at the same time; a crash in between leaves a record without a snapshot or a
+/// snapshot without a record, both of which the next start removes.
+async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
+    let container = Container::new(record);
+    let (id, name) = (container.id, container.name());
+    let committed = parts.records.put(&container.record());
+    let lifetime = match container.record().host.auto_remove {
+        true => Lifetime::Ephemeral,
+        false => Lifetime::Durable,
+    };
+    let made = {
+        let (parts, container) = (parts.clone(), container.clone());
+        blocking(move || {
+            parts.snapshots.prepare(&id.to_string(), image.chain.as_ref(), lifetime)?;
+            volumes::make(&parts, &container, image.chain.as_ref())
+        })
+        .await
+        .and_then(|made| made)
+    };
+    let made = made.and(durable(committed).await);
+    if let Err(e) = made {
+        parts.registry.release(&name);
+        parts.records.delete(&id).detach();
+        let parts = parts.clone();
+        // The snapshot may not be there; what stays although it should not is garbage of the next start.
+        let _ = blocking(move || parts.snapshots.remove(&id.to_string())).await;
+        return Err(e);
+    }
+    parts.registry.insert(container.clone());
+    parts.tell(&container, "create", &[]);
+    Ok(())
+}
+
+fn reserve_name(parts: &Parts, asked: Option<&str>, id: ContainerId) -> Result<String> {
+    if let Some(asked) = asked.filter(|name| !name.is_empty()) {
+        let name = asked.strip_prefix('/').unwrap_or(asked);
+        validate::name(name, asked)?;
+        parts.registry.reserve(name, id)?;
+        return Ok(name.to_owned());
+    }
+    let mut attempt = 0;
+    loop {
+        let name = names::random(attempt);
+        if parts.registry.reserve(&name, id).is_ok() {
+            return Ok(name);
+        }
+        attempt += 1;
+    }
+}
+
+/// Containers whose namespaces are to be shared must be there, though they need not run yet. Docker calls it a bad
+/// request, not a missing container.
+fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
+    for mode in [&request.host.pid_mode, &request.host.ipc_mode] {
+        if let Some(other) = mode.strip_prefix("container:") {
+            parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// `--volumes-from container[:ro|rw]`.
+fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<MountPoint>) -> Result<()> {
+    for from in request.host.volumes_from.iter().flatten() {
+        let (other, mode) = from.split_once(':').unwrap_or((from, "rw"));
+        if !matches!(mode, "ro" | "rw") {
+            return Err(Error::Invalid(format!("invalid mode: {mode}")));
+        }
+        let container = parts.registry.resolve(other)?;
+        for mount in &container.record().mounts {
+            if !mounts.iter().any(|m| m.destination == mount.destination) {
+                mounts.push(MountPoint { rw: mount.rw && mode == "rw", anonymous: false, ..mount.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn add_image_volumes(config: &ContainerConfig, mounts: &mut Vec<MountPoint>) {
+    for target in &config.volumes {
+        let destination = validate::clean_path(target);
+        if mounts.iter().any(|m| m.destination == destination) {
+            continue;
+        }
+        mounts.push(MountPoint {
+            kind: MountKind::Volume,
+            destination,
+            driver: "local".into(),
+            rw: true,
+            anonymous: true,
+            ..MountPoint::default()
+        });
+    }
+}
+
+fn fill_in_hostname(request: &mut CreateRequest, id: ContainerId, host: &str) {
+    if !request.config.hostname.is_empty() {
+        return;
+    }
+    let mode = validate::network_mode(&request.host.network_mode);
+    request.config.hostname = match mode {
+        _ if request.host.uts_mode == "host" => host.to_owned(),
+        NetworkMode::Host => host.to_owned(),
+        // The other container's, found when this one starts.
+        NetworkMode::Container(_) => String::new(),
+        _ => id.short(),
+    };
+}
+
+fn networks(request: &CreateRequest) -> NetworkState {
+    let mode = validate::network_mode(&request.host.network_mode);
+    let mut state = NetworkState::default();
+    if matches!(mode, NetworkMode::Container(_)) {
+        return state;
+    }
+    let main = request.host.network_mode.clone();
+    let mut config = request
+        .endpoints
+        .get(&main)
+        .or_else(|| request.endpoints.get("default"))
+        .cloned()
+        .unwrap_or_default();
+    if config.mac_address.is_empty() {
+        config.mac_address = request.config.mac_address.clone().unwrap_or_default();
+    }
+    state.networks.insert(main, EndpointSettings { config, ..EndpointSettings::default() });
+    state
+}

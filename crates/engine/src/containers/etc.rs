@@ -1,0 +1,120 @@
+//! `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf` of a container, and its shared memory.
+
+use std::{fmt::Write, net::IpAddr, path::Path};
+
+use skiff_network::{EndpointRecord, HostsFile, ResolvConf, hostname_file, resolv_conf_path};
+
+use super::parts::Parts;
+use crate::{
+    Error, Result,
+    container::Container,
+    model::ContainerRecord,
+    validate::{self, NetworkMode},
+};
+
+/// Writes the files into the container's directory. Blocks.
+pub(super) fn write(
+    parts: &Parts,
+    record: &ContainerRecord,
+    dir: &Path,
+    endpoint: Option<&EndpointRecord>,
+    shares_network_of: Option<&Container>,
+) -> Result<()> {
+    let hostname = &record.config.hostname;
+    fs_err::write(dir.join("hostname"), hostname_file(hostname))?;
+    if let Some(other) = shares_network_of {
+        // Docker mounts the other container's files; ours are the same at this moment.
+        for name in ["hosts", "resolv.conf"] {
+            let _ = fs_err::remove_file(dir.join(name));
+            let from = parts.dir(&other.id).join(name);
+            if fs_err::hard_link(&from, dir.join(name)).is_err() {
+                fs_err::copy(&from, dir.join(name))?;
+            }
+        }
+        return Ok(());
+    }
+    fs_err::write(dir.join("hosts"), hosts(parts, record, endpoint)?)?;
+    fs_err::write(dir.join("resolv.conf"), resolv_conf(parts, record)?)?;
+    Ok(())
+}
+
+fn hosts(parts: &Parts, record: &ContainerRecord, endpoint: Option<&EndpointRecord>) -> Result<String> {
+    let mut extra = Vec::new();
+    for entry in record.host.extra_hosts.iter().flatten() {
+        let (name, address) = entry.split_once('=').or_else(|| entry.split_once(':')).unwrap_or((entry, ""));
+        let address = match address.trim_start_matches('[').trim_end_matches(']') {
+            "host-gateway" => IpAddr::V4(parts.network.bridge().address),
+            address => address
+                .parse()
+                .map_err(|_| Error::Invalid(format!("invalid IP address in add-host: {address:?}")))?,
+        };
+        extra.push((name.to_owned(), address));
+    }
+    let addresses: Vec<IpAddr> = endpoint.iter().map(|e| IpAddr::V4(e.ipv4)).collect();
+    let own = HostsFile {
+        hostname: &record.config.hostname,
+        domainname: &record.config.domainname,
+        addresses: &addresses,
+        extra: &extra,
+        ipv6_loopback: true,
+    };
+    if !on_host_network(record) {
+        return Ok(own.text());
+    }
+    // The host's own file, with what was asked for behind it.
+    let mut text = fs_err::read_to_string("/etc/hosts").unwrap_or_default();
+    for (name, address) in &extra {
+        let _ = writeln!(text, "{address}\t{name}");
+    }
+    Ok(text)
+}
+
+fn on_host_network(record: &ContainerRecord) -> bool {
+    matches!(validate::network_mode(&record.host.network_mode), NetworkMode::Host)
+}
+
+fn resolv_conf(parts: &Parts, record: &ContainerRecord) -> Result<String> {
+    let of_host = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let path = resolv_conf_path(&of_host);
+    let text = match path {
+        "/etc/resolv.conf" => of_host,
+        other => fs_err::read_to_string(other).unwrap_or_default(),
+    };
+    let mut dns = Vec::new();
+    for server in &record.host.dns {
+        dns.push(server.parse().map_err(|_| {
+            Error::Internal(format!(
+                "bad nameserver address {server}: ParseAddr({server:?}): unable to parse IP"
+            ))
+        })?);
+    }
+    let or = |mine: &[String], daemons: &[String]| match mine {
+        [] => daemons.to_vec(),
+        mine => mine.to_vec(),
+    };
+    let config = &parts.config;
+    let servers = if dns.is_empty() { config.dns.clone() } else { dns };
+    let search = or(&record.host.dns_search, &config.dns_search);
+    let options = or(&record.host.dns_options, &config.dns_options);
+    let file = ResolvConf::parse(&text).with_overrides(&servers, &search, &options);
+    let file = if on_host_network(record) { file } else { file.for_own_network(false) };
+    Ok(file.text(path))
+}
+
+/// Mounts the memory that other containers may share. It stays in the host's mount namespace while the container runs.
+pub(super) fn mount_shm(dir: &Path, size: i64) -> Result<()> {
+    use rustix::mount::MountFlags;
+    let shm = dir.join("shm");
+    unmount_shm(dir);
+    fs_err::create_dir_all(&shm)?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let options = std::ffi::CString::new(format!("mode=1777,size={size}")).expect("digits have no NUL");
+    rustix::mount::mount("shm", &shm, "tmpfs", flags, options.as_c_str())
+        .map_err(|e| Error::Internal(format!("mounting shm tmpfs: {e}")))
+}
+
+/// Takes it away; it may not be there.
+pub(super) fn unmount_shm(dir: &Path) {
+    let flags = rustix::mount::UnmountFlags::DETACH | rustix::mount::UnmountFlags::NOFOLLOW;
+    let _ = rustix::mount::unmount(dir.join("shm"), flags);
+}

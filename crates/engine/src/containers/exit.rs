@@ -1,0 +1,274 @@
+//! What a running container's monitor tells, and above all its end.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use skiff_runtime::{
+    cgroups::{Cgroup, CgroupPath},
+    monitor::{
+        protocol::{Event, Exit, UnixTime},
+        record::ExitRecord,
+    },
+};
+
+use super::{
+    WaitOutcome, endpoint, etc,
+    parts::{Parts, blocking},
+    remove, start,
+};
+use crate::{
+    container::{Container, Live},
+    execs,
+    link::Reader,
+    model::{Status, Timestamp},
+};
+
+/// A container that ran this long before it ended begins its back-off anew.
+const SETTLED: Duration = Duration::from_secs(10);
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// Listens to a monitor until its container has ended. (Boxed, because an end may lead to another start.)
+pub(super) fn supervise(
+    parts: Arc<Parts>,
+    container: Arc<Container>,
+    reader: Reader,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    Box::pin(listen(parts, container, reader))
+}
+
+async fn listen(parts: Arc<Parts>, container: Arc<Container>, mut reader: Reader) {
+    let exit = loop {
+        match reader.next().await {
+            Some(Event::Exited(record)) => break Ended::from(record),
+            Some(event) => on_event(&parts, &container, event),
+            None => break Ended::unseen(&parts, &container).await,
+        }
+    };
+    drop(reader);
+    ended(&parts, &container, exit).await;
+}
+
+/// What is told while the container runs.
+fn on_event(parts: &Parts, container: &Arc<Container>, event: Event) {
+    match event {
+        Event::Hello(hello) => {
+            for exec in hello.execs {
+                if let Some((exit, _)) = exec.exit {
+                    execs::ended(parts, container, exec.id, exit);
+                }
+            }
+            if hello.oom_kills > 0 {
+                container.change(|record| record.state.oom_killed = true);
+            }
+        }
+        Event::OomKill { .. } => {
+            container.change(|record| record.state.oom_killed = true);
+            parts.tell(container, "oom", &[]);
+        }
+        Event::ExecExited { id, exit, .. } => execs::ended(parts, container, id, exit),
+        Event::LogTrouble(health) => {
+            let name = container.name();
+            match health.errno {
+                Some(errno) => {
+                    tracing::warn!(container = name, errno, lost = health.lost, "log lines are lost")
+                }
+                None => tracing::info!(container = name, lost = health.lost, "log lines are kept again"),
+            }
+        }
+        Event::ExecStarted { id, pid } => execs::started(container, id, pid),
+        Event::Answer { .. } | Event::ExecFailed { .. } | Event::Exited(_) => {}
+    }
+}
+
+/// How a container ended, as far as anybody knows.
+pub(super) struct Ended {
+    code: i32,
+    at: Timestamp,
+    oom_killed: bool,
+    error: String,
+}
+
+impl From<ExitRecord> for Ended {
+    fn from(record: ExitRecord) -> Self {
+        Self {
+            code: record.exit.code(),
+            at: start::timestamp(record.exited_at),
+            oom_killed: record.oom_killed,
+            error: String::new(),
+        }
+    }
+}
+
+impl Ended {
+    /// The monitor went away without a word: either it had written its record already, or it was killed, and its
+    /// container with it.
+    async fn unseen(parts: &Parts, container: &Container) -> Self {
+        let dir = parts.run_dir(&container.id);
+        match blocking(move || ExitRecord::load(&dir)).await {
+            Ok(Ok(Some(record))) => record.into(),
+            _ => Self::lost("the container's monitor was killed"),
+        }
+    }
+
+    /// Nobody saw it end.
+    pub(super) fn lost(error: &str) -> Self {
+        Self {
+            code: Exit::Signal(crate::signal::KILL).code(),
+            at: start::timestamp(UnixTime::now()),
+            oom_killed: false,
+            error: error.to_owned(),
+        }
+    }
+}
+
+/// As [`ended`] for a container that was lost with the host: nothing acts on its end, the start decides about that.
+pub(super) async fn lost(parts: &Arc<Parts>, container: &Arc<Container>, exit: Ended) {
+    container.stopping.store(true, Ordering::Release);
+    let stopped = container.record().stopped_by_user;
+    ended(parts, container, exit).await;
+    container.change(|record| record.stopped_by_user = stopped);
+    container.stopping.store(false, Ordering::Release);
+}
+
+/// Records the end, tells everybody, and lets go of what the container held.
+pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: Ended) {
+    let live = container.take_live();
+    execs::container_ended(parts, container);
+    parts.network.release(&container.id);
+    let by_hand = container.stopping.load(Ordering::Acquire);
+    let lasted =
+        container.record().state.started_at.map_or(0, |at| exit.at.duration_since(at).as_secs()).max(0);
+    let restart = {
+        let record = container.record();
+        !by_hand
+            && !container.is_being_removed()
+            && wants_restart(&record.host.restart_policy, exit.code, record.restart_count)
+    };
+    // Told before the record changes: the record still says which networks it leaves.
+    endpoint::tell(parts, container, "disconnect");
+    let record = container.change(|record| {
+        record.state.status = if restart { Status::Restarting } else { Status::Exited };
+        record.state.pid = 0;
+        record.state.exit_code = exit.code;
+        record.state.oom_killed |= exit.oom_killed;
+        record.state.error.clone_from(&exit.error);
+        record.state.finished_at = Some(exit.at);
+        record.stopped_by_user |= by_hand;
+        endpoint::ended(record);
+    });
+    let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
+    parts.tell(container, "die", &die);
+    let committed = parts.records.put_with_endpoint(&record, None);
+    tidy_up(parts, container, live, committed);
+    if restart {
+        let quick = u64::try_from(lasted).unwrap_or(0) < SETTLED.as_secs();
+        tokio::spawn(restart_later(parts.clone(), container.clone(), quick));
+        return;
+    }
+    let error = (!exit.error.is_empty()).then_some(exit.error);
+    container.ended(WaitOutcome { exit_code: exit.code.into(), error });
+    if record.host.auto_remove {
+        let (parts, container) = (parts.clone(), container.clone());
+        tokio::spawn(async move { remove::quietly(&parts, &container).await });
+    }
+}
+
+/// Removes what is left of the run, in the background: processes that outlived process 1 (they can, in a shared pid
+/// namespace), the control group, and the run directory once the record is durable.
+fn tidy_up(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    live: Option<Arc<Live>>,
+    committed: skiff_state::Pending,
+) {
+    let cgroup = live.map(|live| live.cgroup.clone());
+    let (parts, id) = (parts.clone(), container.id);
+    let shares_memory = container.record().host.ipc_mode == "shareable";
+    container.tidy(tokio::spawn(async move {
+        let durable = committed.await.is_ok();
+        let work = move || {
+            if let Some(cgroup) = cgroup {
+                remove_cgroup(&parts, &cgroup);
+            }
+            if shares_memory {
+                etc::unmount_shm(&parts.dir(&id));
+            }
+            // While the store cannot be written (a full disk) the exit record stays, for the next daemon.
+            if durable {
+                let _ = fs_err::remove_dir_all(parts.run_dir(&id));
+            }
+        };
+        let _ = blocking(work).await;
+    }));
+}
+
+/// Kills what is left in a control group and removes it. Blocks.
+pub(super) fn remove_cgroup(parts: &Parts, path: &str) {
+    let removed = CgroupPath::parse(path).and_then(|path| {
+        let group = Cgroup::open(&parts.host.facts.cgroups, &path);
+        if !group.exists() {
+            return Ok(());
+        }
+        group.remove().or_else(|_| group.kill_all().and_then(|()| group.remove()))
+    });
+    if let Err(e) = removed {
+        tracing::warn!("cannot remove control group {path}: {e}");
+    }
+}
+
+fn wants_restart(policy: &crate::model::RestartPolicy, code: i32, count: u32) -> bool {
+    match policy.name.as_str() {
+        "always" | "unless-stopped" => true,
+        "on-failure" => {
+            let most = u32::try_from(policy.maximum_retry_count).unwrap_or(0);
+            code != 0 && (most == 0 || count < most)
+        }
+        _ => false,
+    }
+}
+
+async fn restart_later(parts: Arc<Parts>, container: Arc<Container>, quick: bool) {
+    let count = container.record().restart_count;
+    let delay = match quick {
+        true => FIRST_DELAY.saturating_mul(1 << count.min(10)).min(LONGEST_DELAY),
+        false => FIRST_DELAY,
+    };
+    tokio::time::sleep(delay).await;
+    let unwanted = || container.stopping.load(Ordering::Acquire) || container.is_being_removed();
+    if unwanted() || container.status() != Status::Restarting {
+        return;
+    }
+    container.change(|record| record.restart_count = if quick { record.restart_count + 1 } else { 1 });
+    if let Err(e) = start::run(&parts, &container, start::Reason::Policy).await {
+        tracing::warn!(container = container.name(), "cannot restart: {e}");
+        let exit_code = container.record().state.exit_code.into();
+        container.ended(WaitOutcome { exit_code, error: Some(e.to_string()) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::RestartPolicy;
+
+    #[test]
+    fn policies_decide_as_dockers_do() {
+        let policy = |name: &str, n| RestartPolicy { name: name.into(), maximum_retry_count: n };
+        for (policy, code, count, again) in [
+            (policy("no", 0), 1, 0, false),
+            (policy("", 0), 1, 0, false),
+            (policy("always", 0), 0, 99, true),
+            (policy("unless-stopped", 0), 1, 0, true),
+            (policy("on-failure", 0), 0, 0, false),
+            (policy("on-failure", 0), 1, 99, true),
+            (policy("on-failure", 2), 1, 1, true),
+            (policy("on-failure", 2), 1, 2, false),
+        ] {
+            assert_eq!(wants_restart(&policy, code, count), again, "{policy:?} {code} {count}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What the containers service works with.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+};
+
+use skiff_images::ImageStore;
+use skiff_network::Network;
+use skiff_runtime::launcher::{Launcher, StartError, StartRequest, Started};
+use skiff_snapshots::Snapshotter;
+use skiff_types::ContainerId;
+use tokio::sync::Notify;
+
+use crate::{
+    Config, Error, Events, Result,
+    container::Container,
+    host::Host,
+    model::EventKind,
+    records::{Identity, Records},
+    registry::Registry,
+    seccomp::Filters,
+};
+
+/// The subsystems, and what all containers share.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) host: Host,
+    pub(crate) identity: Identity,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) records: Records,
+    pub(crate) events: Events,
+    pub(crate) images: Arc<ImageStore>,
+    pub(crate) snapshots: Arc<dyn Snapshotter>,
+    pub(crate) network: Arc<Network>,
+    pub(crate) launcher: LauncherSlot,
+    pub(crate) filters: Filters,
+    /// What `--init` mounts.
+    pub(crate) init_binary: PathBuf,
+    /// Something was removed: there is garbage to collect.
+    pub(crate) garbage: Arc<Notify>,
+}
+
+impl Parts {
+    /// The container's own directory, which survives a reboot: log and files of /etc.
+    pub(crate) fn dir(&self, id: &ContainerId) -> PathBuf {
+        self.config.root.join("containers").join(id.to_string())
+    }
+
+    /// The container's run directory: the monitor's socket and the exit record.
+    pub(crate) fn run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.config.run.join("containers").join(id.to_string())
+    }
+
+    /// Where the container's log is.
+    pub(crate) fn log_path(&self, id: &ContainerId) -> PathBuf {
+        self.dir(id).join(format!("{id}-json.log"))
+    }
+
+    /// Tells what happened to a container.
+    pub(crate) fn tell(&self, container: &Container, action: impl Into<String>, more: &[(&str, String)]) {
+        self.events.publish(EventKind::Container, action, container.actor(more));
+    }
+}
+
+/// Runs work that blocks on a thread for it. It goes on even if nobody waits any more.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Error::Internal(format!("internal failure: {e}")))
+}
+
+/// Carries a request out to its end even if the client goes away.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    match tokio::spawn(work).await {
+        Ok(done) => done,
+        Err(e) => Err(Error::Internal(format!("internal failure: {e}"))),
+    }
+}
+
+/// The launcher there is at the moment.
+pub(crate) struct LauncherSlot {
+    current: Mutex<Arc<Launcher>>,
+}
+
+impl LauncherSlot {
+    pub(crate) fn new(launcher: Launcher) -> Self {
+        Self { current: Mutex::new(Arc::new(launcher)) }
+    }
+
+    fn current(&self) -> Arc<Launcher> {
+        self.current.lock().expect("no panic under this lock").clone()
+    }
+
+    /// Starts a container; if the launcher is dead, starts another launcher and tries once more. Blocks.
+    pub(crate) fn start(
+        &self,
+        mut request: impl FnMut() -> std::io::Result<StartRequest>,
+    ) -> Result<Started, StartError> {
+        let launcher = self.current();
+        match launcher.start(request().map_err(StartError::RunDir)?) {
+            Err(StartError::Launcher(_)) => {}
+            done => return done,
+        }
+        let replacement = {
+            let mut current = self.current.lock().expect("no panic under this lock");
+            if Arc::ptr_eq(&current, &launcher) {
+                *current = Arc::new(Launcher::spawn().map_err(StartError::RunDir)?);
+            }
+            current.clone()
+        };
+        replacement.start(request().map_err(StartError::RunDir)?)
+    }
+}

@@ -1,0 +1,210 @@
+//! What the last daemon left behind: containers that run, that have ended meanwhile, and acts half done.
+
+use std::{collections::BTreeSet, io, path::Path, sync::Arc};
+
+use skiff_runtime::monitor::{
+    connection::MonitorConnection,
+    protocol::{Event, Hello},
+    record::ExitRecord,
+};
+use skiff_types::ContainerId;
+
+use super::{
+    endpoint, etc,
+    exit::{self, Ended},
+    parts::{Parts, blocking},
+    remove, start,
+};
+use crate::{
+    Result,
+    container::{Container, Live},
+    link::link,
+    model::Status,
+    spec,
+};
+
+/// Seconds within which a monitor says what it knows.
+const HELLO: u32 = 5;
+
+pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
+    undo_half_made(parts);
+    let mut to_start = Vec::new();
+    for container in parts.registry.all() {
+        if let Some(again) = take_over(parts, &container).await {
+            to_start.push(again);
+        }
+    }
+    let parts = parts.clone();
+    tokio::spawn(async move {
+        for container in to_start {
+            if let Err(e) = start::run(&parts, &container, start::Reason::Policy).await {
+                tracing::warn!(container = container.name(), "cannot start again: {e}");
+            }
+        }
+        let _ = blocking(move || sweep(&parts)).await;
+    });
+    Ok(())
+}
+
+/// A record without a snapshot is a `create` that never answered.
+fn undo_half_made(parts: &Parts) {
+    let snapshots: BTreeSet<String> = parts.snapshots.snapshots().into_iter().collect();
+    for container in parts.registry.all() {
+        if !snapshots.contains(&container.id.to_string()) {
+            parts.registry.remove(&container.id);
+            parts.records.delete(&container.id).detach();
+        }
+    }
+}
+
+/// What the run directory says of a container.
+enum Found {
+    Running(Box<(MonitorConnection, Hello, std::os::fd::OwnedFd)>),
+    Ended(ExitRecord),
+    Nothing,
+}
+
+/// Brings a container's record up to date. Answers it if its restart policy wants it started.
+async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc<Container>> {
+    let status = container.status();
+    let found = look(&parts.run_dir(&container.id));
+    match found {
+        Found::Running(found) => {
+            let (connection, hello, pidfd) = *found;
+            if let Err(e) = resume(parts, container, connection, &hello, pidfd) {
+                tracing::error!(container = container.name(), "cannot watch: {e}");
+            }
+            None
+        }
+        Found::Ended(record) => {
+            remember_start(container, &record);
+            // Counts as running until its end is recorded, the usual way.
+            exit::ended(parts, container, record.into()).await;
+            None
+        }
+        Found::Nothing if status.is_running() || status == Status::Starting => {
+            parts.network.release(&container.id);
+            let was_up = status != Status::Starting || container.record().state.started_at.is_some();
+            let again = wanted_after_boot(container);
+            match was_up {
+                true => exit::lost(parts, container, Ended::lost("")).await,
+                false => {
+                    let record = container.change(|record| record.state.status = Status::Created);
+                    parts.records.put(&record).detach();
+                }
+            }
+            again.then(|| container.clone())
+        }
+        Found::Nothing => {
+            if container.record().host.auto_remove && status == Status::Exited {
+                let (parts, container) = (parts.clone(), container.clone());
+                tokio::spawn(async move { remove::quietly(&parts, &container).await });
+                return None;
+            }
+            let always = container.record().host.restart_policy.name == "always";
+            (always && container.record().state.started_at.is_some()).then(|| container.clone())
+        }
+    }
+}
+
+/// `always` and `unless-stopped` start again after a reboot; the latter unless a person stopped it.
+fn wanted_after_boot(container: &Container) -> bool {
+    let record = container.record();
+    match record.host.restart_policy.name.as_str() {
+        "always" => true,
+        "unless-stopped" | "on-failure" => !record.stopped_by_user,
+        _ => false,
+    }
+}
+
+/// A start that the last daemon did not live to record.
+fn remember_start(container: &Container, record: &ExitRecord) {
+    container.change(|r| {
+        let at = start::timestamp(record.started_at);
+        if r.state.started_at != Some(at) {
+            r.state.started_at = Some(at);
+        }
+        r.state.status = Status::Running;
+    });
+}
+
+fn look(dir: &Path) -> Found {
+    let connection = match MonitorConnection::connect(dir) {
+        Ok(connection) => connection,
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return ended(dir);
+        }
+        Err(e) => {
+            tracing::error!("cannot reach the monitor in {}: {e}", dir.display());
+            return ended(dir);
+        }
+    };
+    match connection.recv(HELLO) {
+        Ok((Event::Hello(hello), mut fds)) => match (&hello.exit, fds.pop()) {
+            (None, Some(pidfd)) => Found::Running(Box::new((connection, hello, pidfd))),
+            (Some(exit), _) => Found::Ended(*exit),
+            (None, None) => ended(dir),
+        },
+        _ => ended(dir),
+    }
+}
+
+fn ended(dir: &Path) -> Found {
+    match ExitRecord::load(dir) {
+        Ok(Some(record)) => Found::Ended(record),
+        _ => Found::Nothing,
+    }
+}
+
+fn resume(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    connection: MonitorConnection,
+    hello: &Hello,
+    pidfd: std::os::fd::OwnedFd,
+) -> io::Result<()> {
+    let (link, reader) = link(connection)?;
+    let record = container.change(|record| {
+        let at = start::timestamp(hello.started_at);
+        let state = &mut record.state;
+        // A start that was not recorded yet; a pause or an older start stays as it is.
+        if state.pid != hello.pid || !matches!(state.status, Status::Running | Status::Paused) {
+            state.status = Status::Running;
+            state.pid = hello.pid;
+            state.exit_code = 0;
+            state.started_at = Some(at);
+            let endpoint = parts.network.endpoint(&record.id);
+            endpoint::began(record, parts, endpoint.as_ref());
+        }
+        record.state.oom_killed |= hello.oom_kills > 0;
+    });
+    let cgroup = spec::cgroup_path(&record, &parts.config);
+    container.began(Arc::new(Live { pid: hello.pid, pidfd, link, cgroup }));
+    parts.records.put(&record).detach();
+    tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
+    Ok(())
+}
+
+/// Removes what belongs to nobody: snapshots and directories of containers that are gone. Blocks, for as long as it takes.
+fn sweep(parts: &Parts) {
+    let known = |name: &str| name.parse::<ContainerId>().is_ok_and(|id| parts.registry.get(&id).is_some());
+    for key in parts.snapshots.snapshots() {
+        // A container may have come into being since the list was made: its record comes first.
+        if key.parse::<ContainerId>().is_ok() && !known(&key) && !parts.registry.is_reserved(&key) {
+            let _ = parts.snapshots.remove(&key);
+        }
+    }
+    for root in [&parts.config.root, &parts.config.run] {
+        let Ok(entries) = fs_err::read_dir(root.join("containers")) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.parse::<ContainerId>().is_ok() && !known(&name) && !parts.registry.is_reserved(&name) {
+                etc::unmount_shm(&entry.path());
+                let _ = fs_err::remove_dir_all(entry.path());
+            }
+        }
+    }
+    if let Err(e) = parts.snapshots.collect_garbage() {
+        tracing::warn!("cannot collect garbage of snapshots: {e}");
+    }
+}

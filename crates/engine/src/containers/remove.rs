@@ -1,0 +1,116 @@
+//! Remove: it is gone once that is committed; its garbage goes in the background.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    RemoveOptions,
+    parts::{Parts, blocking, to_the_end},
+    stop,
+};
+use crate::{
+    Error, Result,
+    container::Container,
+    model::{MountPoint, Status},
+    records::durable,
+    volumes,
+};
+
+pub(super) async fn remove(parts: &Arc<Parts>, reference: &str, options: RemoveOptions) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    if options.link {
+        // Recorded: Docker answers 500 here.
+        return Err(Error::Internal("Conflict, cannot remove the default link name of the container".into()));
+    }
+    let (parts, reference) = (parts.clone(), reference.to_owned());
+    to_the_end(async move {
+        if !container.claim_removal() {
+            return Err(Error::Conflict(format!(
+                "removal of container {} is already in progress",
+                container.name()
+            )));
+        }
+        let done = claimed(&parts, &container, &reference, options).await;
+        if done.is_err() {
+            container.unclaim_removal();
+        }
+        done
+    })
+    .await
+}
+
+/// Removes a container whose removal nobody waits for: `--rm`.
+pub(super) async fn quietly(parts: &Arc<Parts>, container: &Arc<Container>) {
+    if !container.claim_removal() {
+        return;
+    }
+    let options = RemoveOptions { force: false, volumes: true, link: false };
+    let name = container.name();
+    if let Err(e) = claimed(parts, container, &name, options).await {
+        container.unclaim_removal();
+        tracing::warn!(container = name, "cannot remove: {e}");
+    }
+}
+
+async fn claimed(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    reference: &str,
+    options: RemoveOptions,
+) -> Result<()> {
+    let status = container.status();
+    if status.is_running() {
+        if !options.force {
+            let why = match status {
+                Status::Paused => "container is paused and must be unpaused first",
+                Status::Restarting => {
+                    "container is restarting: stop the container before removing or force remove"
+                }
+                _ => "container is running: stop the container before removing or force remove",
+            };
+            return Err(Error::Conflict(format!("cannot remove container {reference:?}: {why}")));
+        }
+        container.stopping.store(true, Ordering::Release);
+        stop::kill_and_wait(parts, container).await.map_err(|e| {
+            Error::Internal(format!("cannot remove container {reference:?}: could not kill container: {e}"))
+        })?;
+    }
+    // A start that is under way finishes first.
+    let _order = container.order.lock().await;
+    if container.status().is_running() {
+        stop::kill_and_wait(parts, container).await?;
+    }
+    durable(parts.records.delete(&container.id)).await?;
+    let mounts = container.record().mounts.clone();
+    parts.registry.remove(&container.id);
+    release_snapshot(parts, container).await;
+    parts.tell(container, "destroy", &[]);
+    container.gone();
+    collect(parts.clone(), container.clone(), if options.volumes { mounts } else { Vec::new() });
+    Ok(())
+}
+
+/// Quick, and done before the answer, because the image may be removed next.
+async fn release_snapshot(parts: &Arc<Parts>, container: &Arc<Container>) {
+    let (snapshots, id) = (parts.snapshots.clone(), container.id);
+    match blocking(move || snapshots.remove(&id.to_string())).await {
+        Ok(Ok(())) => parts.garbage.notify_one(),
+        // It is nobody's any more: the next start of the daemon removes it.
+        Ok(Err(e)) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
+        Err(e) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
+    }
+}
+
+/// What is left of it on disk: no answer waits for this.
+fn collect(parts: Arc<Parts>, container: Arc<Container>, volumes: Vec<MountPoint>) {
+    tokio::spawn(async move {
+        container.tidied().await;
+        let work = move || {
+            volumes::remove_anonymous(&parts, &volumes);
+            for dir in [parts.dir(&container.id), parts.run_dir(&container.id)] {
+                // It may never have been made.
+                let _ = fs_err::remove_dir_all(dir);
+            }
+        };
+        let _ = blocking(work).await;
+    });
+}

@@ -1,0 +1,344 @@
+//! Start: the intent is committed while the container comes up, so that the flush costs nothing.
+
+use std::{os::fd::OwnedFd, path::Path, sync::Arc};
+
+use skiff_network::EndpointRecord;
+use skiff_runtime::{
+    launcher::{StartRequest, Started},
+    monitor::protocol::{EncodedPlan, JsonFile, Log, Stdin, Stdio, WindowSize},
+    plan::{self, PlanOptions, Rootfs},
+    spec::{LinuxNamespaceType, Spec},
+};
+
+use super::{
+    endpoint, etc, exit,
+    parts::{Parts, blocking, to_the_end},
+    remove,
+};
+use crate::{
+    Error, Result,
+    container::{Container, Live},
+    failure,
+    link::link,
+    model::{ContainerRecord, Status, Timestamp},
+    records::durable,
+    spec::{self, SecurityOptions, Shared, Surroundings},
+    users::{self, Accounts},
+    validate::{self, NetworkMode},
+};
+
+pub(super) async fn start(parts: &Arc<Parts>, reference: &str) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    let parts = parts.clone();
+    to_the_end(async move { run(&parts, &container, Reason::Asked).await }).await
+}
+
+/// Why a container is started.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// Somebody asked for it: the restart policy counts from here.
+    Asked,
+    /// Its restart policy says so.
+    Policy,
+}
+
+/// Starts a container that may be started.
+pub(super) async fn run(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason) -> Result<()> {
+    let order = container.order.lock().await;
+    may_start(container, reason)?;
+    container.tidied().await;
+    let started = bring_up(parts, container, reason).await;
+    drop(order);
+    if let Err(e) = &started {
+        let (text, exit_code) = match e {
+            Error::NotStarted { text, exit_code } => (text.clone(), *exit_code),
+            other => (other.to_string(), failure::NOT_STARTED),
+        };
+        let failed = container.change(|record| {
+            record.state.status =
+                if record.state.finished_at.is_some() { Status::Exited } else { Status::Created };
+            record.state.exit_code = exit_code;
+            record.state.error = text;
+        });
+        parts.records.put(&failed).detach();
+        if failed.host.auto_remove {
+            remove::quietly(parts, container).await;
+        }
+    }
+    started
+}
+
+fn may_start(container: &Container, reason: Reason) -> Result<()> {
+    if container.is_being_removed() {
+        return Err(Error::Conflict("container is marked for removal and cannot be started".into()));
+    }
+    match container.status() {
+        Status::Paused => Err(Error::Conflict("cannot start a paused container, try unpause instead".into())),
+        Status::Running => Err(Error::NotModified),
+        // Whoever asks for a start does not wait for the policy's next try.
+        Status::Restarting if reason == Reason::Asked => Ok(()),
+        Status::Removing | Status::Dead => {
+            Err(Error::Conflict("container is marked for removal and cannot be started".into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason) -> Result<()> {
+    let others = Others::find(parts, container)?;
+    let record = container.change(|record| {
+        record.state.status = Status::Starting;
+        record.state.error.clear();
+        record.stopped_by_user = false;
+        if reason == Reason::Asked {
+            record.restart_count = 0;
+        }
+        if let (Some(net), true) = (&others.net_of, record.config.hostname.is_empty()) {
+            record.config.hostname.clone_from(&net.record().config.hostname);
+        }
+    });
+    let intent = parts.records.put(&record);
+    let up = {
+        let (parts, container) = (parts.clone(), container.clone());
+        blocking(move || launch(&parts, &container, &record, &others)).await?
+    };
+    let Up { started, endpoint, cgroup } = match up {
+        Ok(up) => up,
+        Err(e) => {
+            parts.network.release(&container.id);
+            return Err(e);
+        }
+    };
+    let (link, reader) = link(started.connection)?;
+    let at = timestamp(started.started_at);
+    let running = container.change(|record| {
+        let state = &mut record.state;
+        state.status = Status::Running;
+        state.pid = started.pid;
+        state.exit_code = 0;
+        state.oom_killed = false;
+        state.started_at = Some(at);
+        endpoint::began(record, parts, endpoint.as_ref());
+    });
+    container.stopping.store(false, std::sync::atomic::Ordering::Release);
+    let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup };
+    container.began(Arc::new(live));
+    parts.records.put_with_endpoint(&running, endpoint.as_ref()).detach();
+    endpoint::tell(parts, container, "connect");
+    parts.tell(container, "start", &[]);
+    // Only now: nobody hears of the end before the beginning.
+    tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
+    durable(intent).await
+}
+
+/// A moment as the runtime tells it.
+pub(super) fn timestamp(time: skiff_runtime::monitor::protocol::UnixTime) -> Timestamp {
+    Timestamp::new(time.seconds, time.nanoseconds as i32).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// Containers whose namespaces are joined; all of them run.
+#[derive(Default)]
+struct Others {
+    pid: Option<Shared>,
+    ipc: Option<Shared>,
+    net: Option<Shared>,
+    net_of: Option<Arc<Container>>,
+}
+
+impl Others {
+    fn find(parts: &Parts, container: &Container) -> Result<Self> {
+        let record = container.record();
+        let mut out = Self::default();
+        let of = |mode: &str| mode.strip_prefix("container:").map(str::to_owned);
+        if let NetworkMode::Container(other) = validate::network_mode(&record.host.network_mode) {
+            let other = parts
+                .registry
+                .resolve(&other)
+                .map_err(|e| Error::Internal(format!("joining network namespace of container: {e}")))?;
+            let live = other.live().map_err(|_| {
+                let status = other.status().as_str();
+                Error::Conflict(format!(
+                    "cannot join network namespace of a non running container: container {} is {status}",
+                    other.name()
+                ))
+            })?;
+            out.net = Some(Shared { pid: live.pid, shm: None });
+            out.net_of = Some(other);
+        }
+        if let Some(other) = of(&record.host.pid_mode) {
+            let joined = parts.registry.resolve(&other).and_then(|o| o.live());
+            let live = joined.map_err(|e| Error::Internal(format!("failed to join PID namespace: {e}")))?;
+            out.pid = Some(Shared { pid: live.pid, shm: None });
+        }
+        if let Some(other) = of(&record.host.ipc_mode) {
+            let label = "failed to join IPC namespace";
+            let other = parts.registry.resolve(&other).map_err(|e| e.labelled(label))?;
+            let live = other.live().map_err(|e| e.labelled(label))?;
+            let mode = other.record().host.ipc_mode.clone();
+            if !matches!(mode.as_str(), "shareable" | "host") {
+                return Err(Error::Invalid(format!(
+                    "{label}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)"
+                )));
+            }
+            let shm = parts.dir(&other.id).join("shm").to_string_lossy().into_owned();
+            out.ipc = Some(Shared { pid: live.pid, shm: Some(shm) });
+        }
+        Ok(out)
+    }
+}
+
+struct Up {
+    started: Started,
+    endpoint: Option<EndpointRecord>,
+    cgroup: String,
+}
+
+/// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
+fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others: &Others) -> Result<Up> {
+    let root = parts.snapshots.mount(&record.id.to_string())?;
+    let accounts = Accounts::read(std::os::fd::AsFd::as_fd(&root));
+    let groups = record.host.group_add.as_deref().unwrap_or_default();
+    let user = users::resolve(&accounts, &record.config.user, groups)?;
+    let dir = parts.dir(&record.id);
+    fs_err::create_dir_all(&dir)?;
+    let network = endpoint::attach(parts, record)?;
+    etc::write(parts, record, &dir, network.endpoint.as_ref(), others.net_of.as_deref())?;
+    prepare_sources(record, &dir)?;
+    let surroundings = Surroundings {
+        host: &parts.host,
+        daemon: &parts.config,
+        dir: &dir,
+        init_binary: &parts.init_binary,
+        user,
+        pid: others.pid.clone(),
+        ipc: others.ipc.clone(),
+        net: others.net.clone(),
+    };
+    let spec = spec::make(record, &surroundings)?;
+    let encoded = plan(parts, record, &spec, network.netns.is_some())?;
+    let early = container.take_early();
+    let descriptors: Vec<OwnedFd> = std::iter::once(root).chain(network.netns).collect();
+    let request = || {
+        let mut attach = Vec::with_capacity(early.len());
+        for (streams, socket) in &early {
+            attach.push((*streams, socket.try_clone()?));
+        }
+        Ok(StartRequest {
+            id: record.id,
+            run_dir: parts.run_dir(&record.id),
+            plan: encoded.clone(),
+            fds: descriptors.iter().map(OwnedFd::try_clone).collect::<std::io::Result<_>>()?,
+            stdio: stdio(record),
+            log: log(record, parts)?,
+            attach,
+        })
+    };
+    let started = parts.launcher.start(request).map_err(failure::start)?;
+    Ok(Up { started, endpoint: network.endpoint, cgroup: spec::cgroup_path(record, &parts.config) })
+}
+
+/// The root file system is descriptor 0, the network namespace descriptor 1.
+fn plan(parts: &Parts, record: &ContainerRecord, spec: &Spec, netns: bool) -> Result<EncodedPlan> {
+    let security = SecurityOptions::read(&record.host, &parts.config)?;
+    let granted = spec::capabilities(record, &parts.host)?;
+    let options = PlanOptions {
+        id: record.id.to_string(),
+        bundle: parts.run_dir(&record.id),
+        rootfs: Some(Rootfs::Fd(0)),
+        namespace_fds: if netns { vec![(LinuxNamespaceType::Network, 1)] } else { Vec::new() },
+        seccomp: parts.filters.get(&security.seccomp, granted)?,
+        ..PlanOptions::default()
+    };
+    let plan = plan::plan(spec, &options, &parts.host.facts)
+        .map_err(|e| Error::create_failed(e, failure::NOT_STARTED))?;
+    EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))
+}
+
+/// Makes sources of `-v` that are missing, as Docker does, and the shared memory of a container that shares it.
+fn prepare_sources(record: &ContainerRecord, dir: &Path) -> Result<()> {
+    for mount in &record.mounts {
+        let asked = mount.spec.as_ref();
+        let make = asked.is_none_or(|s| s.bind.as_ref().is_some_and(|b| b.create_mountpoint));
+        if mount.kind == crate::model::MountKind::Bind && make && !Path::new(&mount.source).exists() {
+            fs_err::create_dir_all(&mount.source).map_err(|e| {
+                Error::Internal(format!("error while creating mount source path '{}': {e}", mount.source))
+            })?;
+        }
+    }
+    if record.host.ipc_mode == "shareable" {
+        etc::mount_shm(dir, record.host.shm_size)?;
+    }
+    Ok(())
+}
+
+fn stdio(record: &ContainerRecord) -> Stdio {
+    let config = &record.config;
+    let stdin = match (config.open_stdin, config.stdin_once) {
+        (false, _) => Stdin::Null,
+        (true, true) => Stdin::Once,
+        (true, false) => Stdin::Open,
+    };
+    let [height, width] = record.host.console_size;
+    let size = WindowSize { rows: height as u16, columns: width as u16 };
+    Stdio { stdin, terminal: config.tty.then_some(size) }
+}
+
+/// Kept by default: five files of 20 MB. Docker's own default is one file without bound.
+const MAX_SIZE: u64 = 20_000_000;
+const MAX_FILES: u32 = 5;
+
+fn log(record: &ContainerRecord, parts: &Parts) -> std::io::Result<Log> {
+    let log = &record.host.log_config;
+    if log.kind == "none" {
+        return Ok(Log::None);
+    }
+    let bad = |text: String| {
+        let text =
+            format!("failed to create task for container: failed to initialize logging driver: {text}");
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, text)
+    };
+    let mut file = JsonFile {
+        path: parts.log_path(&record.id),
+        max_size: MAX_SIZE,
+        max_files: MAX_FILES,
+        compress: log.config.get("compress").is_some_and(|v| v == "true"),
+        attrs: log_attributes(record),
+    };
+    if let Some(size) = log.config.get("max-size") {
+        file.max_size = match size.as_str() {
+            "-1" => 0,
+            size => skiff_types::parse_size(size).map_err(|e| bad(e.to_string()))? as u64,
+        };
+        file.max_files = 1;
+    }
+    if let Some(files) = log.config.get("max-file") {
+        file.max_files =
+            files.parse().map_err(|_| bad(format!("strconv.Atoi: parsing {files:?}: invalid syntax")))?;
+        if file.max_files == 0 {
+            return Err(bad("max-file cannot be less than 1".into()));
+        }
+    }
+    Ok(Log::JsonFile(file))
+}
+
+/// What `--log-opt labels=` and `env=` keep beside each line.
+fn log_attributes(record: &ContainerRecord) -> std::collections::BTreeMap<String, String> {
+    let options = &record.host.log_config.config;
+    let list = |key: &str| {
+        let list = options.get(key).map_or("", String::as_str);
+        list.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mut out = std::collections::BTreeMap::new();
+    for label in list("labels") {
+        if let Some(value) = record.config.labels.get(&label) {
+            out.insert(label, value.clone());
+        }
+    }
+    for name in list("env") {
+        let variable = record.config.env.iter().find_map(|v| v.strip_prefix(&format!("{name}=")));
+        if let Some(value) = variable {
+            out.insert(name, value.to_owned());
+        }
+    }
+    out
+}

@@ -1,0 +1,236 @@
+//! Stop, kill, restart, pause, unpause: what is done to a running container.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use rustix::process::Signal;
+use skiff_runtime::{
+    cgroups::{Cgroup, CgroupPath},
+    monitor::protocol::{Request, Target},
+};
+
+use super::{
+    Containers, StopOptions,
+    parts::{Parts, blocking, to_the_end},
+    start,
+};
+use crate::{
+    Error, Result,
+    container::{Container, Live},
+    model::Status,
+    signal,
+};
+
+/// How long a killed container may take to end before that is an error.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) async fn stop(parts: &Arc<Parts>, reference: &str, options: StopOptions) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose()?;
+    let parts = parts.clone();
+    to_the_end(async move { stop_running(&parts, &container, with, options.timeout).await }).await
+}
+
+async fn stop_running(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    with: Option<i32>,
+    timeout: Option<i64>,
+) -> Result<()> {
+    if !container.status().is_running() {
+        return Err(Error::NotModified);
+    }
+    container.stopping.store(true, Ordering::Release);
+    let Ok(live) = container.live() else {
+        // Between two runs of a restart policy.
+        give_up_restarting(parts, container);
+        return Ok(());
+    };
+    let (own, seconds) = {
+        let record = container.record();
+        let own = record.config.stop_signal.as_deref().filter(|s| !s.is_empty());
+        let own = own.and_then(|s| signal::parse(s).ok()).unwrap_or(signal::TERM);
+        (own, timeout.or(record.config.stop_timeout))
+    };
+    let mut watch = container.watch();
+    send(parts, container, &live, with.unwrap_or(own)).await?;
+    let ended = watch.wait_for(|phase| !phase.running);
+    let patience = match seconds {
+        None => Some(Containers::STOP_TIMEOUT),
+        Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+    };
+    let in_time = match patience {
+        Some(patience) => tokio::time::timeout(patience, ended).await.is_ok(),
+        None => ended.await.is_ok(),
+    };
+    if !in_time {
+        kill_and_wait(parts, container).await?;
+    }
+    parts.tell(container, "stop", &[]);
+    Ok(())
+}
+
+fn give_up_restarting(parts: &Parts, container: &Container) {
+    let record = container.change(|record| {
+        record.state.status = Status::Exited;
+        record.stopped_by_user = true;
+    });
+    parts.records.put(&record).detach();
+    let exit_code = record.state.exit_code.into();
+    container.ended(super::WaitOutcome { exit_code, error: None });
+}
+
+/// Kills what runs, and waits until that is known.
+pub(super) async fn kill_and_wait(parts: &Arc<Parts>, container: &Arc<Container>) -> Result<()> {
+    let mut watch = container.watch();
+    match container.live() {
+        Ok(live) => send(parts, container, &live, signal::KILL).await?,
+        Err(_) if container.status() == Status::Restarting => give_up_restarting(parts, container),
+        // Its end is being recorded at this moment, or there never was a beginning.
+        Err(_) if !container.status().is_running() => return Ok(()),
+        Err(_) => {}
+    }
+    let ended = watch.wait_for(|phase| !phase.running);
+    match tokio::time::timeout(KILL_PATIENCE, ended).await {
+        Ok(_) => Ok(()),
+        Err(_) => {
+            Err(Error::Internal(format!("container {} does not end although it was killed", container.id)))
+        }
+    }
+}
+
+/// Sends a signal to process 1, and thaws it if it could not act on the signal otherwise.
+async fn send(parts: &Parts, container: &Container, live: &Live, number: i32) -> Result<()> {
+    let failed =
+        |e: &dyn std::fmt::Display| Error::Internal(format!("cannot signal process {}: {e}", live.pid));
+    match Signal::from_named_raw(number) {
+        Some(signal) => match rustix::process::pidfd_send_signal(&live.pidfd, signal) {
+            // It has ended just now: what the signal was for has happened.
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(e) => return Err(failed(&e)),
+        },
+        // Real-time signals have no names; the monitor sends those.
+        None => {
+            let request = Request::Signal { target: Target::Init, signal: number };
+            live.link.ask(request, &[]).await?.map_err(|e| failed(&e))?;
+        }
+    }
+    parts.tell(container, "kill", &[("signal", number.to_string())]);
+    if container.status() == Status::Paused {
+        thaw(parts, live)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str>) -> Result<()> {
+    let label = || format!("cannot kill container: {reference}");
+    let number = match asked.filter(|s| !s.is_empty()) {
+        None => signal::KILL,
+        Some(asked) => signal::parse_deliverable(asked).map_err(|e| e.labelled(label()))?,
+    };
+    let container = parts.registry.resolve(reference).map_err(|e| e.labelled(label()))?;
+    let parts = parts.clone();
+    let label = label();
+    to_the_end(async move {
+        let live = container.live().map_err(|e| e.labelled(label))?;
+        if number == signal::KILL {
+            container.stopping.store(true, Ordering::Release);
+            return kill_and_wait(&parts, &container).await;
+        }
+        if number == own_signal(&container) {
+            container.stopping.store(true, Ordering::Release);
+        }
+        send(&parts, &container, &live, number).await
+    })
+    .await
+}
+
+fn own_signal(container: &Container) -> i32 {
+    let record = container.record();
+    record.config.stop_signal.as_deref().and_then(|s| signal::parse(s).ok()).unwrap_or(signal::TERM)
+}
+
+pub(super) async fn restart(parts: &Arc<Parts>, reference: &str, options: StopOptions) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose()?;
+    let parts = parts.clone();
+    to_the_end(async move {
+        // `--rm` does not count while it is restarted.
+        let auto_remove = container.record().host.auto_remove;
+        container.change(|record| record.host.auto_remove = false);
+        let stopped = stop_running(&parts, &container, with, options.timeout).await;
+        container.change(|record| record.host.auto_remove = auto_remove);
+        match stopped {
+            Ok(()) | Err(Error::NotModified) => {}
+            Err(e) => {
+                return Err(Error::Internal(format!("Cannot restart container {}: {e}", container.name())));
+            }
+        }
+        start::run(&parts, &container, start::Reason::Asked).await?;
+        parts.tell(&container, "restart", &[]);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn pause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    let parts = parts.clone();
+    to_the_end(async move {
+        let _order = container.order.lock().await;
+        let id = container.id;
+        match container.status() {
+            Status::Paused => return Err(Error::Conflict(format!("Container {id} is already paused"))),
+            Status::Restarting => {
+                return Err(Error::Conflict(format!(
+                    "Container {id} is restarting, wait until the container is running"
+                )));
+            }
+            _ => {}
+        }
+        let live = container.live()?;
+        freeze(&parts, &live).await?;
+        let record = container.change(|record| record.state.status = Status::Paused);
+        parts.records.put(&record).detach();
+        parts.tell(&container, "pause", &[]);
+        Ok(())
+    })
+    .await
+}
+
+pub(super) async fn unpause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
+    let container = parts.registry.resolve(reference)?;
+    let parts = parts.clone();
+    to_the_end(async move {
+        let _order = container.order.lock().await;
+        if container.status() != Status::Paused {
+            // Recorded: Docker answers 500 here.
+            return Err(Error::Internal(format!("Container {} is not paused", container.id)));
+        }
+        let live = container.live()?;
+        thaw(&parts, &live)?;
+        let record = container.change(|record| record.state.status = Status::Running);
+        parts.records.put(&record).detach();
+        parts.tell(&container, "unpause", &[]);
+        Ok(())
+    })
+    .await
+}
+
+fn group(parts: &Parts, live: &Live) -> Result<Cgroup> {
+    let path = CgroupPath::parse(&live.cgroup).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Cgroup::open(&parts.host.facts.cgroups, &path))
+}
+
+async fn freeze(parts: &Arc<Parts>, live: &Arc<Live>) -> Result<()> {
+    let group = group(parts, live)?;
+    blocking(move || group.freeze())
+        .await?
+        .map_err(|e| Error::Internal(format!("cannot pause container: {e}")))
+}
+
+fn thaw(parts: &Parts, live: &Live) -> Result<()> {
+    group(parts, live)?.thaw().map_err(|e| Error::Internal(format!("cannot unpause container: {e}")))
+}

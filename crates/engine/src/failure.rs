@@ -1,0 +1,120 @@
+//! Why a program did not start: from a stage and an error number to Docker's words and exit codes.
+
+use rustix::io::Errno;
+use skiff_runtime::{
+    apply::{Stage, StageError, errno_text},
+    launcher::StartError,
+};
+
+use crate::Error;
+
+/// Exit codes that tell a program which could not be run from one that ran (`docker run`'s contract).
+pub(crate) const NOT_EXECUTABLE: i32 = 126;
+const NOT_FOUND: i32 = 127;
+/// Everything else that keeps a container from starting.
+pub(crate) const NOT_STARTED: i32 = 128;
+
+/// A start that failed, as the API tells it.
+pub(crate) fn start(error: StartError) -> Error {
+    match error {
+        StartError::Failed(failure) => {
+            let (text, exit_code) = words(&failure);
+            Error::create_failed(format!("unable to start container process: {text}"), exit_code)
+        }
+        other => Error::create_failed(other, NOT_STARTED),
+    }
+}
+
+/// An exec that failed: what the client is told, and its exit code.
+pub(crate) fn exec(failure: &StageError) -> (String, i32) {
+    let (text, exit_code) = words(failure);
+    let text = text.strip_prefix("error during container init: ").unwrap_or(&text);
+    (format!("OCI runtime exec failed: exec failed: unable to start container process: {text}"), exit_code)
+}
+
+fn words(failure: &StageError) -> (String, i32) {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let program = &failure.detail;
+    let text = match failure.stage {
+        Stage::Lookup | Stage::Exec => match errno {
+            Errno::NOENT if !program.contains('/') => {
+                format!("exec: {program:?}: executable file not found in $PATH")
+            }
+            Errno::NOENT => format!("exec: {program:?}: stat {program}: no such file or directory"),
+            Errno::ISDIR => format!("exec: {program:?}: is a directory: permission denied"),
+            errno => format!("exec: {program:?}: {}", errno_text(errno.raw_os_error())),
+        },
+        Stage::WorkingDirectory => {
+            format!("chdir to cwd ({program:?}) set in config.json failed: {}", errno_text(failure.errno))
+        }
+        Stage::Mount if errno == Errno::NOTDIR => format!(
+            "error mounting {program}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
+        ),
+        _ => failure.to_string(),
+    };
+    let runs = matches!(failure.stage, Stage::Lookup | Stage::Exec);
+    let exit_code = match errno {
+        Errno::NOENT | Errno::NOTDIR => NOT_FOUND,
+        Errno::ACCESS | Errno::ISDIR | Errno::NOEXEC if runs => NOT_EXECUTABLE,
+        _ => NOT_STARTED,
+    };
+    (format!("error during container init: {text}"), exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(stage: Stage, errno: Errno, detail: &str) -> StageError {
+        StageError::new(stage, errno, detail)
+    }
+
+    /// As a real Docker answers.
+    #[test]
+    fn failures_become_dockers_words_and_exit_codes() {
+        const CREATE: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: ";
+        for (failure, text, code) in [
+            (
+                failure(Stage::Lookup, Errno::NOENT, "nope"),
+                r#"exec: "nope": executable file not found in $PATH"#,
+                127,
+            ),
+            (
+                failure(Stage::Lookup, Errno::NOENT, "/nope"),
+                r#"exec: "/nope": stat /nope: no such file or directory"#,
+                127,
+            ),
+            (
+                failure(Stage::Exec, Errno::ACCESS, "/etc/passwd"),
+                r#"exec: "/etc/passwd": permission denied"#,
+                126,
+            ),
+            (
+                failure(Stage::Lookup, Errno::ISDIR, "/etc"),
+                r#"exec: "/etc": is a directory: permission denied"#,
+                126,
+            ),
+        ] {
+            let (on_exec, exec_code) = exec(&failure);
+            assert!(on_exec.ends_with(&format!("unable to start container process: {text}")), "{on_exec}");
+            assert_eq!(exec_code, code);
+            match start(StartError::Failed(failure)) {
+                Error::NotStarted { text: whole, exit_code } => {
+                    assert_eq!(whole, format!("{CREATE}{text}"));
+                    assert_eq!(exit_code, code);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_directory_of_an_exec_is_not_found() {
+        let (text, code) = exec(&failure(Stage::WorkingDirectory, Errno::NOENT, "/nope"));
+        assert_eq!(
+            text,
+            r#"OCI runtime exec failed: exec failed: unable to start container process: chdir to cwd ("/nope") set in config.json failed: no such file or directory"#
+        );
+        assert_eq!(code, 127);
+    }
+}

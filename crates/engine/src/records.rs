@@ -1,0 +1,85 @@
+//! What the store holds.
+
+use skiff_network::EndpointRecord;
+use skiff_state::{Batch, Pending, Schema, Table, Writer};
+use skiff_types::{ContainerId, NetworkId};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Result,
+    model::{ContainerRecord, Timestamp},
+};
+
+/// The form of the store. Version 1.
+pub(crate) const SCHEMA: Schema = Schema { migrations: &[] };
+
+pub(crate) const CONTAINERS: Table<ContainerRecord> = Table::new("containers");
+pub(crate) const ENDPOINTS: Table<EndpointRecord> = Table::new("endpoints");
+pub(crate) const ENGINE: Table<Identity> = Table::new("engine");
+
+/// The only key of [`ENGINE`].
+pub(crate) const IDENTITY: &str = "identity";
+
+/// Who this engine is, for as long as its root directory lives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Shown by `info`.
+    pub(crate) id: String,
+    /// When the root directory was first used, and with it the built-in networks.
+    pub(crate) created: Timestamp,
+    /// Ids of the built-in networks.
+    pub(crate) bridge: NetworkId,
+    pub(crate) host: NetworkId,
+    pub(crate) none: NetworkId,
+}
+
+/// Writes what the engine must remember.
+#[derive(Clone, Debug)]
+pub(crate) struct Records {
+    writer: Writer,
+}
+
+impl Records {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self { writer }
+    }
+
+    /// Queues a container's record as it is now.
+    pub(crate) fn put(&self, record: &ContainerRecord) -> Pending {
+        self.writer.commit(Batch::new().put(&CONTAINERS, record.id.to_string(), record))
+    }
+
+    /// Queues a container's record together with its endpoint, new or gone.
+    pub(crate) fn put_with_endpoint(
+        &self,
+        record: &ContainerRecord,
+        endpoint: Option<&EndpointRecord>,
+    ) -> Pending {
+        let key = record.id.to_string();
+        let batch = Batch::new().put(&CONTAINERS, &key, record);
+        self.writer.commit(match endpoint {
+            Some(endpoint) => batch.put(&ENDPOINTS, key, endpoint),
+            None => batch.delete(&ENDPOINTS, key),
+        })
+    }
+
+    /// Queues forgetting a container.
+    pub(crate) fn delete(&self, id: &ContainerId) -> Pending {
+        let key = id.to_string();
+        self.writer.commit(Batch::new().delete(&CONTAINERS, &key).delete(&ENDPOINTS, key))
+    }
+
+    /// Commits what is queued and closes the store.
+    pub(crate) fn close(&self) {
+        self.writer.close();
+    }
+}
+
+/// Waits until a commit is durable.
+///
+/// # Errors
+/// It failed: nothing of it is in the store.
+pub(crate) async fn durable(pending: Pending) -> Result<()> {
+    Ok(pending.await?)
+}

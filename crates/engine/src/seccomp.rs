@@ -1,0 +1,53 @@
+//! Compiled system call filters, kept for as long as the daemon lives: one per profile and set of capabilities.
+
+use std::{collections::HashMap, sync::Mutex};
+
+use skiff_runtime::{
+    capabilities::CapSet,
+    plan::SeccompFilter,
+    seccomp::{self, Host},
+};
+
+use crate::{Error, Result, spec::Seccomp};
+
+/// The filters made so far.
+#[derive(Default)]
+pub(crate) struct Filters {
+    made: Mutex<HashMap<(Seccomp, CapSet), Option<SeccompFilter>>>,
+}
+
+impl Filters {
+    /// The filter of a profile for a process with these capabilities; none if it is unconfined.
+    ///
+    /// # Errors
+    /// The profile cannot be read.
+    pub(crate) fn get(&self, profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilter>> {
+        let key = (profile.clone(), capabilities);
+        let mut made = self.made.lock().expect("no panic under this lock");
+        if let Some(filter) = made.get(&key) {
+            return Ok(filter.clone());
+        }
+        let filter = compile(profile, capabilities)?;
+        made.insert(key, filter.clone());
+        Ok(filter)
+    }
+}
+
+fn compile(profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilter>> {
+    let host = Host::current();
+    let profile = match profile {
+        Seccomp::Unconfined => return Ok(None),
+        Seccomp::Default => seccomp::default_profile(capabilities, &host),
+        Seccomp::Profile(json) => {
+            let parsed = seccomp::parse_docker_profile(json, capabilities, &host)
+                .map_err(|e| Error::Internal(e.to_string()))?;
+            match parsed {
+                Some(profile) => profile,
+                None => return Ok(None),
+            }
+        }
+    };
+    let compiled = seccomp::compile(&profile).map_err(|e| Error::Internal(e.to_string()))?;
+    let program = compiled.instructions.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
+    Ok(Some(SeccompFilter { program, flags: compiled.flags, listener: None }))
+}

@@ -1,0 +1,212 @@
+//! The container's place on the host, resources, mounts and networks aside.
+
+use std::collections::BTreeMap;
+
+use skiff_runtime::defaults;
+
+use super::invalid;
+use crate::{
+    Config, Error, Result,
+    host::Host,
+    model::{HostConfig, RestartPolicy},
+};
+
+/// Names under which Docker's users know the one runtime there is.
+const RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "skiff"];
+
+/// Defaults of what was not said.
+pub(super) fn fill_in(config: &mut HostConfig, host: &Host, daemon: &Config) {
+    if matches!(config.network_mode.as_str(), "" | "default") {
+        config.network_mode = "bridge".into();
+    }
+    if config.shm_size == 0 {
+        config.shm_size = daemon.default_shm_size;
+    }
+    if config.ipc_mode.is_empty() {
+        config.ipc_mode = daemon.default_ipc_mode.clone();
+    }
+    if config.cgroupns_mode.is_empty() {
+        let default = if host.cgroup_v2 && !config.privileged { "private" } else { "host" };
+        config.cgroupns_mode = daemon.default_cgroupns_mode.clone().unwrap_or_else(|| default.into());
+    }
+    if config.restart_policy.name.is_empty() {
+        config.restart_policy.name = "no".into();
+    }
+    if config.runtime.is_empty() {
+        config.runtime = RUNTIMES[0].into();
+    }
+    if config.log_config.kind.is_empty() {
+        config.log_config.kind = daemon.log.kind.clone();
+    }
+    if config.log_config.kind == daemon.log.kind && config.log_config.config.is_empty() {
+        config.log_config.config = daemon.log.config.clone();
+    }
+    let unconfined = config.privileged
+        || config
+            .security_opt
+            .iter()
+            .flatten()
+            .any(|o| matches!(o.as_str(), "systempaths=unconfined" | "systempaths:unconfined"));
+    if unconfined {
+        config.masked_paths = None;
+        config.readonly_paths = None;
+    } else {
+        config.masked_paths.get_or_insert_with(defaults::masked_paths);
+        config.readonly_paths.get_or_insert_with(defaults::readonly_paths);
+    }
+}
+
+pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
+    let restarts = !matches!(config.restart_policy.name.as_str(), "" | "no");
+    if config.auto_remove && restarts {
+        return invalid("can't create 'AutoRemove' container with restart policy");
+    }
+    for host in config.extra_hosts.iter().flatten() {
+        extra_host(host)?;
+    }
+    restart_policy(&config.restart_policy)?;
+    capabilities("CapAdd", config.cap_add.as_deref())?;
+    capabilities("CapDrop", config.cap_drop.as_deref())?;
+    if !matches!(config.isolation.as_str(), "" | "default") {
+        return invalid(format!("invalid isolation ({}): linux only supports 'default'", config.isolation));
+    }
+    if config.annotations.contains_key("") {
+        return invalid("invalid Annotations: the empty string is not permitted as an annotation key");
+    }
+    modes(config)?;
+    log(&config.log_config.kind, &config.log_config.config)?;
+    if !(-1000..=1000).contains(&config.oom_score_adj) {
+        return invalid(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            config.oom_score_adj
+        ));
+    }
+    if config.shm_size < 0 {
+        return invalid("SHM size can not be less than 0");
+    }
+    if !RUNTIMES.contains(&config.runtime.as_str()) && !daemon.runtimes.contains(&config.runtime) {
+        return invalid(format!("unknown or invalid runtime name: {}", config.runtime));
+    }
+    for option in config.security_opt.iter().flatten() {
+        security_option(option)?;
+    }
+    if !config.storage_opt.is_empty() {
+        // Recorded: Docker answers 500 here.
+        return Err(Error::Internal(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn extra_host(host: &str) -> Result<()> {
+    // A trailing part of an IPv6 address has colons itself; `=` may stand in for the first.
+    let (name, address) = match host.split_once('=').or_else(|| host.split_once(':')) {
+        Some((name, address)) if !name.is_empty() => (name, address),
+        _ => return invalid(format!("bad format for add-host: \"{host}\"")),
+    };
+    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
+    if name.contains(char::is_whitespace)
+        || bare == "host-gateway"
+        || bare.parse::<std::net::IpAddr>().is_ok()
+    {
+        return Ok(());
+    }
+    invalid(format!("invalid IP address in add-host: \"{address}\""))
+}
+
+/// Checks a restart policy.
+///
+/// # Errors
+/// An unknown name, or a count that does not go with it.
+pub(crate) fn restart_policy(policy: &RestartPolicy) -> Result<()> {
+    let prefix = "invalid restart policy: ";
+    match policy.name.as_str() {
+        "" | "no" | "always" | "unless-stopped" if policy.maximum_retry_count != 0 => {
+            let negative = if policy.maximum_retry_count < 0 { " and cannot be negative" } else { "" };
+            invalid(format!("{prefix}maximum retry count can only be used with 'on-failure'{negative}"))
+        }
+        "on-failure" if policy.maximum_retry_count < 0 => {
+            invalid(format!("{prefix}maximum retry count cannot be negative"))
+        }
+        "" | "no" | "always" | "unless-stopped" | "on-failure" => Ok(()),
+        other => invalid(format!(
+            "{prefix}unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+        )),
+    }
+}
+
+fn capabilities(field: &str, names: Option<&[String]>) -> Result<()> {
+    for name in names.unwrap_or_default() {
+        let full = crate::spec::capability_name(name);
+        if full != "ALL" && !crate::spec::is_capability(&full) {
+            return invalid(format!("invalid {field}: unknown capability: \"{full}\""));
+        }
+    }
+    Ok(())
+}
+
+fn modes(config: &HostConfig) -> Result<()> {
+    let of_container = |mode: &str| mode.strip_prefix("container:").is_some_and(|c| !c.is_empty());
+    let pid = config.pid_mode.as_str();
+    if !(matches!(pid, "" | "host") || of_container(pid)) {
+        return invalid(format!("invalid PID mode: {pid}"));
+    }
+    let ipc = config.ipc_mode.as_str();
+    if !(matches!(ipc, "" | "none" | "private" | "shareable" | "host") || of_container(ipc)) {
+        return invalid(format!("invalid IPC mode: {ipc}"));
+    }
+    if !matches!(config.uts_mode.as_str(), "" | "host") {
+        return invalid(format!("invalid UTS mode: {}", config.uts_mode));
+    }
+    if !matches!(config.cgroupns_mode.as_str(), "host" | "private") {
+        return invalid(format!("invalid cgroup namespace mode: {}", config.cgroupns_mode));
+    }
+    Ok(())
+}
+
+fn log(kind: &str, options: &BTreeMap<String, String>) -> Result<()> {
+    const KNOWN: [&str; 9] = [
+        "max-file",
+        "max-size",
+        "compress",
+        "labels",
+        "labels-regex",
+        "env",
+        "env-regex",
+        "tag",
+        "cache-disabled",
+    ];
+    match kind {
+        "none" => return Ok(()),
+        "json-file" => {}
+        other => {
+            return invalid(format!("error looking up logging plugin {other}: plugin \"{other}\" not found"));
+        }
+    }
+    if let Some(mode) =
+        options.get("mode").filter(|m| !matches!(m.as_str(), "" | "blocking" | "non-blocking"))
+    {
+        return invalid(format!("logger: logging mode not supported: {mode}"));
+    }
+    let known = |k: &String| KNOWN.contains(&k.as_str()) || matches!(k.as_str(), "mode" | "max-buffer-size");
+    match options.keys().find(|k| !known(k)) {
+        Some(key) => invalid(format!("unknown log opt '{key}' for json-file log driver")),
+        None => Ok(()),
+    }
+}
+
+fn security_option(option: &str) -> Result<()> {
+    // Recorded: Docker answers 500 here.
+    let bad = |n: u8| Err(Error::Internal(format!("invalid --security-opt {n}: \"{option}\"")));
+    if matches!(option, "no-new-privileges" | "systempaths=unconfined" | "systempaths:unconfined" | "disable")
+    {
+        return Ok(());
+    }
+    match option.split_once('=').or_else(|| option.split_once(':')) {
+        None => bad(1),
+        Some(("label" | "apparmor" | "seccomp" | "writable-cgroups", _)) => Ok(()),
+        Some(("no-new-privileges", "1" | "t" | "true" | "0" | "f" | "false")) => Ok(()),
+        Some(_) => bad(2),
+    }
+}

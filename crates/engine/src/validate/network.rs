@@ -1,0 +1,164 @@
+//! Network modes, endpoints and ports.
+
+use skiff_network::MacAddr;
+
+use super::invalid;
+use crate::{
+    Error, Result,
+    model::{ContainerConfig, CreateRequest, HostConfig},
+};
+
+/// Where a container's network comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NetworkMode {
+    /// The default bridge.
+    Bridge,
+    /// The host's own.
+    Host,
+    /// Loopback only.
+    None,
+    /// Another container's, by name or id.
+    Container(String),
+    /// A network by name: there are none so far but the three above.
+    Named(String),
+}
+
+pub(crate) fn network_mode(mode: &str) -> NetworkMode {
+    match mode {
+        "" | "default" | "bridge" => NetworkMode::Bridge,
+        "host" => NetworkMode::Host,
+        "none" => NetworkMode::None,
+        other => match other.strip_prefix("container:") {
+            Some(container) => NetworkMode::Container(container.to_owned()),
+            None => NetworkMode::Named(other.to_owned()),
+        },
+    }
+}
+
+pub(super) fn check(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    ports(host)?;
+    let mode = network_mode(&host.network_mode);
+    match &mode {
+        NetworkMode::Container(of) if of.is_empty() => {
+            return invalid("invalid network mode: invalid container format container:<name|id>");
+        }
+        NetworkMode::Container(_) => shared(config, host)?,
+        NetworkMode::Host if host.links.as_ref().is_some_and(|l| !l.is_empty()) => {
+            return invalid(
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            );
+        }
+        _ => {}
+    }
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return invalid("conflicting options: hostname and the UTS mode");
+    }
+    Ok(())
+}
+
+/// What cannot be had together with another container's network.
+fn shared(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
+    let conflict = |what: &str| invalid(format!("conflicting options: {what}"));
+    if !config.hostname.is_empty() {
+        return conflict("hostname and the network mode");
+    }
+    if host.links.as_ref().is_some_and(|l| !l.is_empty()) {
+        return conflict(
+            "container type network can't be used with links. This would result in undefined behavior",
+        );
+    }
+    if !host.dns.is_empty() {
+        return conflict("dns and the network mode");
+    }
+    if host.extra_hosts.as_ref().is_some_and(|e| !e.is_empty()) {
+        return conflict("custom host-to-IP mapping and the network mode");
+    }
+    if !host.port_bindings.is_empty() || host.publish_all_ports {
+        return conflict("port publishing and the container type network mode");
+    }
+    if !config.exposed_ports.is_empty() {
+        return conflict("port exposing and the container type network mode");
+    }
+    Ok(())
+}
+
+fn ports(host: &HostConfig) -> Result<()> {
+    let bad = |text: &str| invalid(format!("invalid port specification: \"{text}\""));
+    for (port, bindings) in &host.port_bindings {
+        let number = port.split('/').next().unwrap_or_default();
+        if number.parse::<u16>().is_err() {
+            return bad(number);
+        }
+        for binding in bindings {
+            if parse_host_port(&binding.host_port).is_none() {
+                return bad(&binding.host_port);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A container's port: number and protocol; none for what is no port.
+pub(crate) fn parse_port(port: &str) -> Option<(u16, &str)> {
+    let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+    Some((number.parse().ok()?, protocol))
+}
+
+/// A host port: `(0, 0)` for any, or the first and last of a range; none for what is neither.
+pub(crate) fn parse_host_port(port: &str) -> Option<(u16, u16)> {
+    let number = |s: &str| if s.bytes().all(|c| c.is_ascii_digit()) { s.parse::<u16>().ok() } else { None };
+    let port = port.split('/').next().unwrap_or_default();
+    match port.split_once('-') {
+        _ if port.is_empty() => Some((0, 0)),
+        None => number(port).map(|p| (p, p)),
+        Some((first, last)) => {
+            let (first, last) = (number(first)?, number(last)?);
+            (first <= last).then_some((first, last))
+        }
+    }
+}
+
+/// Endpoint configurations. Networks that do not exist are found at the start, as Docker does.
+pub(super) fn check_endpoints(request: &CreateRequest) -> Result<()> {
+    let bridge = matches!(network_mode(&request.host.network_mode), NetworkMode::Bridge);
+    let mac = request.config.mac_address.as_deref().filter(|m| bridge && !m.is_empty());
+    if let Some(mac) = mac
+        && mac.parse::<MacAddr>().is_err()
+    {
+        return invalid(format!("invalid config for network bridge: invalid MAC address {mac}"));
+    }
+    for (network, endpoint) in &request.endpoints {
+        let prefix = format!("invalid config for network {network}: ");
+        if !endpoint.mac_address.is_empty() && endpoint.mac_address.parse::<MacAddr>().is_err() {
+            return invalid(format!("{prefix}invalid MAC address {}", endpoint.mac_address));
+        }
+        if !matches!(network.as_str(), "bridge" | "default" | "host" | "none") {
+            continue;
+        }
+        let mut problems = Vec::new();
+        if endpoint.aliases.as_ref().is_some_and(|a| !a.is_empty()) {
+            problems.push(
+                "network-scoped alias is supported only for containers in user defined networks".to_owned(),
+            );
+        }
+        let ipam =
+            endpoint.ipam.as_ref().filter(|i| !i.ipv4_address.is_empty() || !i.ipv6_address.is_empty());
+        if let Some(ipam) = ipam {
+            problems.push("user specified IP address is supported on user defined networks only".to_owned());
+            if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<std::net::Ipv4Addr>().is_err() {
+                problems.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
+            }
+        }
+        match problems.as_slice() {
+            [] => {}
+            [one] => return invalid(format!("{prefix}invalid endpoint settings:\n{one}")),
+            many => {
+                return Err(Error::Invalid(format!(
+                    "{prefix}invalid endpoint settings:\n* {}",
+                    many.join("\n* ")
+                )));
+            }
+        }
+    }
+    Ok(())
+}
