@@ -123,6 +123,7 @@ impl Images {
     /// There is no such image; a container uses it.
     pub async fn remove(&self, image: &str, options: RemoveImageOptions) -> Result<Vec<DeletedImage>> {
         let (store, registry, name) = (self.store.clone(), self.registry.clone(), image.to_owned());
+        let id = self.store.resolve(image)?.digest().to_string();
         let removed = blocking(move || {
             let options = RemoveOptions { force: options.force, no_prune: options.no_prune };
             store.remove(&name, options, &|id| users(&registry, id))
@@ -131,9 +132,8 @@ impl Images {
         let mut out = Vec::with_capacity(removed.len());
         for step in removed {
             out.push(match step {
-                Removed::Untagged(reference, id) => {
+                Removed::Untagged(reference) => {
                     // Docker gives the id as the name here.
-                    let id = id.digest().to_string();
                     self.tell("untag", &id, &id);
                     DeletedImage::Untagged(reference.familiar())
                 }

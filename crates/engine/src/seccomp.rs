@@ -47,7 +47,6 @@ fn compile(profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilt
             }
         }
     };
-    let compiled = seccomp::compile(&profile).map_err(|e| Error::Internal(e.to_string()))?;
-    let program = compiled.instructions.iter().map(|i| (i.code, i.jt, i.jf, i.k)).collect();
-    Ok(Some(SeccompFilter { program, flags: compiled.flags, listener: None }))
+    let program = seccomp::compile(&profile).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(Some(SeccompFilter { program, listener: None }))
 }
