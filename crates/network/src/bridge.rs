@@ -3,7 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
-use rustix::io::Errno;
 
 use crate::{
     NetworkError,
@@ -11,7 +10,7 @@ use crate::{
     endpoint::MacAddr,
     ipam,
     link::{self, Link},
-    netlink::{Batch, Failure, Netlink},
+    netlink::{Batch, Netlink},
 };
 
 /// The bridge that is made if it is missing; another name means somebody else made it.
@@ -49,13 +48,18 @@ impl HostFacts {
     /// Asks the kernel.
     pub(crate) fn read(route: &mut Netlink) -> Result<Self, NetworkError> {
         let mut facts = Self { nameservers: nameservers(), ..Self::default() };
-        dump(route, link::get_all, "list the links", |kind, body| {
+        let ask = |request: fn(&mut Batch)| {
+            let mut batch = Batch::default();
+            request(&mut batch);
+            batch
+        };
+        link::dump(route, ask(link::get_all), "list the links", |kind, body| {
             facts.links.extend(link::parse_link(kind, body));
         })?;
-        dump(route, link::get_addresses, "list the addresses", |kind, body| {
+        link::dump(route, ask(link::get_addresses), "list the addresses", |kind, body| {
             facts.addresses.extend(link::parse_address(kind, body));
         })?;
-        dump(route, link::get_routes, "list the routes", |kind, body| {
+        link::dump(route, ask(link::get_routes), "list the routes", |kind, body| {
             facts.routes.extend(link::parse_route(kind, body));
         })?;
         Ok(facts)
@@ -143,20 +147,14 @@ pub(crate) fn apply(plan: &Plan, config: &NetConfig, route: &mut Netlink) -> Res
     }
     link::bring_up(&mut batch, name);
     link::get_by_name(&mut batch, name);
-    let mut index = None;
     let operation = format!("set up bridge {name}");
-    let failed = |Failure { errno, .. }| NetworkError::Kernel { operation: operation.clone(), errno };
-    route
-        .exchange(batch, |kind, body| index = link::parse_link(kind, body).map(|link| link.index))
-        .map_err(failed)?;
-    let index = index.ok_or(Failure::from(Errno::NODEV)).map_err(failed)?;
-    if plan.remove.is_empty() && plan.add.is_none() {
-        return Ok(index);
+    let index = link::one_link(route, batch, &operation)?.index;
+    if !plan.remove.is_empty() || plan.add.is_some() {
+        let mut batch = Batch::default();
+        plan.remove.iter().for_each(|net| link::delete_address(&mut batch, index, *net));
+        plan.add.iter().for_each(|net| link::add_address(&mut batch, index, *net));
+        link::run(route, batch, &operation)?;
     }
-    let mut batch = Batch::default();
-    plan.remove.iter().for_each(|net| link::delete_address(&mut batch, index, *net));
-    plan.add.iter().for_each(|net| link::add_address(&mut batch, index, *net));
-    route.exchange(batch, |_, _| {}).map_err(failed)?;
     Ok(index)
 }
 
@@ -165,19 +163,6 @@ fn local_mac() -> MacAddr {
     let mut octets: [u8; 6] = rand::random();
     octets[0] = octets[0] & !1 | 2;
     MacAddr(octets)
-}
-
-fn dump(
-    route: &mut Netlink,
-    request: impl FnOnce(&mut Batch),
-    operation: &str,
-    each: impl FnMut(u16, &[u8]),
-) -> Result<(), NetworkError> {
-    let mut batch = Batch::default();
-    request(&mut batch);
-    route
-        .exchange(batch, each)
-        .map_err(|Failure { errno, .. }| NetworkError::Kernel { operation: operation.to_owned(), errno })
 }
 
 /// A host without resolv.conf has no name servers.

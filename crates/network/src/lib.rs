@@ -24,6 +24,7 @@ mod pool;
 mod ports;
 mod publish;
 mod stale;
+mod state;
 mod sysctl;
 
 pub use config::{AddressPool, NetConfig};

@@ -1,27 +1,26 @@
 //! The service: one object that owns the default bridge, its addresses, its table and its published ports.
 
 use std::{
-    collections::HashMap,
-    net::{Ipv4Addr, SocketAddr},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use ipnet::Ipv4Net;
-use rustix::io::Errno;
-use skiff_types::{ContainerId, EndpointId};
+use skiff_types::ContainerId;
 
 use crate::{
     BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, NetConfig, NetworkError,
     bridge::{self, HostFacts},
     firewall::{Firewall, Guard, plan::Rules},
-    ipam::{Addresses, Refused},
-    link::{self, CONTAINER_INTERFACE, PortFlags},
+    ipam::Addresses,
+    link::{self, PortFlags},
     netlink::{Batch, Failure, Netlink},
     nft::Seen,
     pool::{Pool, Prepared, Uplink},
     publish::{PublishConfig, Publisher},
-    stale, sysctl,
+    stale,
+    state::State,
+    sysctl,
 };
 
 /// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread.
@@ -32,17 +31,6 @@ pub struct Network {
     state: Arc<Mutex<State>>,
     /// Puts the table back when somebody removes it.
     _guard: Option<Guard>,
-}
-
-/// What changes with every endpoint. The lock is held for system calls that do not wait, never while a namespace is
-/// made.
-#[derive(Debug)]
-struct State {
-    endpoints: HashMap<ContainerId, EndpointRecord>,
-    addresses: Addresses,
-    publisher: Publisher,
-    firewall: Option<Firewall>,
-    route: Netlink,
 }
 
 impl Network {
@@ -150,110 +138,6 @@ impl Network {
     }
 }
 
-impl State {
-    /// Takes address and ports and publishes them: all that is not inside the container's namespace.
-    fn reserve(
-        &mut self,
-        request: &EndpointRequest,
-        prepared: &Prepared,
-        info: &BridgeInfo,
-    ) -> Result<EndpointRecord, NetworkError> {
-        if self.endpoints.contains_key(&request.container) {
-            return Err(NetworkError::AlreadyAttached(request.container));
-        }
-        let id = EndpointId::random();
-        let ipv4 = self.take_address(request.ipv4, info)?;
-        let ports = self.publisher.publish(ipv4, &request.ports).map_err(|source| NetworkError::Publish {
-            endpoint_name: request.name.clone(),
-            endpoint: id,
-            source: Box::new(source),
-        });
-        let ports = ports.inspect_err(|_| self.addresses.give_back(ipv4))?;
-        let record = EndpointRecord {
-            id,
-            container: request.container,
-            network: info.id,
-            interface: CONTAINER_INTERFACE.to_owned(),
-            host_interface: prepared.host_interface.clone(),
-            host_index: prepared.host_index,
-            mac: request.mac.unwrap_or(prepared.mac),
-            ipv4,
-            prefix: info.subnet.prefix_len(),
-            gateway: info.gateway,
-            ports,
-        };
-        if let Some(firewall) = self.firewall.as_mut().filter(|_| !record.ports.is_empty())
-            && let Err(error) = firewall.publish(&record, self.endpoints.values())
-        {
-            self.publisher.withdraw(&record.ports);
-            self.addresses.give_back(ipv4);
-            return Err(error);
-        }
-        self.endpoints.insert(request.container, record.clone());
-        Ok(record)
-    }
-
-    fn take_address(
-        &mut self,
-        wanted: Option<Ipv4Addr>,
-        info: &BridgeInfo,
-    ) -> Result<Ipv4Addr, NetworkError> {
-        let Some(address) = wanted else {
-            let route = &mut self.route;
-            return self
-                .addresses
-                .take_any(|link| !link_exists(route, link))
-                .ok_or(NetworkError::AddressesExhausted(info.id));
-        };
-        match self.addresses.take(address) {
-            Ok(()) => Ok(address),
-            Err(Refused::Outside) => Err(NetworkError::AddressOutside(address)),
-            Err(Refused::Taken) => Err(NetworkError::AddressInUse(address)),
-        }
-    }
-
-    fn release(&mut self, container: &ContainerId) {
-        let Some(record) = self.endpoints.remove(container) else { return };
-        if let Some(firewall) = self.firewall.as_mut().filter(|_| !record.ports.is_empty())
-            && let Err(error) = firewall.unpublish(&record, self.endpoints.values())
-        {
-            tracing::warn!(%container, %error, "published ports could not be withdrawn");
-        }
-        self.publisher.withdraw(&record.ports);
-        self.addresses.release(record.ipv4, record.host_index);
-    }
-
-    fn rewrite_table(&mut self) -> Result<(), NetworkError> {
-        let endpoints = self.endpoints.values();
-        self.firewall.as_mut().map_or(Ok(()), |firewall| firewall.rewrite(endpoints))
-    }
-
-    fn restore_ports(&mut self) {
-        for record in self.endpoints.values() {
-            for (port, errno) in self.publisher.restore(record) {
-                let address = SocketAddr::new(port.host_ip, port.host_port);
-                let container = record.container;
-                tracing::warn!(%container, %address, %errno, "a published port could not be bound again");
-            }
-        }
-    }
-
-    fn stats(&mut self, container: &ContainerId) -> Option<LinkStats> {
-        let index = self.endpoints.get(container)?.host_index;
-        let outside = get_link(&mut self.route, index).ok().flatten()?.stats;
-        Some(LinkStats {
-            rx_bytes: outside.tx_bytes,
-            rx_packets: outside.tx_packets,
-            rx_errors: outside.tx_errors,
-            rx_dropped: outside.tx_dropped,
-            tx_bytes: outside.rx_bytes,
-            tx_packets: outside.rx_packets,
-            tx_errors: outside.rx_errors,
-            tx_dropped: outside.rx_dropped,
-        })
-    }
-}
-
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -353,20 +237,4 @@ fn configure(prepared: &mut Prepared, record: &EndpointRecord) -> Result<(), Net
             errno,
         }
     })
-}
-
-fn get_link(route: &mut Netlink, index: u32) -> Result<Option<link::Link>, Errno> {
-    let mut batch = Batch::default();
-    let mut link = None;
-    link::get_by_index(&mut batch, index);
-    match route.exchange(batch, |kind, body| link = link::parse_link(kind, body)) {
-        Ok(()) => Ok(link),
-        Err(Failure { errno: Errno::NODEV, .. }) => Ok(None),
-        Err(Failure { errno, .. }) => Err(errno),
-    }
-}
-
-/// In doubt it does.
-fn link_exists(route: &mut Netlink, index: u32) -> bool {
-    !matches!(get_link(route, index), Ok(None))
 }

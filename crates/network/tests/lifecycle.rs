@@ -298,5 +298,12 @@ fn the_table_is_what_nft_reads_it_as() {
         let expected = include_str!("table.nft");
         assert_eq!(run("nft -s list table inet skiff"), expected);
         assert!(run("nft list tables").contains("table inet other"));
+        // The kernel here may have no SCTP sockets to try it with.
+        let sctp = attach(&network, vec![port("9000", 90, Protocol::Sctp)]);
+        let published = || run("nft list map inet skiff published_anywhere");
+        assert!(published().contains("sctp . 9000 : 172.17.0.3 . 90"), "{}", published());
+        assert!(network.attach(request(vec![port("9000", 90, Protocol::Sctp)])).is_err());
+        network.release(&sctp.record.container);
+        assert!(!published().contains("sctp"));
     });
 }

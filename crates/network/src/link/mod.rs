@@ -1,5 +1,7 @@
 //! Links, addresses and routes: requests as rtnetlink messages, and what its answers say (rtnetlink(7)).
 
+mod exchange;
+
 use std::{
     net::Ipv4Addr,
     os::fd::{AsRawFd, BorrowedFd},
@@ -14,6 +16,8 @@ use crate::{
         message::{ACK, CREATE, DUMP, EXCL, attribute, u32_at, u64_at},
     },
 };
+
+pub(crate) use exchange::{dump, find, one_link, run};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;

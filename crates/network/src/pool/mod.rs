@@ -1,0 +1,145 @@
+//! Prepared network namespaces, so that starting a container waits for no link to be made.
+//!
+//! Each has `lo` up and, if it is to join the bridge, `eth0` up without an address, whose other end is a port of the
+//! bridge already. They are held by descriptors only: when the daemon dies, so do they, with their links. Nor is any
+//! link ever deleted by hand, which takes an RCU grace period; it goes with its namespace.
+
+mod maker;
+mod shelf;
+
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use crate::NetworkError;
+use maker::Maker;
+pub(crate) use maker::{Prepared, Uplink};
+use shelf::{Need, Shelf};
+
+/// How long nothing must have been taken before a shelf that is still half full is filled up: making namespaces beside
+/// a container's start would slow that down.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// The namespaces in stock, and the thread that makes them.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stock: Mutex<Stock>,
+    /// Something was taken or is waited for.
+    taken: Condvar,
+    /// Something was made.
+    made: Condvar,
+}
+
+#[derive(Debug)]
+struct Stock {
+    /// Namespaces with a link to the bridge.
+    endpoints: Shelf<Prepared>,
+    /// Namespaces without one.
+    isolated: Shelf<OwnedFd>,
+    stopped: bool,
+}
+
+impl Pool {
+    /// Starts to keep `endpoints` namespaces with a link to the bridge and `isolated` without one. The thread works in
+    /// the caller's network namespace.
+    pub(crate) fn start(uplink: Uplink, endpoints: usize, isolated: usize) -> Result<Self, NetworkError> {
+        let mut maker = Maker::new(uplink)?;
+        let stock =
+            Stock { endpoints: Shelf::new(endpoints), isolated: Shelf::new(isolated), stopped: false };
+        let shared =
+            Arc::new(Shared { stock: Mutex::new(stock), taken: Condvar::new(), made: Condvar::new() });
+        let thread = thread::Builder::new().name("netns-pool".to_owned()).spawn({
+            let shared = Arc::clone(&shared);
+            move || shared.keep_filled(&mut maker)
+        })?;
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// A namespace with a link to the bridge. Waits for one to be made if none is ready.
+    pub(crate) fn endpoint(&self) -> Result<Prepared, NetworkError> {
+        self.shared.take(|stock| &mut stock.endpoints)
+    }
+
+    /// A namespace with nothing but `lo`. Waits for one to be made if none is ready.
+    pub(crate) fn isolated(&self) -> Result<OwnedFd, NetworkError> {
+        self.shared.take(|stock| &mut stock.isolated)
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.shared.lock().stopped = true;
+        self.shared.taken.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take<T>(&self, shelf: impl Fn(&mut Stock) -> &mut Shelf<T>) -> Result<T, NetworkError> {
+        let mut stock = self.lock();
+        if let Some(ready) = shelf(&mut stock).take() {
+            self.taken.notify_one();
+            return ready;
+        }
+        shelf(&mut stock).begin_waiting();
+        self.taken.notify_one();
+        loop {
+            stock = self.made.wait(stock).unwrap_or_else(PoisonError::into_inner);
+            if let Some(made) = shelf(&mut stock).take() {
+                shelf(&mut stock).end_waiting();
+                return made;
+            }
+        }
+    }
+
+    /// The thread's life.
+    fn keep_filled(&self, maker: &mut Maker) {
+        let mut quiet = true;
+        // After a failure nothing is made in advance until somebody asks again.
+        let mut failed = false;
+        let mut stock = self.lock();
+        while !stock.stopped {
+            let (endpoint, isolated) = (stock.endpoints.need(quiet), stock.isolated.need(quiet));
+            let need = endpoint.max(isolated);
+            let make = need == Need::Now || (need == Need::Soon && !failed);
+            if make && endpoint == need {
+                drop(stock);
+                let made = maker.endpoint();
+                failed = made.is_err();
+                stock = self.lock();
+                stock.endpoints.put(made);
+                self.made.notify_all();
+            } else if make {
+                drop(stock);
+                let made = maker.isolated();
+                failed = made.is_err();
+                stock = self.lock();
+                stock.isolated.put(made);
+                self.made.notify_all();
+            } else if need == Need::WhenQuiet {
+                let waited = self.taken.wait_timeout(stock, QUIET).unwrap_or_else(PoisonError::into_inner);
+                stock = waited.0;
+                quiet = waited.1.timed_out();
+            } else {
+                stock = self.taken.wait(stock).unwrap_or_else(PoisonError::into_inner);
+                quiet = false;
+            }
+        }
+    }
+}
