@@ -48,9 +48,9 @@ pub fn read_only_view() -> Result<OwnedFd, Errno> {
     let running = rustix::fs::stat("/proc/self/exe")?;
     let filesystem = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let filesystem = filesystem.as_fd();
-    // Without an upper layer overlayfs asks for two lower ones; the second is empty for our purpose.
+    // Without an upper layer overlayfs asks for two lower ones; the second only has to be there, and not to be procfs.
     let mut lower = directory.to_vec();
-    lower.extend_from_slice(b":/proc/self/fdinfo");
+    lower.extend_from_slice(b":/sys/kernel");
     rustix::mount::fsconfig_set_string(filesystem, "lowerdir", lower)?;
     rustix::mount::fsconfig_create(filesystem)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY

@@ -14,7 +14,7 @@ use super::{Stage, StageError};
 const VALUE_MAX: usize = 255;
 
 /// The attributes that fsmount takes; the rest is for mount_setattr.
-const FSMOUNT_ATTRIBUTES: u64 = attr::RDONLY
+pub(super) const FSMOUNT_ATTRIBUTES: u64 = attr::RDONLY
     | attr::NOSUID
     | attr::NODEV
     | attr::NOEXEC

@@ -47,13 +47,17 @@ pub(super) fn apply(steps: &[MountStep], context: &MountContext<'_>) -> Result<(
 
 fn one(index: usize, step: &MountStep, context: &MountContext<'_>) -> Result<(), StageError> {
     let root = context.root;
+    // What creation has already given the mount.
+    let mut given = 0;
     let mount = match &step.kind {
         MountKind::Bind { source, recursive } => {
             let opened = context.opened.get(index).and_then(Option::as_ref);
             bind(step, source, *recursive, opened, context)?
         }
         MountKind::Filesystem { fstype, source, options, copy_up } => {
-            new_filesystem(step, fstype, source, options, *copy_up, context)?
+            let (mount, attributes) = new_filesystem(step, fstype, source, options, *copy_up, context)?;
+            given = attributes;
+            mount
         }
         MountKind::CgroupV1 { hierarchies } => cgroup_mounts::version_1(step, hierarchies, root)?,
         MountKind::CgroupV2 { bind_from } => cgroup_mounts::version_2(step, bind_from, root)?,
@@ -66,16 +70,17 @@ fn one(index: usize, step: &MountStep, context: &MountContext<'_>) -> Result<(),
         }
         MountKind::Change => existing(step, root)?,
     };
-    finish(mount.as_fd(), step)
+    finish(mount.as_fd(), step, given)
 }
 
 /// The attributes that creation did not give, then the propagation.
-fn finish(mount: BorrowedFd<'_>, step: &MountStep) -> Result<(), StageError> {
+fn finish(mount: BorrowedFd<'_>, step: &MountStep, given: u64) -> Result<(), StageError> {
     let failed = |what: &str| {
         let detail = format!("{}: {what}", step.target);
         move |errno| StageError::new(Stage::Mount, errno, detail)
     };
-    if !matches!(step.kind, MountKind::CgroupV1 { .. }) {
+    let complete = given == step.set && given != 0 || matches!(step.kind, MountKind::CgroupV1 { .. });
+    if !complete {
         filesystem::change(mount, step.set, step.clear, false).map_err(failed("attributes"))?;
     }
     filesystem::change(mount, step.recursive_set, step.recursive_clear, true)
@@ -169,23 +174,22 @@ fn new_filesystem(
     options: &filesystem::Parameters,
     copy_up: bool,
     context: &MountContext<'_>,
-) -> Result<OwnedFd, StageError> {
+) -> Result<(OwnedFd, u64), StageError> {
     let failed = |errno| StageError::new(Stage::Mount, errno, format!("{}: mount point", step.target));
-    let existed = context.root.open(&step.target, OFlags::PATH).ok();
+    let keeps_mode = fstype == "tmpfs" && !options.iter().any(|(name, _)| name == "mode");
+    let existed = if keeps_mode { context.root.open(&step.target, OFlags::PATH).ok() } else { None };
     let target = mount_point(step, fstype, context.root).map_err(failed)?;
     let mut options = options.to_vec();
     if let Some(label) = context.label {
         options.push(("context".to_owned(), Some(label.to_owned())));
     }
-    if let Some(directory) =
-        existed.filter(|_| fstype == "tmpfs" && !options.iter().any(|(name, _)| name == "mode"))
-    {
+    if let Some(directory) = existed {
         let mode = rustix::fs::fstat(&directory).map_err(failed)?.st_mode & 0o7777;
         options.push(("mode".to_owned(), Some(format!("{mode:o}"))));
     }
     if filesystem::needs_old_call(&options) {
         filesystem::create_at(target.as_fd(), fstype, source, &options, &step.target)?;
-        return existing(step, context.root);
+        return Ok((existing(step, context.root)?, 0));
     }
     // What is still to be filled cannot be read-only yet.
     let attributes = if copy_up { step.set & !attr::RDONLY } else { step.set };
@@ -195,7 +199,7 @@ fn new_filesystem(
     }
     filesystem::attach(mount.as_fd(), target.as_fd())
         .map_err(|errno| StageError::new(Stage::Mount, errno, format!("{}: {fstype}", step.target)))?;
-    Ok(mount)
+    Ok((mount, attributes & filesystem::FSMOUNT_ATTRIBUTES))
 }
 
 /// procfs and sysfs go onto ordinary directories only: behind a link they would be somewhere else than everybody

@@ -29,7 +29,10 @@ pub(super) fn attach(plan: &RootfsPlan, fds: &[OwnedFd]) -> Result<ContainerRoot
     let spread = plan.spread.unwrap_or(DEFAULT_SPREAD);
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let top = rustix::fs::open("/", flags, Mode::empty()).map_err(failed("/"))?;
-    mounts::spread_to(top.as_fd(), spread).map_err(failed("propagation of /"))?;
+    // What may not be bound could not become the container's either: the root itself gets that at the end.
+    let outer =
+        if spread.to == Spread::Unbindable { Spreading { to: Spread::Private, ..spread } } else { spread };
+    mounts::spread_to(top.as_fd(), outer).map_err(failed("propagation of /"))?;
     let shares = spread.to == Spread::Shared;
     let (tree, place) = match &plan.source {
         Rootfs::Path(path) => {
@@ -96,14 +99,18 @@ fn mount_points() -> Result<Vec<MountPoint>, StageError> {
 
 /// Gives the root file system its final attributes and makes it `/`.
 pub(super) fn enter(plan: &RootfsPlan, root: &ContainerRoot) -> Result<(), StageError> {
-    if let Some(spread) = plan.spread {
-        mounts::spread_to(root.fd(), spread).map_err(failed("propagation of the root file system"))?;
-    }
     if plan.readonly {
         filesystem::change(root.fd(), attr::RDONLY, 0, false).map_err(failed("read-only root"))?;
     }
     let result = if plan.no_pivot { move_root(plan, root) } else { pivot(root.fd()) };
-    result.map_err(|errno| StageError::new(Stage::Pivot, errno, "root file system"))
+    result.map_err(|errno| StageError::new(Stage::Pivot, errno, "root file system"))?;
+    // Only now: pivot_root refuses a shared mount.
+    match plan.spread {
+        Some(spread) => {
+            mounts::spread_to(root.fd(), spread).map_err(failed("propagation of the root file system"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// pivot_root(2) with both arguments the new root, which stacks the old one on top of it for a moment.
@@ -122,13 +129,15 @@ fn pivot(new: BorrowedFd<'_>) -> Result<(), Errno> {
 /// first, since they would stay reachable below.
 fn move_root(plan: &RootfsPlan, root: &ContainerRoot) -> Result<(), Errno> {
     rustix::process::fchdir(root.fd())?;
+    // As mountinfo names it: without links.
     let inside = match &plan.source {
-        Rootfs::Path(path) => path.as_path(),
-        Rootfs::Fd(_) => Path::new(WAITING_PLACE),
+        Rootfs::Path(path) => path.canonicalize().map_err(|_| Errno::NOENT)?,
+        Rootfs::Fd(_) => PathBuf::from(WAITING_PLACE),
     };
-    for point in mount_points().map_err(|_| Errno::IO)? {
+    // From below, so that each is still there when its turn comes.
+    for point in mount_points().map_err(|_| Errno::IO)?.iter().rev() {
         let kernels = point.fstype == "proc" || point.fstype == "sysfs";
-        if !kernels || point.path.starts_with(inside) || inside.starts_with(&point.path) {
+        if !kernels || point.path.starts_with(&inside) || inside.starts_with(&point.path) {
             continue;
         }
         rustix::mount::mount_change(

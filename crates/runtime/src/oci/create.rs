@@ -15,6 +15,7 @@ use crate::plan::{self, HostFacts, Plan, PlanOptions};
 
 /// Creates a container that waits for `start`.
 pub(super) fn create(global: &Global, args: &Create) -> Result<(), OciError> {
+    Directory::of(global, &args.id)?;
     let (spec, plan) = load(args)?;
     check_console(args, &plan, true)?;
     let directory = Directory::create(global, &args.id)?;
@@ -158,6 +159,7 @@ fn plan_options(id: String, bundle: PathBuf) -> PlanOptions {
 
 /// Creates and starts a container; waits for it unless it is to be detached.
 pub(super) fn run(global: &Global, args: &Run) -> Result<u8, OciError> {
+    Directory::of(global, &args.create.id)?;
     let (spec, plan) = load(&args.create)?;
     check_console(&args.create, &plan, args.detach)?;
     let foreground = if args.detach { None } else { Some(Foreground::prepare(!args.no_subreaper)?) };

@@ -1,0 +1,13 @@
+//! The executor on the real kernel: containers from bundles, started through the command line of the runtime, as root.
+//!
+//! Every container has a state directory, a cgroup and a root file system of its own, which its [`bundle::Bundle`]
+//! removes, also when a test fails. What a kernel lacks makes a test fail, never skip.
+
+mod bundle;
+mod devices;
+mod faults;
+mod hooks;
+mod lifecycle;
+mod mounts;
+mod namespaces;
+mod process;
