@@ -21,9 +21,9 @@ use super::{
 
 /// A connection to one monitor. Sending and receiving take `&self` and are each one system call, so it can be shared.
 ///
-/// A connection that ends without [`Event::Exited`] does not yet mean that the container is dead: a monitor disconnects
-/// a daemon that lets its events lie. Connect again; if nobody is there, the record tells how the container ended, and
-/// if there is none, the monitor was killed. The daemon then kills what may be left in the cgroup, and removes it.
+/// A daemon that lets its events lie until the socket is full misses some and gets another [`Event::Hello`] with the whole
+/// state. A connection that ends without [`Event::Exited`] means that the monitor was killed, unless it has left a record; the daemon then kills what may be left in
+/// the cgroup, and removes it.
 #[derive(Debug)]
 pub struct MonitorConnection {
     socket: OwnedFd,

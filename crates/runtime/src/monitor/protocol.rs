@@ -202,7 +202,8 @@ pub struct ExecRequest {
 /// What a monitor tells every connected daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// The first event on every connection: all there is to know. The init's pidfd is passed beside it.
+    /// All there is to know: the first event on every connection, and what comes in place of events that a daemon did not take in time. The
+    /// init's pidfd is passed beside it.
     Hello(Hello),
     /// How the request of this number went. [`Request::Exec`] is answered by its own events.
     Answer {

@@ -79,7 +79,10 @@ impl Server {
         let position = |number: u32| self.children.iter().position(|c| c.number == number);
         match token {
             Token::Listener => self.accept(),
-            Token::Client(number) => self.serve(number),
+            Token::Client(number) => {
+                self.catch_up(number, flags);
+                self.serve(number);
+            }
             Token::Oom => self.oom(),
             Token::Exit(number) => {
                 if let Some(at) = position(number) {
@@ -127,6 +130,15 @@ impl Server {
             let mut client = self.new_client(socket);
             client.tell(&Event::Hello(self.hello()), &[self.children[0].pidfd()]);
             self.clients.push(client);
+        }
+    }
+
+    /// Tells a daemon that has missed events how things stand.
+    fn catch_up(&mut self, number: u32, flags: EventFlags) {
+        let Some(at) = self.clients.iter().position(|c| c.number == number) else { return };
+        if self.clients[at].catches_up(flags) {
+            let hello = Event::Hello(self.hello());
+            self.clients[at].tell(&hello, &[self.children[0].pidfd()]);
         }
     }
 

@@ -3,7 +3,12 @@
 use rustix::process::Signal;
 use skiff_runtime::{
     launcher::{Launcher, StartError},
-    monitor::{WireError, connection::MonitorConnection, protocol::Event, record::ExitRecord},
+    monitor::{
+        WireError,
+        connection::MonitorConnection,
+        protocol::{Event, ExecRequest, Request},
+        record::ExitRecord,
+    },
 };
 
 use crate::fixture::{Fixture, Test, code, eventually, is_alive, kill, until};
@@ -16,6 +21,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("faults::a_polite_request_to_end_ends_no_monitor", polite_signals),
     ("faults::a_container_that_ended_unseen_is_found", ended_unseen),
     ("faults::nonsense_on_the_socket_harms_nobody", nonsense),
+    ("faults::a_daemon_that_listens_late_is_told_how_things_stand", late_listener),
     ("faults::a_run_directory_that_cannot_be_made_is_an_error", no_run_dir),
 ];
 
@@ -155,6 +161,36 @@ fn nonsense() {
         _ => None,
     });
     assert_eq!(hello.exit, None);
+}
+
+fn late_listener() {
+    let fixture = Fixture::new();
+    let running = fixture.sh("sleep 1000").start();
+    let late = running.connect();
+    // Each of these is an event for everybody.
+    for _ in 0..1000 {
+        let plan = fixture.encoded_exec(
+            &running,
+            serde_json::json!({
+                "user": { "uid": 0, "gid": 0 }, "cwd": "/", "args": ["/bin/nothing"],
+            }),
+        );
+        let id = skiff_types::ExecId::random();
+        running.send(Request::Exec(ExecRequest { id, plan, stdio: Default::default(), attach: None }), &[]);
+        until(&running.started.connection, |event| matches!(event, Event::ExecFailed { .. }).then_some(()));
+    }
+    let (mut hellos, mut failures) = (0, 0);
+    while hellos < 2 {
+        match late.recv(30).unwrap().0 {
+            Event::Hello(hello) => {
+                assert_eq!((hello.pid, hello.exit), (running.started.pid, None));
+                hellos += 1;
+            }
+            Event::ExecFailed { .. } => failures += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!((1..1000).contains(&failures), "{failures}");
 }
 
 fn no_run_dir() {
