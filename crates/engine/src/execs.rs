@@ -4,6 +4,7 @@ use std::{
     os::fd::AsFd,
     path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use rustix::fs::{Mode, OFlags};
@@ -14,6 +15,7 @@ use skiff_runtime::{
     plan::{self, PlanOptions},
 };
 use skiff_types::ExecId;
+use tokio::sync::Notify;
 
 use crate::{
     Attached, Error, Result,
@@ -25,6 +27,8 @@ use crate::{
     users::{self, Accounts},
 };
 
+/// How long an exit code may take after the end of the output.
+const SETTLING: Duration = Duration::from_millis(200);
 /// How many ended execs of a container are remembered.
 const REMEMBERED: usize = 128;
 
@@ -61,6 +65,7 @@ pub(crate) struct Exec {
     user: User,
     created: Timestamp,
     progress: Mutex<Progress>,
+    has_ended: Notify,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -118,6 +123,7 @@ pub(crate) fn ended(parts: &Parts, container: &Container, id: ExecId, exit: Exit
         return;
     }
     exec.change(|p| (p.running, p.exit_code) = (false, Some(exit.code())));
+    exec.has_ended.notify_waiters();
     let more = [("execID", id.to_string()), ("exitCode", exit.code().to_string())];
     parts.tell(container, "exec_die", &more);
 }
@@ -173,6 +179,7 @@ impl Execs {
             user,
             created: Timestamp::now(),
             progress: Mutex::default(),
+            has_ended: Notify::new(),
         });
         forget_old(&container);
         container.execs().insert(exec.id, exec.clone());
@@ -250,6 +257,17 @@ impl Execs {
     pub async fn inspect(&self, exec: &str) -> Result<ExecRecord> {
         let (container, exec) = self.find(exec)?;
         Ok(exec.record(&container))
+    }
+
+    /// Waits a moment for the exit code of an exec whose output has ended: the news of both come by different ways. A
+    /// program that only closed its output is not waited for.
+    pub async fn settled(&self, exec: &str) {
+        let Ok((_, exec)) = self.find(exec) else { return };
+        let mut has_ended = std::pin::pin!(exec.has_ended.notified());
+        has_ended.as_mut().enable();
+        if exec.progress().running {
+            let _ = tokio::time::timeout(SETTLING, has_ended).await;
+        }
     }
 
     /// Records that a client left by the detach keys.

@@ -6,9 +6,10 @@
 use std::{borrow::Cow, io, os::fd::AsFd, time::Duration};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, poll};
 use skiff_api::stream;
-use skiff_engine::LogStream;
+use skiff_engine::{Attached, LogStream};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
@@ -22,20 +23,39 @@ use crate::{
 
 /// What to do with a connection after its request.
 pub(crate) struct Hijack {
-    /// The whole head of the answer, and anything that shall come right behind it.
+    /// The whole head of the answer.
     pub(crate) head: Vec<u8>,
+    /// What the connection is joined to; made after the head has been sent.
+    pub(crate) open: BoxFuture<'static, Opened>,
+    /// Whether the client's bytes go to the container.
+    pub(crate) stdin: bool,
+    /// Called if the client left by the detach keys.
+    pub(crate) on_detach: Box<dyn FnOnce() + Send>,
+    /// Awaited before the end of the output is shown to the client.
+    pub(crate) settle: BoxFuture<'static, ()>,
+    /// How bytes travel between us and the client.
+    pub(crate) transport: Transport,
+}
+
+/// The container's side of an attached connection.
+#[derive(Default)]
+pub(crate) struct Opened {
+    /// Sent first: why there is nothing else.
+    pub(crate) refusal: Vec<u8>,
     /// Sent next: the log so far.
     pub(crate) backlog: Option<LogStream>,
     /// The container; none if only the log is wanted.
     pub(crate) stream: Option<UnixStream>,
-    /// Whether the client's bytes go to the container.
-    pub(crate) stdin: bool,
     /// A sequence of the client that ends the connection; empty for none.
     pub(crate) detach_keys: Vec<u8>,
-    /// Called if it did.
-    pub(crate) on_detach: Box<dyn FnOnce() + Send>,
-    /// How bytes travel between us and the client.
-    pub(crate) transport: Transport,
+}
+
+impl From<Attached> for Opened {
+    fn from(attached: Attached) -> Self {
+        // Keys are typed on terminals only.
+        let detach_keys = if attached.tty { attached.detach_keys } else { Vec::new() };
+        Self { refusal: Vec::new(), backlog: attached.backlog, stream: attached.stream, detach_keys }
+    }
 }
 
 /// How bytes travel between us and the client.
@@ -60,6 +80,10 @@ pub(crate) fn head(upgrade: bool, content_type: &str) -> String {
 /// How often an attached client that has closed its standard input is looked at: it may be gone altogether.
 const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 
+/// The head travels alone for so long: docker-py reads it through a buffer and what follows past that buffer, and loses
+/// what came with it. Starting a program takes longer anyway.
+const HEAD_GAP: Duration = Duration::from_millis(1);
+
 /// Bytes read from a container at once.
 const OUTPUT_BUFFER: usize = 64 << 10;
 const INPUT_BUFFER: usize = 16 << 10;
@@ -74,9 +98,14 @@ enum InputEnd {
 
 /// Runs an attached connection to its end. `ahead` is what the client sent behind its request.
 pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
-    let Hijack { head, backlog, stream, stdin, detach_keys, on_detach, transport } = hijack;
+    let Hijack { head, open, stdin, on_detach, settle, transport } = hijack;
     let mut outgoing = Outgoing::new(transport);
-    if send_first(&mut client, &head, backlog, &mut outgoing).await.is_err() {
+    if client.write_all(&head).await.is_err() || client.flush().await.is_err() {
+        return;
+    }
+    let (Opened { refusal, backlog, stream, detach_keys }, ()) =
+        tokio::join!(open, tokio::time::sleep(HEAD_GAP));
+    if send_first(&mut client, &refusal, backlog, &mut outgoing).await.is_err() {
         return;
     }
     // Answers to a WebSocket's pings, which the input sees and the output sends.
@@ -115,10 +144,11 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
             end = input => Some(end),
         };
         match end {
-            None | Some(InputEnd::Left) => {}
+            None => settle.await,
+            Some(InputEnd::Left) => {}
             Some(InputEnd::Detached) => on_detach(),
             Some(InputEnd::Closed) => tokio::select! {
-                _ = &mut output => {}
+                _ = &mut output => settle.await,
                 () = hung_up(watched) => {}
             },
         }
@@ -129,11 +159,11 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
 
 async fn send_first(
     client: &mut Socket,
-    head: &[u8],
+    refusal: &[u8],
     backlog: Option<LogStream>,
     outgoing: &mut Outgoing,
 ) -> io::Result<()> {
-    client.write_all(head).await?;
+    client.write_all(refusal).await?;
     if let Some(mut backlog) = backlog {
         while let Some(lines) = backlog.next().await {
             client.write_all(outgoing.wrap(&lines.map_err(io::Error::other)?)?).await?;

@@ -43,10 +43,13 @@ async fn attached_by(
     let seen = Arc::clone(&detached);
     let hijack = Hijack {
         head: b"HEAD".to_vec(),
-        backlog: None,
-        stream: Some(container),
+        open: Box::pin(std::future::ready(Opened {
+            stream: Some(container),
+            detach_keys: keys.to_vec(),
+            ..Opened::default()
+        })),
         stdin,
-        detach_keys: keys.to_vec(),
+        settle: Box::pin(std::future::ready(())),
         on_detach: Box::new(move || seen.store(true, Ordering::SeqCst)),
         transport,
     };

@@ -1,5 +1,7 @@
 //! Attaching to a container.
 
+use std::future::ready;
+
 use http::{HeaderValue, Response, header};
 use skiff_api::stream::{MULTIPLEXED, RAW};
 use skiff_engine::AttachOptions;
@@ -32,10 +34,9 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
     Ok(Reply::Hijack(Hijack {
         head: hijack::head(request.wants_upgrade(), content_type).into_bytes(),
-        backlog: attached.backlog,
-        stream: attached.stream,
+        open: Box::pin(ready(attached.into())),
         stdin,
-        detach_keys: if attached.tty { attached.detach_keys } else { Vec::new() },
+        settle: Box::pin(ready(())),
         on_detach: Box::new(move || containers.detached(&name)),
         transport: Transport::Plain,
     }))
@@ -60,14 +61,14 @@ pub(super) async fn attach_websocket(context: &Context, request: &Request, name:
     let attached = context.engine.containers.attach(name, options).await?;
     let kind = if version.at_least(28) { Opcode::Binary } else { Opcode::Text };
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
+    let framed = !attached.tty;
     Ok(Reply::Hijack(Hijack {
         head: websocket::head(key.as_bytes()).into_bytes(),
-        backlog: attached.backlog,
-        stream: attached.stream,
+        open: Box::pin(ready(attached.into())),
         stdin,
-        detach_keys: if attached.tty { attached.detach_keys } else { Vec::new() },
+        settle: Box::pin(ready(())),
         on_detach: Box::new(move || containers.detached(&name)),
-        transport: Transport::WebSocket { kind, framed: !attached.tty },
+        transport: Transport::WebSocket { kind, framed },
     }))
 }
 

@@ -11,7 +11,7 @@ use super::lifecycle::finish;
 use crate::{
     convert,
     failure::{Failure, Outcome},
-    hijack::{self, Hijack, Transport},
+    hijack::{self, Hijack, Opened, Transport},
     reply::{Reply, common_headers},
     request::{Context, Request},
 };
@@ -36,42 +36,43 @@ pub(super) async fn start(context: &Context, mut request: Request, id: &str) -> 
         tty: wire.tty,
         console_size: wire.console_size.filter(|_| request.version.at_least(42) && wire.tty),
     };
-    let (execs, name) = (context.engine.execs.clone(), id.to_owned());
-    let started = finish(async move { execs.start(&name, options).await }).await;
+    let execs = context.engine.execs.clone();
+    let name = id.to_owned();
     if wire.detach {
-        return started.map(|_| Reply::empty(StatusCode::OK));
+        finish(async move { execs.start(&name, options).await }).await?;
+        return Ok(Reply::empty(StatusCode::OK));
     }
     let framed = !wire.tty && request.version.at_least(42);
-    let mut head = exec_head(request.wants_upgrade(), if framed { MULTIPLEXED } else { RAW }).into_bytes();
-    let attached = match started {
-        Ok(StartedExec::Attached(attached)) => Some(attached),
-        Ok(StartedExec::Detached) => None,
-        // Docker has taken the connection over by the time it knows: the client reads the reason as output.
-        Err(failure) => {
-            let text = format!("{}\r\n", failure.message);
-            match wire.tty {
-                true => head.extend_from_slice(text.as_bytes()),
-                false => stream::encode(StreamKind::Stdout, text.as_bytes(), &mut head),
-            }
-            None
+    let head = exec_head(request.wants_upgrade(), if framed { MULTIPLEXED } else { RAW });
+    let open = async move {
+        match finish(async move { execs.start(&name, options).await }).await {
+            Ok(StartedExec::Attached(attached)) => attached.into(),
+            Ok(StartedExec::Detached) => Opened::default(),
+            Err(failure) => refusal(&failure, wire.tty),
         }
     };
-    let (execs, id) = (context.engine.execs.clone(), id.to_owned());
-    let (backlog, stream, keys) = match attached {
-        Some(attached) => {
-            (attached.backlog, attached.stream, if attached.tty { attached.detach_keys } else { Vec::new() })
-        }
-        None => (None, None, Vec::new()),
-    };
+    let (execs, name) = (context.engine.execs.clone(), id.to_owned());
+    let (ending, detached) = (execs.clone(), name.clone());
     Ok(Reply::Hijack(Hijack {
-        head,
-        backlog,
-        stream,
+        head: head.into_bytes(),
+        open: Box::pin(open),
         stdin: exec.config.attach_stdin,
-        detach_keys: keys,
-        on_detach: Box::new(move || execs.detached(&id)),
+        on_detach: Box::new(move || execs.detached(&detached)),
+        // Clients ask for the exit code as soon as the output ends.
+        settle: Box::pin(async move { ending.settled(&name).await }),
         transport: Transport::Plain,
     }))
+}
+
+/// The head of the answer has been sent by the time it is known: the client reads the reason as output.
+fn refusal(failure: &Failure, tty: bool) -> Opened {
+    let text = format!("{}\r\n", failure.message);
+    let mut refusal = Vec::new();
+    match tty {
+        true => refusal.extend_from_slice(text.as_bytes()),
+        false => stream::encode(StreamKind::Stdout, text.as_bytes(), &mut refusal),
+    }
+    Opened { refusal, ..Opened::default() }
 }
 
 /// As for attaching, with the headers that other answers have too.
