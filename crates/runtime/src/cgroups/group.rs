@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -71,8 +72,10 @@ struct Directory {
 pub struct Cgroup {
     directories: Vec<Directory>,
     limits_in_v2: bool,
-    /// Nothing was there before, so nothing has to be read before it is replaced.
+    /// Nothing was there before.
     fresh: bool,
+    /// No device program is attached yet, so none has to be looked for before one is.
+    without_program: AtomicBool,
 }
 
 impl Cgroup {
@@ -90,7 +93,12 @@ impl Cgroup {
             controllers: unified.controllers.clone(),
             is_v2: true,
         });
-        Self { directories: v2.chain(v1).collect(), limits_in_v2: layout.is_unified(), fresh: false }
+        Self {
+            directories: v2.chain(v1).collect(),
+            limits_in_v2: layout.is_unified(),
+            fresh: false,
+            without_program: AtomicBool::new(false),
+        }
     }
 
     /// Makes the directories, and on the way those above them: cpusets with their parent's processors, v2 with every controller enabled.
@@ -114,6 +122,7 @@ impl Cgroup {
             }
         }
         group.fresh = made.len() == group.directories.len();
+        group.without_program = AtomicBool::new(group.fresh);
         Ok(group)
     }
 
@@ -218,8 +227,10 @@ impl Cgroup {
         let program =
             bpf::load_cgroup_device("skiff_devices", words).map_err(failed(Operation::LoadDeviceProgram))?;
         let attach = failed(Operation::AttachDeviceProgram);
-        let old =
-            if self.fresh { Vec::new() } else { bpf::cgroup_device_programs(fd.as_fd()).map_err(attach)? };
+        let old = match self.without_program.swap(false, Ordering::Relaxed) {
+            true => Vec::new(),
+            false => bpf::cgroup_device_programs(fd.as_fd()).map_err(attach)?,
+        };
         // With several programs all must say yes: attaching first and detaching then never opens what was closed before.
         let replaced = old.first().filter(|_| old.len() == 1).map(OwnedFd::as_fd);
         bpf::attach_cgroup_device(fd.as_fd(), program.as_fd(), replaced).map_err(attach)?;
