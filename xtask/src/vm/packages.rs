@@ -1,0 +1,155 @@
+//! Debian's kernels and busybox, downloaded with apt into a directory of our own.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::str::FromStr;
+
+use anyhow::{Context, Result, bail};
+
+/// A kernel to test on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    /// 6.1, of bookworm.
+    Stable,
+    /// 6.12, of bookworm-backports: it mounts EROFS from files.
+    Backports,
+}
+
+impl Kernel {
+    fn suite(self) -> &'static str {
+        match self {
+            Self::Stable => "bookworm",
+            Self::Backports => "bookworm-backports",
+        }
+    }
+}
+
+impl FromStr for Kernel {
+    type Err = anyhow::Error;
+
+    fn from_str(version: &str) -> Result<Self> {
+        match version {
+            "6.1" => Ok(Self::Stable),
+            "6.12" => Ok(Self::Backports),
+            other => bail!("there is no kernel {other:?}, only 6.1 and 6.12"),
+        }
+    }
+}
+
+/// A kernel with its modules, and a busybox, unpacked.
+pub(crate) struct Installed {
+    /// As `uname -r` says it.
+    pub(crate) version: String,
+    /// What QEMU boots.
+    pub(crate) image: PathBuf,
+    /// Below this are the modules.
+    pub(crate) modules: PathBuf,
+    /// Statically linked.
+    pub(crate) busybox: PathBuf,
+}
+
+/// Downloads and unpacks what is not in the cache yet.
+pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
+    let unpacked = cache.join(kernel.suite());
+    if !unpacked.join("complete").exists() {
+        let apt = Apt::new(cache)?;
+        apt.run("apt-get", &["update", "-qq"])?;
+        let package = apt.depended_on("linux-image-cloud-amd64", kernel.suite())?;
+        for name in [package.as_str(), "busybox-static"] {
+            let archive = apt.download(name)?;
+            fs_err::create_dir_all(&unpacked)?;
+            let status = Command::new("dpkg")
+                .arg("-x")
+                .arg(&archive)
+                .arg(&unpacked)
+                .status()
+                .context("cannot run dpkg")?;
+            if !status.success() {
+                bail!("{} cannot be unpacked: {status}", archive.display());
+            }
+        }
+        fs_err::write(unpacked.join("complete"), "")?;
+    }
+    let modules = unpacked.join("lib/modules");
+    let entry = fs_err::read_dir(&modules)?.next().context("the package has no modules")??;
+    let version = entry.file_name().into_string().ok().context("the kernel's version is no text")?;
+    Ok(Installed {
+        image: unpacked.join(format!("boot/vmlinuz-{version}")),
+        modules: entry.path(),
+        busybox: unpacked.join("bin/busybox"),
+        version,
+    })
+}
+
+/// apt with sources, lists and cache of its own, beside the machine's.
+struct Apt {
+    home: PathBuf,
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn new(cache: &Path) -> Result<Self> {
+        let home = cache.join("apt");
+        for directory in ["lists/partial", "cache/archives/partial", "archives"] {
+            fs_err::create_dir_all(home.join(directory))?;
+        }
+        let uri = archive_uri()?;
+        let line = |suite| {
+            format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {suite} main\n")
+        };
+        fs_err::write(home.join("sources.list"), line("bookworm") + &line("bookworm-backports"))?;
+        let here = home.display();
+        let settings = [
+            format!("Dir::Etc::sourcelist={here}/sources.list"),
+            "Dir::Etc::sourceparts=/dev/null".to_owned(),
+            format!("Dir::State::lists={here}/lists"),
+            format!("Dir::Cache={here}/cache"),
+            "APT::Sandbox::User=root".to_owned(),
+        ];
+        let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
+        Ok(Self { home, options })
+    }
+
+    fn run(&self, program: &str, args: &[&str]) -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(&self.options).args(args).current_dir(self.home.join("archives"));
+        let output = command.output().with_context(|| format!("cannot run {program}"))?;
+        if !output.status.success() {
+            bail!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// The package behind a meta package: `linux-image-6.1.0-50-cloud-amd64`.
+    fn depended_on(&self, meta: &str, suite: &str) -> Result<String> {
+        let shown = self.run("apt-cache", &["show", &format!("{meta}/{suite}")])?;
+        let depends =
+            shown.lines().find_map(|line| line.strip_prefix("Depends: ")).context("it depends on nothing")?;
+        let first = depends.split([' ', ',']).next().context("it depends on nothing")?;
+        Ok(first.to_owned())
+    }
+
+    /// Where the archive now is.
+    fn download(&self, package: &str) -> Result<PathBuf> {
+        self.run("apt-get", &["download", package])?;
+        let prefix = format!("{package}_");
+        let mut entries = fs_err::read_dir(self.home.join("archives"))?.filter_map(Result::ok);
+        let found = entries.find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
+        found.map(|entry| entry.path()).with_context(|| format!("apt-get says it has downloaded {package}"))
+    }
+}
+
+/// The Debian archive that this machine's own apt uses, in either of the two formats of its sources.
+fn archive_uri() -> Result<String> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(entries) = fs_err::read_dir("/etc/apt/sources.list.d") {
+        files.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    let texts = files.iter().filter_map(|file| fs_err::read_to_string(file).ok());
+    let words = texts.flat_map(|text| {
+        let lines = text.lines().filter(|line| line.starts_with("URIs:") || line.starts_with("deb "));
+        lines.flat_map(str::split_ascii_whitespace).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let is_archive = |word: &String| word.trim_end_matches('/').ends_with("/debian");
+    words.into_iter().find(is_archive).context("this machine's apt sources name no Debian archive")
+}
