@@ -44,9 +44,8 @@ fn pair(root: &ContainerRoot, size: Option<(u16, u16)>) -> Result<Terminal, Errn
     Ok(Terminal { master, slave })
 }
 
-/// Makes the terminal the controlling one of a new session of the calling process.
+/// Makes the terminal the controlling one of the calling process's session.
 pub(super) fn take_control(terminal: impl AsFd) -> Result<(), StageError> {
-    let failed = |errno| StageError::new(Stage::Console, errno, "controlling terminal");
-    rustix::process::setsid().map_err(failed)?;
-    rustix::process::ioctl_tiocsctty(terminal).map_err(failed)
+    rustix::process::ioctl_tiocsctty(terminal)
+        .map_err(|errno| StageError::new(Stage::Console, errno, "controlling terminal"))
 }

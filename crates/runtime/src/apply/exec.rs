@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{ContainerState, State};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use skiff_sys::clone::{self, CloneFlags, Cloned};
@@ -15,7 +14,7 @@ use super::parent::{self, Child, Supervised};
 use super::root::ContainerRoot;
 use super::sync::{self, Report};
 use super::{Spawned, Stage, StageError, Stdio, Surroundings, init, namespaces};
-use crate::cgroups::{Cgroup, Entry};
+use crate::cgroups::{Cgroup, CgroupPath, Entry};
 use crate::plan::{ExecNamespace, ExecPlan, Namespace};
 
 /// What the parent has opened for its child.
@@ -32,13 +31,13 @@ pub(super) fn exec(
     (init_pid, init): (Pid, BorrowedFd<'_>),
     surroundings: &Surroundings<'_>,
 ) -> Result<Spawned, StageError> {
-    let cgroup = Cgroup::open(&plan.layout, &plan.cgroup);
-    let entry = cgroup.entry().map_err(parent::cgroup_failure)?;
+    let entry = open_cgroup(plan, init_pid)?;
     let prepared = Prepared { plan, surroundings, init, entry, proc: init::open_proc()? };
     let (ours, theirs) =
         skiff_sys::socket::seqpacket_pair().map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
     let own_pids = enter_pids(plan, init)?;
-    let cloned = clone::clone3(CloneFlags::empty(), prepared.entry.clone_into());
+    let into = if plan.process.initial_cpus.is_none() { prepared.entry.clone_into() } else { None };
+    let cloned = clone::clone3(CloneFlags::empty(), into);
     if matches!(cloned, Ok(Cloned::Child)) {
         drop(ours);
         run(&prepared, theirs)
@@ -57,6 +56,25 @@ pub(super) fn exec(
     state.set_id(plan.container.clone()).set_status(ContainerState::Running);
     state.set_pid(Some(init_pid.as_raw_nonzero().get()));
     parent::supervise(child, ours, &Supervised { plan: None, process: &plan.process, state, in_userns })
+}
+
+/// The cgroup of the plan; on v2 that of the container's first process, if it has moved itself further down and given
+/// controllers to cgroups beside it, since processes may not be above such.
+fn open_cgroup(plan: &ExecPlan, init: Pid) -> Result<Entry, StageError> {
+    let cgroup = Cgroup::open(&plan.layout, &plan.cgroup);
+    let cgroup = if plan.layout.is_unified() {
+        let text =
+            fs_err::read_to_string(format!("/proc/{}/cgroup", init.as_raw_nonzero())).unwrap_or_default();
+        let below = text.lines().find_map(|line| line.strip_prefix("0::"));
+        let moved = below.filter(|path| path.starts_with(&format!("{}/", plan.cgroup.as_str())));
+        match moved.map(CgroupPath::parse) {
+            Some(Ok(path)) => Cgroup::open(&plan.layout, &path),
+            _ => cgroup,
+        }
+    } else {
+        cgroup
+    };
+    cgroup.entry().map_err(parent::cgroup_failure)
 }
 
 /// Lets the next child be born in the container's pid namespace. This process itself stays where it is.
@@ -98,11 +116,12 @@ fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
 
 fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Option<console::Terminal>, StageError> {
     let plan = prepared.plan;
-    // Before the container's processes can see this one.
-    init::be_not_dumpable()?;
+    init::cut_off()?;
     if let Some(cpus) = &plan.process.initial_cpus {
         finish::set_affinity(cpus)
-            .map_err(|errno: Errno| StageError::new(Stage::Scheduling, errno, "CPU affinity"))?;
+            .map_err(|errno| StageError::new(Stage::Scheduling, errno, "CPU affinity"))?;
+        // It was not born in its cgroup, so that it could be bound to these before.
+        prepared.entry.join_v2().map_err(|errno| StageError::new(Stage::Cgroup, errno, "joining"))?;
     }
     prepared.entry.join_v1().map_err(|errno| StageError::new(Stage::Cgroup, errno, "joining"))?;
     // All at once: the kernel takes care of the order, and of the privileges that a user namespace gives.

@@ -60,7 +60,7 @@ pub(super) fn intermediate(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
 }
 
 fn bear(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Cloned, StageError> {
-    be_not_dumpable()?;
+    cut_off()?;
     join_cgroup(&prepared.entry)?;
     prepared.plan.namespaces.prepare_clocks()?;
     namespaces::join(&prepared.joined)?;
@@ -92,7 +92,7 @@ pub(super) fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
 /// Everything up to the point where the process stands in its root.
 fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<(Option<Terminal>, bool), StageError> {
     let plan = prepared.plan;
-    be_not_dumpable()?;
+    cut_off()?;
     if !plan.namespaces.need_intermediate() {
         join_cgroup(&prepared.entry)?;
         namespaces::join(&prepared.joined)?;
@@ -140,11 +140,17 @@ fn mount(prepared: &Prepared<'_>, root: &ContainerRoot) -> Result<(), StageError
     mounts::apply(&prepared.plan.mounts, &context(prepared, root, &prepared.opened))
 }
 
-/// The container's processes may look into those of its pid namespace; not into this one, as long as it still runs the
-/// engine's program.
-pub(super) fn be_not_dumpable() -> Result<(), StageError> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(|errno| StageError::new(Stage::Clone, errno, "dumpable"))
+/// Cuts the calling process off before it enters anything of a container's: the container's processes may look into
+/// those of its pid namespace, but not into this one as long as it runs the engine's program; and through the session
+/// of whoever started it they could type into his terminal.
+pub(super) fn cut_off() -> Result<(), StageError> {
+    let failed = |errno| StageError::new(Stage::Clone, errno, "cutting off");
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)?;
+    match rustix::process::setsid() {
+        // It leads a session already: the intermediate process has made one.
+        Ok(_) | Err(Errno::PERM) => Ok(()),
+        Err(errno) => Err(failed(errno)),
+    }
 }
 
 /// In v2 the process was born in its cgroup.

@@ -57,10 +57,9 @@ pub(super) fn attach(plan: &RootfsPlan, fds: &[OwnedFd]) -> Result<ContainerRoot
         }
     };
     filesystem::attach(tree.as_fd(), place.as_fd()).map_err(failed("attaching the root file system"))?;
-    // pivot_root refuses a shared mount, and nothing mounted below may come back to the source.
+    // pivot_root refuses a shared mount, and what the host mounts in the bundle is none of the container's business.
     let private = Spreading { to: Spread::Private, recursive: false };
-    let detached = if shares { private } else { Spreading { to: Spread::Slave, recursive: true } };
-    mounts::spread_to(tree.as_fd(), detached).map_err(failed("propagation of the root file system"))?;
+    mounts::spread_to(tree.as_fd(), private).map_err(failed("propagation of the root file system"))?;
     Ok(ContainerRoot::new(tree))
 }
 

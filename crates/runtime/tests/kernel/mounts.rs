@@ -70,6 +70,22 @@ fn owners_are_shifted_by_an_idmapped_mount() {
 }
 
 #[test]
+fn a_container_with_mapped_ids_sees_shifted_owners_as_its_own() {
+    let mut bundle = Bundle::new("stat -c %u:%g /a /a/file; touch /a/new && stat -c %u /a/new");
+    let source = bundle.path("source");
+    fs_err::create_dir(bundle.root("a")).unwrap();
+    fs_err::create_dir(&source).unwrap();
+    fs_err::write(source.join("file"), "").unwrap();
+    bundle.namespace("user", Some(json!({"type": "user"})));
+    for map in ["uidMappings", "gidMappings"] {
+        bundle.set(&format!("/linux/{map}"), json!([{"containerID": 0, "hostID": 200_000, "size": 1000}]));
+    }
+    bundle.add("/mounts", mount("/a", "bind", source.to_str().unwrap(), &["rbind", "ridmap"]));
+    assert_eq!(bundle.run().ok(), "0:0\n0:0\n0");
+    assert_eq!(fs_err::metadata(source.join("new")).unwrap().uid(), 0);
+}
+
+#[test]
 fn tmpcopyup_starts_with_what_was_there() {
     let mut bundle =
         Bundle::new("cat /etc/deep/file; readlink /etc/link; stat -c '%a %u' /etc/deep/file; touch /etc/new");

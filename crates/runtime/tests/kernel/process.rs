@@ -177,6 +177,17 @@ fn only_the_standard_streams_are_open() {
 }
 
 #[test]
+fn a_process_is_in_a_session_of_its_own() {
+    let bundle = Bundle::new("cat /proc/self/stat; exec sleep 60");
+    bundle.start();
+    let session = |stat: &str| stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().to_owned();
+    eventually("the output", || bundle.output().ends_with('\n'));
+    assert_eq!(session(&bundle.output()), "1");
+    let out = bundle.command(&["exec", &bundle.id, "cat", "/proc/self/stat"]).ok();
+    assert_eq!(session(&out), out.split(' ').next().unwrap());
+}
+
+#[test]
 fn preserved_descriptors_are_at_their_numbers() {
     let bundle = Bundle::new("ls /proc/self/fd; cat <&3; cat <&4");
     bundle.write();
