@@ -83,6 +83,8 @@ impl Fixture {
             stdio: Stdio::default(),
             log: self.json_file(id),
             attach: Vec::new(),
+            options: self.options(id),
+            fds: Vec::new(),
         }
     }
 
@@ -95,9 +97,9 @@ impl Fixture {
         Log::JsonFile(JsonFile { path: self.log_path(id), max_size: 0, max_files: 1, compress: false, attrs })
     }
 
-    pub(crate) fn encoded(&self, spec: &Value, id: ContainerId) -> EncodedPlan {
+    pub(crate) fn encoded(&self, spec: &Value, options: &PlanOptions) -> EncodedPlan {
         let spec: Spec = serde_json::from_value(spec.clone()).unwrap();
-        EncodedPlan::new(&plan::plan(&spec, &self.options(id), &self.host).unwrap()).unwrap()
+        EncodedPlan::new(&plan::plan(&spec, options, &self.host).unwrap()).unwrap()
     }
 
     pub(crate) fn encoded_exec(&self, running: &Running, process: Value) -> EncodedPlan {
@@ -127,6 +129,10 @@ pub(crate) struct Container<'f> {
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,
     attach: Vec<(Streams, OwnedFd)>,
+    /// What the plan is made with.
+    pub(crate) options: PlanOptions,
+    /// The descriptors that it names by index.
+    pub(crate) fds: Vec<OwnedFd>,
 }
 
 impl Container<'_> {
@@ -171,10 +177,9 @@ impl Container<'_> {
 
     pub(crate) fn try_start(self) -> Result<Running, StartError> {
         let run_dir = self.run_dir();
-        let Self { fixture, id, spec, stdio, log, attach } = self;
-        let plan = fixture.encoded(&spec, id);
-        let request =
-            StartRequest { id, run_dir: run_dir.clone(), plan, fds: Vec::new(), stdio, log, attach };
+        let Self { fixture, id, spec, stdio, log, attach, options, fds } = self;
+        let plan = fixture.encoded(&spec, &options);
+        let request = StartRequest { id, run_dir: run_dir.clone(), plan, fds, stdio, log, attach };
         let started = fixture.launcher.start(request)?;
         Ok(Running { id, run_dir, spec, log: fixture.log_path(id), started })
     }

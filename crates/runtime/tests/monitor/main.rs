@@ -4,6 +4,7 @@
 //! launcher's role as the product does.
 
 mod attach;
+mod detached;
 mod exec;
 mod faults;
 mod fixture;
@@ -21,8 +22,16 @@ fn main() -> ExitCode {
     if std::env::args_os().next().as_deref() == Some(OsStr::new(launcher::ARGV0)) {
         launcher::process::main()
     }
-    let tests =
-        [life::TESTS, attach::TESTS, terminal::TESTS, exec::TESTS, log::TESTS, faults::TESTS, leaks::TESTS];
+    let tests = [
+        life::TESTS,
+        attach::TESTS,
+        terminal::TESTS,
+        exec::TESTS,
+        log::TESTS,
+        faults::TESTS,
+        leaks::TESTS,
+        detached::TESTS,
+    ];
     let trials = tests.into_iter().flatten().map(|(name, test)| {
         Trial::test(*name, || {
             test();
