@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use skiff_runtime::{
     apply::{Stage, StageError, errno_text},
     launcher::StartError,
+    plan::PlanError,
 };
 
 use crate::Error;
@@ -25,6 +26,23 @@ pub(crate) fn start(error: StartError) -> Error {
     }
 }
 
+/// A plan that cannot be made, in runc's words where Docker's users know them.
+pub(crate) fn plan(error: &PlanError) -> Error {
+    let text = match error {
+        PlanError::Invalid { field: "linux.sysctl", reason } => {
+            let reason = reason
+                .replace(
+                    "is not allowed in the host's network namespace",
+                    "not allowed in host network namespace",
+                )
+                .replace("in the host's IPC namespace", "in the hosts ipc namespace");
+            format!("sysctl {reason}")
+        }
+        other => other.to_string(),
+    };
+    Error::create_failed(text, NOT_STARTED)
+}
+
 /// An exec that failed: what the client is told, and its exit code.
 pub(crate) fn exec(failure: &StageError) -> (String, i32) {
     let (text, exit_code) = words(failure);
@@ -36,14 +54,10 @@ fn words(failure: &StageError) -> (String, i32) {
     let errno = Errno::from_raw_os_error(failure.errno);
     let program = &failure.detail;
     let text = match failure.stage {
-        Stage::Lookup | Stage::Exec => match errno {
-            Errno::NOENT if !program.contains('/') => {
-                format!("exec: {program:?}: executable file not found in $PATH")
-            }
-            Errno::NOENT => format!("exec: {program:?}: stat {program}: no such file or directory"),
-            Errno::ISDIR => format!("exec: {program:?}: is a directory: permission denied"),
-            errno => format!("exec: {program:?}: {}", errno_text(errno.raw_os_error())),
-        },
+        // The runtime's own words are Docker's already.
+        Stage::Lookup if errno == Errno::ISDIR => format!("exec: {program}: permission denied"),
+        Stage::Lookup => format!("exec: {program}"),
+        Stage::Exec => format!("exec: {program:?}: {}", errno_text(failure.errno)),
         Stage::WorkingDirectory => {
             format!("chdir to cwd ({program:?}) set in config.json failed: {}", errno_text(failure.errno))
         }
@@ -75,13 +89,8 @@ mod tests {
         const CREATE: &str = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: ";
         for (failure, text, code) in [
             (
-                failure(Stage::Lookup, Errno::NOENT, "nope"),
+                failure(Stage::Lookup, Errno::NOENT, r#""nope": executable file not found in $PATH"#),
                 r#"exec: "nope": executable file not found in $PATH"#,
-                127,
-            ),
-            (
-                failure(Stage::Lookup, Errno::NOENT, "/nope"),
-                r#"exec: "/nope": stat /nope: no such file or directory"#,
                 127,
             ),
             (
@@ -90,7 +99,7 @@ mod tests {
                 126,
             ),
             (
-                failure(Stage::Lookup, Errno::ISDIR, "/etc"),
+                failure(Stage::Lookup, Errno::ISDIR, r#""/etc": is a directory"#),
                 r#"exec: "/etc": is a directory: permission denied"#,
                 126,
             ),

@@ -142,7 +142,7 @@ fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<Mount
         if !matches!(mode, "ro" | "rw") {
             return Err(Error::Invalid(format!("invalid mode: {mode}")));
         }
-        let container = parts.registry.resolve(other)?;
+        let container = parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
         for mount in &container.record().mounts {
             if !mounts.iter().any(|m| m.destination == mount.destination) {
                 mounts.push(MountPoint { rw: mount.rw && mode == "rw", anonymous: false, ..mount.clone() });

@@ -216,6 +216,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     };
     let spec = spec::make(record, &surroundings)?;
     let encoded = plan(parts, record, &spec, network.netns.is_some())?;
+    let log = log(record, parts)?;
     let early = container.take_early();
     let descriptors: Vec<OwnedFd> = std::iter::once(root).chain(network.netns).collect();
     let request = || {
@@ -229,7 +230,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
             plan: encoded.clone(),
             fds: descriptors.iter().map(OwnedFd::try_clone).collect::<std::io::Result<_>>()?,
             stdio: stdio(record),
-            log: log(record, parts)?,
+            log: log.clone(),
             attach,
         })
     };
@@ -249,8 +250,7 @@ fn plan(parts: &Parts, record: &ContainerRecord, spec: &Spec, netns: bool) -> Re
         seccomp: parts.filters.get(&security.seccomp, granted)?,
         ..PlanOptions::default()
     };
-    let plan = plan::plan(spec, &options, &parts.host.facts)
-        .map_err(|e| Error::create_failed(e, failure::NOT_STARTED))?;
+    let plan = plan::plan(spec, &options, &parts.host.facts).map_err(|e| failure::plan(&e))?;
     EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))
 }
 
@@ -287,15 +287,15 @@ fn stdio(record: &ContainerRecord) -> Stdio {
 const MAX_SIZE: u64 = 20_000_000;
 const MAX_FILES: u32 = 5;
 
-fn log(record: &ContainerRecord, parts: &Parts) -> std::io::Result<Log> {
+fn log(record: &ContainerRecord, parts: &Parts) -> Result<Log> {
     let log = &record.host.log_config;
     if log.kind == "none" {
         return Ok(Log::None);
     }
     let bad = |text: String| {
-        let text =
-            format!("failed to create task for container: failed to initialize logging driver: {text}");
-        std::io::Error::new(std::io::ErrorKind::InvalidInput, text)
+        Error::Internal(format!(
+            "failed to create task for container: failed to initialize logging driver: {text}"
+        ))
     };
     let mut file = JsonFile {
         path: parts.log_path(&record.id),

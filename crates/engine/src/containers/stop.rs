@@ -120,21 +120,31 @@ async fn send(parts: &Parts, container: &Container, live: &Live, number: i32) ->
     parts.tell(container, "kill", &[("signal", number.to_string())]);
     if container.status() == Status::Paused {
         thaw(parts, live)?;
+        resumed(parts, container);
     }
     Ok(())
 }
 
+/// A thawed container runs again.
+fn resumed(parts: &Parts, container: &Container) {
+    let record = container.change(|record| {
+        if record.state.status == Status::Paused {
+            record.state.status = Status::Running;
+        }
+    });
+    parts.records.put(&record).detach();
+    parts.tell(container, "unpause", &[]);
+}
+
 pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str>) -> Result<()> {
-    let label = || format!("cannot kill container: {reference}");
     let number = match asked.filter(|s| !s.is_empty()) {
         None => signal::KILL,
-        Some(asked) => signal::parse_deliverable(asked).map_err(|e| e.labelled(label()))?,
+        Some(asked) => signal::parse_deliverable(asked)?,
     };
-    let container = parts.registry.resolve(reference).map_err(|e| e.labelled(label()))?;
+    let container = parts.registry.resolve(reference)?;
     let parts = parts.clone();
-    let label = label();
     to_the_end(async move {
-        let live = container.live().map_err(|e| e.labelled(label))?;
+        let live = container.live()?;
         if number == signal::KILL {
             container.stopping.store(true, Ordering::Release);
             return kill_and_wait(&parts, &container).await;
@@ -211,9 +221,7 @@ pub(super) async fn unpause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
         }
         let live = container.live()?;
         thaw(&parts, &live)?;
-        let record = container.change(|record| record.state.status = Status::Running);
-        parts.records.put(&record).detach();
-        parts.tell(&container, "unpause", &[]);
+        resumed(&parts, &container);
         Ok(())
     })
     .await

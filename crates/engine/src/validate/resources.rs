@@ -140,7 +140,10 @@ pub(crate) fn update(now: &Resources, update: &Resources) -> Result<Resources> {
     if update.nano_cpus != 0 && now.cpu_quota != 0 {
         return conflict("Nano CPUs cannot be updated as CPU Quota has already been set");
     }
-    if update.memory != 0 && update.memory_swap == 0 && now.memory_swap > 0 && update.memory > now.memory_swap
+    if update.memory != 0
+        && update.memory_swap == 0
+        && now.memory_swap >= 0
+        && update.memory > now.memory_swap
     {
         return Err(Error::Conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
