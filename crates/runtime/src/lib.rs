@@ -7,6 +7,7 @@ pub mod apply;
 pub mod capabilities;
 pub mod cgroups;
 pub mod defaults;
+pub mod init;
 pub mod launcher;
 pub mod monitor;
 pub mod oci;

@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use skiff_runtime::{launcher, oci};
+use skiff_runtime::{init, launcher, oci};
 
 fn main() -> ExitCode {
     // Before anything else is touched: whatever a launcher has touched, every monitor carries.
@@ -24,7 +24,11 @@ fn main() -> ExitCode {
     if name == Some("skiff-runtime") {
         return oci::main(std::env::args_os());
     }
+    if name == Some(init::NAME) {
+        return init::main(arguments);
+    }
     match arguments.next().as_deref().and_then(OsStr::to_str) {
+        Some("init") if name != Some("docker") => init::main(arguments),
         Some("daemon") if name != Some("docker") => daemon::main(daemon::Name::Skiff, text(arguments)),
         Some("runtime") if name != Some("docker") => {
             oci::main([OsString::from("skiff runtime")].into_iter().chain(arguments))

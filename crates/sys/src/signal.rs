@@ -41,6 +41,18 @@ pub fn default_all() {
     }
 }
 
+/// Makes a command start as [`default_all`] says, whatever this process blocks or ignores (`Command` passes both on).
+pub fn default_in_child(command: &mut std::process::Command) -> &mut std::process::Command {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed; `default_all` makes system calls alone.
+    unsafe {
+        command.pre_exec(|| {
+            default_all();
+            Ok(())
+        })
+    }
+}
+
 /// Blocks every signal that can be waited for, and gives a close-on-exec, non-blocking descriptor that reads them
 /// ([`next`]). The calling thread must be its process's only one for this to mean every signal of the process.
 ///
