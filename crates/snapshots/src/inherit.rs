@@ -12,8 +12,8 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Mode, OFlags, Timespec, Timestamps, fstat, futimens, linkat, mkdirat, openat, statat,
-        unlinkat,
+        AtFlags, FileType, Mode, OFlags, Stat, Timespec, Timestamps, fstat, futimens, linkat, mkdirat,
+        openat, statat, unlinkat,
     },
     io::Errno,
 };
@@ -23,6 +23,7 @@ use crate::{
     copy::{copy_attributes, copy_object},
     merge::{Found, Stack},
     unpack::{DeferredLink, Unpacked, path::split},
+    whiteout::{is_opaque, is_whiteout},
 };
 
 /// Completes the layer unpacked in `diff` with what `below` has.
@@ -30,6 +31,10 @@ pub(crate) fn inherit(diff: &Path, unpacked: &Unpacked, below: &Stack) -> Result
     let root: OwnedFd = fs_err::File::open(diff)?.into_file().into();
     for link in &unpacked.links {
         deferred_link(root.as_fd(), link, below)?;
+    }
+    for path in &unpacked.whiteouts {
+        let failed = |e: io::Error| Error::Apply { path: path.escape_ascii().to_string(), source: e };
+        drop_idle_whiteout(root.as_fd(), path, below).map_err(failed)?;
     }
     for path in &unpacked.implied {
         let failed = |e: io::Error| Error::Apply { path: path.escape_ascii().to_string(), source: e };
@@ -51,27 +56,69 @@ fn deferred_link(root: BorrowedFd<'_>, link: &DeferredLink, below: &Stack) -> Re
     let failed = |e: io::Error| Error::Apply { path: text(&link.path), source: e };
     let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
     let (parent, name) = split(&link.target);
-    let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
-    let found = found.ok_or_else(dangling)?;
-    let dir = open_dir(root, parent, Some(below)).map_err(failed)?.ok_or_else(dangling)?;
-    match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(Errno::NOENT) => copy_up(&found, dir.as_fd(), name).map_err(failed)?,
-        // An earlier link brought it.
-        found => drop(found.map_err(|e| failed(e.into()))?),
+    let here = open_dir(root, parent, None).map_err(failed)?;
+    let dir = match here.and_then(|dir| Some((statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?, dir))) {
+        Some((stat, _)) if is_whiteout(&stat) || is_dir(&stat) => return Err(dangling()),
+        // A later entry, or an earlier link, brought it.
+        Some((_, dir)) => dir,
+        None => {
+            let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
+            let found = found.ok_or_else(dangling)?;
+            let dir = open_dir(root, parent, Some(below)).map_err(failed)?.ok_or_else(dangling)?;
+            copy_up(&found, dir.as_fd(), name).map_err(failed)?;
+            dir
+        }
+    };
+    if link.path == link.target {
+        return Ok(());
     }
     let (parent, link_name) = split(&link.path);
-    let link_dir = open_dir(root, parent, None).map_err(failed)?.ok_or_else(dangling)?;
-    keeping_mtime(link_dir.as_fd(), || {
-        match linkat(&dir, name, &link_dir, link_name, AtFlags::empty()) {
-            Err(Errno::EXIST) => {
-                unlinkat(&link_dir, link_name, AtFlags::empty())?;
-                linkat(&dir, name, &link_dir, link_name, AtFlags::empty())?;
-            }
-            result => result?,
+    let Some(link_dir) = open_dir(root, parent, None).map_err(failed)? else {
+        // A later entry took its directory's name.
+        return Ok(());
+    };
+    let link_it = || linkat(&dir, name, &link_dir, link_name, AtFlags::empty());
+    keeping_mtime(link_dir.as_fd(), || match link_it() {
+        Err(Errno::EXIST) if is_whiteout(&statat(&link_dir, link_name, AtFlags::SYMLINK_NOFOLLOW)?) => {
+            unlinkat(&link_dir, link_name, AtFlags::empty())?;
+            Ok(link_it()?)
         }
-        Ok(())
+        // A later entry took the name.
+        Err(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
     })
     .map_err(failed)
+}
+
+fn is_dir(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+/// Removes a whiteout that hides nothing: overlayfs would show its name in a directory that it does not merge.
+fn drop_idle_whiteout(root: BorrowedFd<'_>, path: &[u8], below: &Stack) -> io::Result<()> {
+    let (parent, name) = split(path);
+    let Some(dir) = open_dir(root, parent, None)? else { return Ok(()) };
+    match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if is_whiteout(&stat) => {}
+        _ => return Ok(()),
+    }
+    if below.lookup(path)?.is_some() && !is_below_opaque(root, parent)? {
+        return Ok(());
+    }
+    keeping_mtime(dir.as_fd(), || Ok(unlinkat(&dir, name, AtFlags::empty())?))
+}
+
+/// Whether a directory of the layer, or one above it, is opaque.
+fn is_below_opaque(root: BorrowedFd<'_>, path: &[u8]) -> io::Result<bool> {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(i, _)| i);
+    for end in std::iter::once(0).chain(ends).chain([path.len()]) {
+        if let Some(dir) = open_dir(root, &path[..end], None)?
+            && is_opaque(dir.as_fd())?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn copy_up(found: &Found, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {

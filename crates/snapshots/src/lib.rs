@@ -7,6 +7,8 @@ mod compare;
 pub mod conformance;
 mod copy;
 mod diff;
+#[cfg(test)]
+mod differential;
 mod dirs;
 mod erofs;
 mod error;

@@ -16,12 +16,13 @@ impl Dir {
         Self { root: tempfile::tempdir().unwrap() }
     }
 
+    /// With the best driver for this kernel, or the one it was opened with first.
     pub(crate) fn open(&self) -> ImageStore {
-        self.open_with("overlay2")
+        self.open_with(None)
     }
 
-    pub(crate) fn open_with(&self, driver: &str) -> ImageStore {
-        let snapshots = skiff_snapshots::open(&self.root.path().join("snapshots"), Some(driver)).unwrap();
+    pub(crate) fn open_with(&self, driver: Option<&str>) -> ImageStore {
+        let snapshots = skiff_snapshots::open(&self.root.path().join("snapshots"), driver).unwrap();
         ImageStore::open(&self.root.path().join("images"), Arc::clone(&snapshots)).unwrap()
     }
 

@@ -9,7 +9,7 @@ const SAVE_TIME: std::ops::Range<usize> = 512 + 136..512 + 156;
 
 #[test]
 fn what_docker_saved_is_loaded_and_saved_again_byte_for_byte() {
-    for driver in ["overlay2", "vfs"] {
+    for driver in [None, Some("overlay2"), Some("vfs")] {
         let dir = Dir::new();
         let store = dir.open_with(driver);
         let loaded = load(&store, SAVED).unwrap();
@@ -23,7 +23,7 @@ fn what_docker_saved_is_loaded_and_saved_again_byte_for_byte() {
         let mut want = SAVED.to_vec();
         // The time of saving, and the checksum that follows it.
         want[SAVE_TIME].copy_from_slice(&saved[SAVE_TIME]);
-        assert!(saved == want, "{driver}: {:?}", saved.iter().zip(&want).position(|(a, b)| a != b));
+        assert!(saved == want, "{driver:?}: {:?}", saved.iter().zip(&want).position(|(a, b)| a != b));
     }
 }
 

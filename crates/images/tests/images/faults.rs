@@ -21,7 +21,7 @@ const CHILD: &str = "SKIFF_TEST_IMAGES_CHILD";
 fn child_that_is_killed() {
     let Some(root) = std::env::var_os(CHILD) else { return };
     let root = std::path::PathBuf::from(root);
-    let snapshots = skiff_snapshots::open(&root.join("snapshots"), Some("overlay2")).unwrap();
+    let snapshots = skiff_snapshots::open(&root.join("snapshots"), None).unwrap();
     let store = ImageStore::open(&root.join("images"), Arc::clone(&snapshots)).unwrap();
     for i in 0.. {
         let name: &'static str = format!("img:{i}").leak();
@@ -51,7 +51,7 @@ fn what_was_acknowledged_survives_a_kill() {
         child.wait().unwrap();
         let mut said = String::new();
         child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        let snapshots = skiff_snapshots::open(&root.path().join("snapshots"), Some("overlay2")).unwrap();
+        let snapshots = skiff_snapshots::open(&root.path().join("snapshots"), None).unwrap();
         let store = ImageStore::open(&root.path().join("images"), snapshots).unwrap();
         let lines: Vec<&str> = said.lines().collect();
         for line in &lines {
@@ -82,7 +82,7 @@ fn what_was_acknowledged_survives_a_kill() {
 #[test]
 fn a_full_disk_is_an_error_and_leaves_a_working_store() {
     let Some(disk) = SmallDisk::mount() else { panic!("this test needs to mount a tmpfs") };
-    let snapshots = skiff_snapshots::open(&disk.path().join("snapshots"), Some("overlay2")).unwrap();
+    let snapshots = skiff_snapshots::open(&disk.path().join("snapshots"), None).unwrap();
     let store = ImageStore::open(&disk.path().join("images"), Arc::clone(&snapshots)).unwrap();
     let small = load(&store, &docker_archive(&[image(&[layer("a")], &["small:1"])])).unwrap();
     let big = skiff_snapshots::conformance::Archive::new().file("big", &"x".repeat(12 << 20)).finish();

@@ -48,7 +48,7 @@ fn what_is_saved_loads_elsewhere_with_the_same_ids() {
     load(&store, &docker_archive(&[child, base])).unwrap();
     let mut saved = Vec::new();
     store.save(&["child".to_owned(), "base:1".to_owned()], None, &mut saved).unwrap();
-    let other = there.open_with("vfs");
+    let other = there.open_with(Some("vfs"));
     load(&other, &saved).unwrap();
     assert_eq!(names(&other), ["base:1", "child:1", "child:2"]);
     for name in ["base:1", "child:2"] {

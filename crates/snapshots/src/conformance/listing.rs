@@ -22,7 +22,7 @@ pub fn listing(root: &Path) -> Listing {
     listing
 }
 
-fn walk(path: &Path, name: &str, listing: &mut Listing, inodes: &mut BTreeMap<u64, String>) {
+fn walk(path: &Path, name: &str, listing: &mut Listing, inodes: &mut BTreeMap<(u64, u64), String>) {
     let metadata = fs_err::symlink_metadata(path).expect("the tree can be read");
     let kind = metadata.file_type();
     let what = if kind.is_dir() {
@@ -44,7 +44,7 @@ fn walk(path: &Path, name: &str, listing: &mut Listing, inodes: &mut BTreeMap<u6
         .collect();
     let same = match kind.is_dir() {
         true => name.to_owned(),
-        false => inodes.entry(metadata.ino()).or_insert_with(|| name.to_owned()).clone(),
+        false => inodes.entry((metadata.dev(), metadata.ino())).or_insert_with(|| name.to_owned()).clone(),
     };
     let facts = format!(
         "{what} {:o} {}:{} {}.{:09} {attributes:?} ={same}",

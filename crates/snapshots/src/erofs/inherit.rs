@@ -60,13 +60,18 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
     for link in tree.foreign().to_vec() {
         let text = |path: &[u8]| path.escape_ascii().to_string();
         let failed = |source| Error::Apply { path: text(&link.path), source };
-        if tree.find(&link.target).is_none() {
-            let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
-            let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
-            let node = file(&found.ok_or_else(dangling)?, extra).map_err(failed)?;
-            tree.copy_up(&link.target, node).map_err(failed)?;
+        let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
+        match tree.find(&link.target).map(|id| &tree.node(id).content) {
+            Some(Content::Whiteout | Content::Directory(_)) => return Err(dangling()),
+            Some(_) => {}
+            None if is_hidden(tree, &link.target) => return Err(dangling()),
+            None => {
+                let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
+                let node = file(&found.ok_or_else(dangling)?, extra).map_err(failed)?;
+                tree.copy_up(&link.target, node).map_err(failed)?;
+            }
         }
-        tree.hard_link(&link.path, link.target.clone()).map_err(failed)?;
+        tree.link(&link).map_err(failed)?;
     }
     for path in tree.whiteouts() {
         let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
@@ -82,6 +87,13 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
         }
     }
     Ok(())
+}
+
+/// Whether the layer takes a directory above the path away.
+fn is_hidden(tree: &Tree, path: &[u8]) -> bool {
+    let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(end, _)| end);
+    let above = ends.filter_map(|end| tree.find(&path[..end]));
+    above.into_iter().any(|id| matches!(tree.node(id).content, Content::Whiteout))
 }
 
 fn file(found: &Found, extra: &mut Extra) -> io::Result<Node> {

@@ -40,6 +40,8 @@ pub(super) struct Tree {
 /// A hard link to a file of a layer below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Foreign {
+    /// The directory it goes to, which a later entry may have taken out of the tree.
+    dir: NodeId,
     /// The link's own path.
     pub(super) path: Vec<u8>,
     /// The path of the file.
@@ -238,7 +240,7 @@ impl Tree {
     }
 
     /// Makes `path` another name of what is at `target`, or notes that it is to be found below.
-    pub(super) fn hard_link(&mut self, path: &[u8], target: Vec<u8>) -> io::Result<()> {
+    fn hard_link(&mut self, path: &[u8], target: Vec<u8>) -> io::Result<()> {
         let (parent, name) = split(path);
         let dir = self.make_directories(parent)?;
         match self.find(&target) {
@@ -247,9 +249,22 @@ impl Tree {
                 self.insert(dir, name.to_vec(), id)
             }
             _ => {
-                self.foreign.push(Foreign { path: path.to_vec(), target });
+                // What had the name is replaced, and what takes it after this replaces the link.
+                self.directory_mut(dir)?.children.remove(name);
+                self.foreign.push(Foreign { dir, path: path.to_vec(), target });
                 Ok(())
             }
+        }
+    }
+
+    /// Makes a link whose target has been [copied up](Self::copy_up), unless a later entry took its name.
+    pub(super) fn link(&mut self, link: &Foreign) -> io::Result<()> {
+        let (_, name) = split(&link.path);
+        let taken =
+            self.directory(link.dir).and_then(|d| d.children.get(name)).map(|id| &self.node(*id).content);
+        match (taken, self.find(&link.target)) {
+            (None | Some(Content::Whiteout), Some(id)) => self.insert(link.dir, name.to_vec(), id),
+            _ => Ok(()),
         }
     }
 
@@ -521,7 +536,7 @@ mod tests {
             entry("c", EntryKind::HardLink(b"usr/bin/below".to_vec())),
         ]);
         assert_eq!(tree.find(b"a"), tree.find(b"b"));
-        let want = Foreign { path: b"c".to_vec(), target: b"usr/bin/below".to_vec() };
+        let want = Foreign { dir: ROOT, path: b"c".to_vec(), target: b"usr/bin/below".to_vec() };
         assert_eq!(tree.foreign(), [want]);
     }
 

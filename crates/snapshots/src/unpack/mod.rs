@@ -53,6 +53,8 @@ pub(crate) struct Unpacked {
     pub(crate) links: Vec<DeferredLink>,
     /// Directories that no entry describes; they look like root's with mode 0755.
     pub(crate) implied: Vec<Vec<u8>>,
+    /// Where whiteouts were made; some may have been replaced since.
+    pub(crate) whiteouts: Vec<Vec<u8>>,
     /// What was moved to the shadow directory.
     pub(crate) shadows: Vec<Shadow>,
     /// The sum of the files' sizes and links' lengths, what was moved aside included.
@@ -206,17 +208,25 @@ impl<R: BufRead> Unpacker<'_, R> {
         let (parent, name) = split(target);
         let found = match self.tree.resolve(parent) {
             Ok((dir, resolved)) => match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                    return Err(Errno::PERM.into());
+                }
                 Ok(stat) if !whiteout::is_whiteout(&stat) => Some((dir, join(&resolved, name))),
                 Ok(_) | Err(Errno::NOENT) => None,
                 Err(e) => return Err(e.into()),
             },
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
             Err(e) => return Err(e),
         };
         match found {
             Some((_, path)) if path == at.path => Ok(()),
             Some((dir, _)) => self.replace(at, || linkat(&dir, name, at.dir, at.name, AtFlags::empty())),
             None => {
+                // What had the name is replaced, and what takes it after this replaces the link.
+                match self.clear(at) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                    result => result?,
+                }
                 self.unpacked.links.push(DeferredLink { path: at.path.to_vec(), target: target.to_vec() });
                 Ok(())
             }
@@ -232,7 +242,7 @@ impl<R: BufRead> Unpacker<'_, R> {
     fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8]) -> Result<()> {
         let path = || join(parent, name).escape_ascii().to_string();
         let failed = |e: io::Error| Error::Apply { path: path(), source: e };
-        let (dir, _) = self.tree.directory(parent).map_err(failed)?;
+        let (dir, resolved) = self.tree.directory(parent).map_err(failed)?;
         if name == whiteout::OPAQUE {
             return whiteout::make_opaque(dir).map_err(failed);
         }
@@ -253,7 +263,11 @@ impl<R: BufRead> Unpacker<'_, R> {
                     Err(e) => Err(failed(e.into())),
                 }
             }
-            result => result.map_err(|e| failed(e.into())),
+            Err(e) => Err(failed(e.into())),
+            Ok(()) => {
+                self.unpacked.whiteouts.push(join(resolved, hidden));
+                Ok(())
+            }
         }
     }
 

@@ -7,14 +7,21 @@ use std::{
 };
 
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, mkdirat, openat2, readlink},
+    fs::{
+        AtFlags, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat2, readlink, readlinkat, statat,
+        unlinkat,
+    },
     io::Errno,
 };
 
-use super::path::{join, split};
+use super::path::{clean, join, split};
+use crate::whiteout;
 
 /// The mode of directories that no entry made, as Docker has it.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
+
+/// Links followed in one path, as in the kernel.
+const MAX_LINKS: u32 = 40;
 
 /// A tree that is being unpacked.
 pub(super) struct Tree {
@@ -63,7 +70,7 @@ impl Tree {
     pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, &[u8])> {
         if self.last.as_ref().is_none_or(|d| d.asked != path) {
             let (fd, resolved) = match self.resolve(path) {
-                Err(e) if e.kind() == io::ErrorKind::NotFound => self.make(path)?,
+                Err(e) if is_missing(&e) => self.make(path, 0)?,
                 found => found?,
             };
             self.last = Some(Dir { asked: path.to_vec(), resolved, fd });
@@ -110,17 +117,55 @@ impl Tree {
         }
     }
 
-    /// Makes the missing directories of a path.
-    fn make(&mut self, path: &[u8]) -> io::Result<(OwnedFd, Vec<u8>)> {
+    /// Makes the missing directories of a path, also those that links on the way lead to, since the layer below may have
+    /// them, and those that a whiteout stands for so far.
+    fn make(&mut self, path: &[u8], links: u32) -> io::Result<(OwnedFd, Vec<u8>)> {
         let (parent, name) = split(path);
         let (dir, resolved) = match self.resolve(parent) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound && !parent.is_empty() => self.make(parent)?,
+            Err(e) if is_missing(&e) && !parent.is_empty() => self.make(parent, links)?,
             found => found?,
         };
-        // A link that leads nowhere is in the way and stays.
-        mkdirat(&dir, name, IMPLIED_MODE)?;
-        self.implied.push(join(&resolved, name));
-        self.resolve(path)
+        let place = join(&resolved, name);
+        match mkdirat(&dir, name, IMPLIED_MODE) {
+            Err(Errno::EXIST) => {}
+            made => {
+                made?;
+                self.implied.push(place);
+                return self.resolve(path);
+            }
+        }
+        let stat = statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if whiteout::is_whiteout(&stat) {
+            unlinkat(&dir, name, AtFlags::empty())?;
+            mkdirat(&dir, name, IMPLIED_MODE)?;
+            whiteout::make_opaque(self.open_real(&place)?.as_fd())?;
+            self.implied.push(place);
+            return self.resolve(path);
+        }
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Symlink if links < MAX_LINKS => self.follow(&dir, name, &resolved, links),
+            FileType::Symlink => Err(Errno::LOOP.into()),
+            _ => Err(Errno::NOTDIR.into()),
+        }
+    }
+
+    /// Makes what a link in the directory `resolved` leads to.
+    fn follow(
+        &mut self,
+        dir: &OwnedFd,
+        name: &[u8],
+        resolved: &[u8],
+        links: u32,
+    ) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let mut target = readlinkat(dir, name, Vec::new())?.into_bytes();
+        if !target.starts_with(b"/") {
+            target = [b"/", resolved, b"/", &target].concat();
+        }
+        let target = clean(&target).map_err(io::Error::other)?;
+        match self.resolve(&target) {
+            Err(e) if is_missing(&e) => self.make(&target, links + 1),
+            found => found,
+        }
     }
 
     fn below_root(&self, fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
@@ -131,6 +176,11 @@ impl Tree {
             _ => Err(Errno::XDEV.into()),
         }
     }
+}
+
+/// Whether a directory is not there, or something else is.
+fn is_missing(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// The path of an open directory.

@@ -226,6 +226,8 @@ prop_compose! {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_is_written_reads_back(entries in proptest::collection::vec(entries(), 0..5)) {
         let mut archive = Vec::new();
