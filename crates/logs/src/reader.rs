@@ -125,6 +125,8 @@ impl Reader {
     fn read_block(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         let Some(lines) = self.files.front_mut() else { return Ok(false) };
         let Some(mut block) = lines.next_block()? else { return Ok(false) };
+        // Entries are shorter than their lines.
+        out.reserve(block.len());
         while let Some(end) = memchr::memchr(b'\n', block) {
             let line = &block[..end];
             block = &block[end + 1..];

@@ -46,8 +46,8 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
 
 /// Closes every descriptor from `first` on.
 ///
-/// Only for a forked child that is about to end and owns nothing it will still use: whatever was open there is closed
-/// under its owner.
+/// Only for a process that owns no descriptor there which it will still use: one that has only just begun, or a forked child
+/// that is about to end. Whatever was open is closed under its owner.
 pub fn close_from(first: RawFd) -> Result<(), Errno> {
     // SAFETY: touches no memory; the contract is the caller's, and breaking it can confuse descriptors but not
     // memory.

@@ -44,10 +44,11 @@ fn harden() -> rustix::io::Result<OwnedFd> {
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::XFSZ] {
         signal::ignore(signal)?;
     }
+    // What the daemon's own parent left open is nothing to keep for the life of a container.
+    fd::close_from(3)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(fd::adopt(0)?, 3)?;
     silence(0)?;
     silence(1)?;
-    fd::cloexec_from(3)?;
     Ok(socket)
 }
 
