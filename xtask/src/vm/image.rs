@@ -1,12 +1,12 @@
 //! The initramfs: a cpio archive (newc) with busybox, modules, tests, and two scripts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::TestBinary;
+use super::Executable;
 use super::packages::Installed;
 
 /// What the tests may need and Debian builds as modules. What they depend on is added.
@@ -41,7 +41,10 @@ export PATH=/bin
 mount -t proc proc /proc
 for module in $(cat /modules/order); do insmod /modules/$module || echo \"@@note cannot load $module\"; done
 mount -t tmpfs -o mode=755,size=80% tmpfs /new
-mv /bin /tests /run-tests /etc /new
+for entry in /*; do
+  case $entry in /init|/modules|/new|/proc|/dev|/root|/bin) ;; *) mv $entry /new ;; esac
+done
+mv /bin /new
 /new/bin/busybox umount /proc
 exec /new/bin/busybox switch_root /new /run-tests
 ";
@@ -63,8 +66,7 @@ ln -s /proc/self/fd /dev/fd
 ip link set lo up
 mkdir /sys/fs/cgroup/init
 echo $$ > /sys/fs/cgroup/init/cgroup.procs
-for binary in /tests/*; do
-  name=${binary##*/}
+while read -r name binary; do
   $binary --list --format terse $(cat /etc/filters) 2>/dev/null | sed -n 's/: test$//p' > /tmp/list
   $binary --list --format terse --ignored 2>/dev/null | sed -n 's/: test$//p' > /tmp/ignored
   while read -r test; do
@@ -72,7 +74,7 @@ for binary in /tests/*; do
     echo "@@begin $name $test"
     if $binary --exact "$test" > /tmp/log 2>&1 < /dev/null; then echo "@@pass $name $test"; else cat /tmp/log; echo "@@fail $name $test"; fi
   done < /tmp/list
-done
+done < /etc/tests
 echo "@@done"
 poweroff -f
 "#;
@@ -81,11 +83,11 @@ poweroff -f
 pub(crate) fn write(
     to: &Path,
     installed: &Installed,
-    tests: &[TestBinary],
+    executables: &[Executable],
     filters: &[String],
 ) -> Result<()> {
     let mut archive = Archive::default();
-    for directory in ["bin", "modules", "tests", "etc", "dev"] {
+    for directory in ["bin", "modules", "etc", "dev"] {
         archive.add(directory, 0o040_755, &[]);
     }
     archive.add("bin/busybox", 0o100_755, &fs_err::read(&installed.busybox)?);
@@ -106,9 +108,14 @@ pub(crate) fn write(
         order.push_str(&format!("{name}.ko\n"));
     }
     archive.add("modules/order", 0o100_644, order.as_bytes());
-    for (at, test) in tests.iter().enumerate() {
-        archive.add(&format!("tests/{}-{at}", test.name), 0o100_755, &fs_err::read(&test.path)?);
+    let mut list = String::new();
+    for Executable { name, path, is_test } in executables {
+        archive.add_below(path, &fs_err::read(path)?)?;
+        if *is_test {
+            list.push_str(&format!("{name} {}\n", path.display()));
+        }
     }
+    archive.add("etc/tests", 0o100_644, list.as_bytes());
     fs_err::write(to, archive.finish())?;
     Ok(())
 }
@@ -177,6 +184,7 @@ fn dependencies(code: &[u8]) -> Vec<String> {
 struct Archive {
     bytes: Vec<u8>,
     entries: u32,
+    directories: BTreeSet<String>,
 }
 
 impl Archive {
@@ -194,6 +202,19 @@ impl Archive {
         self.pad();
         self.bytes.extend(content);
         self.pad();
+    }
+
+    /// Adds a program at its absolute path, with the directories above it.
+    fn add_below(&mut self, path: &Path, content: &[u8]) -> Result<()> {
+        let path =
+            path.to_str().and_then(|path| path.strip_prefix('/')).context("cargo gives absolute paths")?;
+        for (at, _) in path.match_indices('/') {
+            if self.directories.insert(path[..at].to_owned()) {
+                self.add(&path[..at], 0o040_755, &[]);
+            }
+        }
+        self.add(path, 0o100_755, content);
+        Ok(())
     }
 
     fn pad(&mut self) {

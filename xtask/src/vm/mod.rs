@@ -74,14 +74,15 @@ impl Options {
 /// Runs the command with the arguments behind `vm`.
 pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
     let options = Options::parse(args)?;
-    let binaries = build(&options)?;
+    let executables = build(&options)?;
+    let tests = executables.iter().filter(|executable| executable.is_test).count();
     let cache = std::env::temp_dir().join("skiff-vm");
     let mut failed = Vec::new();
     for kernel in &options.kernels {
         let installed = packages::fetch(&cache, *kernel)?;
         let initramfs = cache.join(format!("initramfs-{}-{}", installed.version, std::process::id()));
-        image::write(&initramfs, &installed, &binaries, &options.filters)?;
-        eprintln!("== {} tests on Linux {}", binaries.len(), installed.version);
+        image::write(&initramfs, &installed, &executables, &options.filters)?;
+        eprintln!("== {tests} test binaries on Linux {}", installed.version);
         let results = boot(&installed.image, &initramfs, options.timeout);
         fs_err::remove_file(&initramfs)?;
         let results = results?;
@@ -93,14 +94,15 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
     if failed.is_empty() { Ok(()) } else { bail!("tests failed on Linux {}", failed.join(" and ")) }
 }
 
-/// A test program and the name to show.
-pub(crate) struct TestBinary {
+/// A program that cargo has built. In the machine it has the path it has here: tests have the paths of the programs they run compiled into them.
+pub(crate) struct Executable {
     pub(crate) name: String,
     pub(crate) path: PathBuf,
+    pub(crate) is_test: bool,
 }
 
-/// Builds the packages' tests and asks cargo where they are.
-fn build(options: &Options) -> Result<Vec<TestBinary>> {
+/// Builds the packages' tests, and what they run, and asks cargo where all that is.
+fn build(options: &Options) -> Result<Vec<Executable>> {
     let mut command = Command::new(env!("CARGO"));
     command.args(["test", "--no-run", "--message-format=json-render-diagnostics"]).current_dir(root());
     for package in &options.packages {
@@ -111,19 +113,18 @@ fn build(options: &Options) -> Result<Vec<TestBinary>> {
     if !output.status.success() {
         bail!("the tests do not build");
     }
-    let mut binaries = Vec::new();
+    let mut executables = Vec::new();
     for line in output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
         let message: serde_json::Value = serde_json::from_slice(line).context("cargo does not speak JSON")?;
-        let Some(path) = message["executable"].as_str().filter(|_| message["profile"]["test"] == true) else {
-            continue;
-        };
+        let Some(path) = message["executable"].as_str() else { continue };
         let name = message["target"]["name"].as_str().unwrap_or("test").to_owned();
-        binaries.push(TestBinary { name, path: path.into() });
+        let is_test = message["profile"]["test"] == true;
+        executables.push(Executable { name, path: path.into(), is_test });
     }
-    if binaries.is_empty() {
-        bail!("there are no tests in {}", options.packages.join(", "))
+    if executables.iter().any(|executable| executable.is_test) {
+        Ok(executables)
     } else {
-        Ok(binaries)
+        bail!("there are no tests in {}", options.packages.join(", "))
     }
 }
 
@@ -157,7 +158,8 @@ fn boot(kernel: &Path, initramfs: &Path, timeout: Duration) -> Result<Results> {
             Ok(line) => results.read(&line),
             Err(RecvTimeoutError::Disconnected) => return Ok(results),
             Err(RecvTimeoutError::Timeout) => {
-                bail!("no end after {} s, while running {}", timeout.as_secs(), results.running())
+                eprintln!("== no end after {} s", timeout.as_secs());
+                return Ok(results);
             }
         }
     }
