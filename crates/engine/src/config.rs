@@ -53,8 +53,21 @@ pub struct Config {
     pub debug: bool,
     /// Experimental features.
     pub experimental: bool,
+    /// Images that need not be loaded: they come into the store when a container asks for them.
+    pub builtin_images: Vec<BuiltinImage>,
     /// Threads for blocking work.
     pub blocking_threads: usize,
+}
+
+/// An image that the binary carries.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltinImage {
+    /// Its name with its tag, as people write it.
+    pub name: &'static str,
+    /// The tar of its only layer.
+    pub layer: &'static [u8],
+    /// Dockerfile instructions that make its configuration.
+    pub changes: &'static [&'static str],
 }
 
 /// Configuration of the network `bridge`.
@@ -108,6 +121,7 @@ impl Default for Config {
             registry_mirrors: Vec::new(),
             debug: false,
             experimental: false,
+            builtin_images: Vec::new(),
             blocking_threads: 4,
         }
     }

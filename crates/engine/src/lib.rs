@@ -29,7 +29,7 @@ mod users;
 mod validate;
 mod volumes;
 
-pub use config::{BridgeConfig, Config};
+pub use config::{BridgeConfig, BuiltinImage, Config};
 pub use containers::{
     AttachOptions, Attached, Containers, ListOptions, LogOptions, LogStream, RemoveOptions, StopOptions,
     WaitCondition, WaitOutcome, Waiting,

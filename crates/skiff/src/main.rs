@@ -1,6 +1,7 @@
 //! The binary: looks at its name and first argument, and takes the role they name.
 
 mod daemon;
+mod hello;
 
 use std::{
     ffi::{OsStr, OsString},

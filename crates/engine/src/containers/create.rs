@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use skiff_images::Image;
+use skiff_images::{Image, ImportOptions, Reference};
 use skiff_snapshots::Lifetime;
 use skiff_types::ContainerId;
 
 use super::parts::{Parts, blocking, to_the_end};
 use crate::{
-    Error, Result,
+    BuiltinImage, Error, Result,
     container::Container,
     model::{
         ContainerConfig, ContainerRecord, CreateRequest, Created, EndpointSettings, MountKind, MountPoint,
@@ -22,6 +22,7 @@ use crate::{
 
 pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Result<Created> {
     let checked = validate::create(&mut request, &parts.host, &parts.config)?;
+    bring_builtin(parts, &request.config.image).await?;
     let image = image(parts, &request)?;
     let merged = image.config.config.clone().unwrap_or_default();
     let args = super::merge::with_image(&mut request.config, &merged)?;
@@ -57,6 +58,26 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
         Ok(Created { id, warnings })
     })
     .await
+}
+
+/// Puts an image that the binary carries into the store, if it is the one asked for and not there.
+async fn bring_builtin(parts: &Arc<Parts>, name: &str) -> Result<()> {
+    if parts.images.resolve(name).is_ok() {
+        return Ok(());
+    }
+    let Ok(wanted) = name.parse::<Reference>().map(Reference::or_latest) else { return Ok(()) };
+    let named = |image: &&BuiltinImage| image.name.parse::<Reference>().is_ok_and(|name| name == wanted);
+    let Some(image) = parts.config.builtin_images.iter().find(named).copied() else { return Ok(()) };
+    let options = ImportOptions {
+        reference: Some(wanted),
+        changes: image.changes.iter().map(|change| (*change).to_owned()).collect(),
+        message: "carried by the binary".to_owned(),
+        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..ImportOptions::default()
+    };
+    let images = parts.images.clone();
+    blocking(move || images.import(&mut &*image.layer, &options)).await??;
+    Ok(())
 }
 
 fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {

@@ -208,22 +208,10 @@ impl Selection {
     }
 }
 
-/// Docker matches names by regular expression; what people write are parts of names, `^` and `$`.
+/// Whether a name, with or without its slash, matches a regular expression; what is none matches nothing.
 fn name_matches(name: &str, wanted: &str) -> bool {
-    let (wanted, from_start) = match wanted.strip_prefix('^') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    let (wanted, to_end) = match wanted.strip_suffix('$') {
-        Some(rest) => (rest, true),
-        None => (wanted, false),
-    };
-    [name.to_owned(), format!("/{name}")].iter().any(|name| match (from_start, to_end) {
-        (true, true) => name == wanted,
-        (true, false) => name.starts_with(wanted),
-        (false, true) => name.ends_with(wanted),
-        (false, false) => name.contains(wanted),
-    })
+    let matches = |regex: regex_lite::Regex| regex.is_match(name) || regex.is_match(&format!("/{name}"));
+    regex_lite::Regex::new(wanted).is_ok_and(matches)
 }
 
 /// The images named, and those made from them.

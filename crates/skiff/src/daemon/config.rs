@@ -47,7 +47,8 @@ pub(crate) enum Name {
 pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig, String> {
     refuse_unsupported(settings)?;
     let log = log_settings(settings)?;
-    let mut config = Config { debug: log.level == "debug", ..Config::default() };
+    let builtin_images = vec![crate::hello::IMAGE];
+    let mut config = Config { debug: log.level == "debug", builtin_images, ..Config::default() };
     let default = Config::default();
     config.root = settings.text("data-root").map_or(default.root, PathBuf::from);
     config.run = settings.text("exec-root").map_or(default.run, PathBuf::from);
