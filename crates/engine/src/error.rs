@@ -46,7 +46,7 @@ pub enum Error {
     #[error("invalid filter '{0}'")]
     InvalidFilter(String),
     /// A filter's value that means nothing.
-    #[error("invalid filter '{key}={values:?}'")]
+    #[error("invalid filter '{key}=[{}]'", values.join(" "))]
     InvalidFilterValue {
         /// The filter.
         key: String,

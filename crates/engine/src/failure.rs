@@ -22,6 +22,10 @@ pub(crate) fn start(error: StartError) -> Error {
             let (text, exit_code) = words(&failure);
             Error::create_failed(format!("unable to start container process: {text}"), exit_code)
         }
+        // Found while the request was put together: its words are whole.
+        StartError::RunDir(error) if error.kind() == std::io::ErrorKind::InvalidInput => {
+            Error::NotStarted { text: error.to_string(), exit_code: NOT_STARTED }
+        }
         other => Error::create_failed(other, NOT_STARTED),
     }
 }

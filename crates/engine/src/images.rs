@@ -203,7 +203,8 @@ impl Images {
     pub async fn save(&self, images: Vec<String>) -> Result<ArchiveWriter> {
         let mut ids = Vec::with_capacity(images.len());
         for image in &images {
-            ids.push(self.store.resolve(image)?.digest().to_string());
+            let missing = |_| Error::NoSuchImage(image.clone());
+            ids.push(self.store.resolve(image).map_err(missing)?.digest().to_string());
         }
         let (store, events) = (self.store.clone(), self.events.clone());
         Ok(Box::new(move |out: &mut dyn Write| {

@@ -40,4 +40,4 @@ pub use execs::{ExecStart, Execs, StartedExec};
 pub use images::{ArchiveWriter, ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
 pub use networks::Networks;
 pub use start::Engine;
-pub use system::System;
+pub use system::{Reloadable, System};

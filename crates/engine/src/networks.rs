@@ -33,6 +33,15 @@ impl Networks {
     /// Unknown filters.
     pub async fn list(&self, filters: Filters) -> Result<Vec<NetworkInspect>> {
         filters.accept(FILTERS)?;
+        let dangling = filters.boolean("dangling", false).map_err(|_| {
+            Error::Invalid(
+                "invalid value for filter 'dangling', must be \"true\" (or \"1\"), or \"false\" (or \"0\")"
+                    .to_owned(),
+            )
+        })?;
+        if let Some(other) = filters.values("type").find(|kind| !matches!(*kind, "builtin" | "custom")) {
+            return Err(Error::Internal(format!("invalid filter: 'type'='{other}'")));
+        }
         let matches = |n: &NetworkInspect| {
             filters.exact("driver", &n.driver)
                 && filters.any("id", |id| n.id.to_string().starts_with(id))
@@ -40,6 +49,8 @@ impl Networks {
                 && filters.labels("label", &n.labels)
                 && filters.exact("scope", "local")
                 && filters.exact("type", "builtin")
+                // Built-in networks are never left over.
+                && !dangling
         };
         Ok(self.all().into_iter().filter(matches).collect())
     }

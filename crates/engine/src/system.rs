@@ -1,13 +1,16 @@
 //! The daemon and its host.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use skiff_runtime::cgroups::Controller;
 
 use crate::{
     Events, Result,
     containers::Parts,
-    model::{Component, Info, RuntimeInfo, Status, Timestamp, Version},
+    model::{Actor, Component, EventKind, Info, RuntimeInfo, Status, Timestamp, Version},
 };
 
 /// The service.
@@ -15,11 +18,39 @@ use crate::{
 pub struct System {
     parts: Arc<Parts>,
     events: Events,
+    live: Arc<Mutex<Reloadable>>,
+}
+
+/// What may change while the daemon runs.
+#[derive(Clone, Debug, Default)]
+pub struct Reloadable {
+    /// Labels of the daemon.
+    pub labels: Vec<String>,
+    /// Say more in the log.
+    pub debug: bool,
 }
 
 impl System {
     pub(crate) fn new(parts: Arc<Parts>, events: Events) -> Self {
-        Self { parts, events }
+        let live = Reloadable { labels: parts.config.labels.clone(), debug: parts.config.debug };
+        Self { parts, events, live: Arc::new(Mutex::new(live)) }
+    }
+
+    fn live(&self) -> Reloadable {
+        self.live.lock().expect("no panic under this lock").clone()
+    }
+
+    /// Takes over what may change while the daemon runs, and tells it as an event.
+    pub fn reload(&self, to: Reloadable) {
+        let quoted: Vec<_> = to.labels.iter().map(|label| format!("{label:?}")).collect();
+        let attributes = [
+            ("debug".to_owned(), to.debug.to_string()),
+            ("labels".to_owned(), format!("[{}]", quoted.join(","))),
+            ("name".to_owned(), self.parts.host.name.clone()),
+        ];
+        *self.live.lock().expect("no panic under this lock") = to;
+        let actor = Actor { id: self.parts.identity.id.clone(), attributes: attributes.into() };
+        self.events.publish(EventKind::Daemon, "reload", actor);
     }
 
     /// `GET /info`.
@@ -28,6 +59,7 @@ impl System {
     /// None so far.
     pub async fn info(&self) -> Result<Info> {
         let Parts { config, host, .. } = &*self.parts;
+        let live = self.live();
         let statuses: Vec<Status> = self.parts.registry.all().iter().map(|c| c.status()).collect();
         let count = |test: fn(&Status) -> bool| statuses.iter().filter(|s| test(s)).count();
         let running = count(|s| matches!(s, Status::Running | Status::Restarting));
@@ -56,7 +88,7 @@ impl System {
             pids_limit: host.has(Controller::Pids),
             oom_kill_disable: !host.cgroup_v2 && host.has(Controller::Memory),
             ipv4_forwarding: first_line("/proc/sys/net/ipv4/ip_forward") == "1",
-            debug: config.debug,
+            debug: live.debug,
             open_files: entries("/proc/self/fd"),
             tasks: entries("/proc/self/task"),
             system_time: Timestamp::now(),
@@ -71,7 +103,7 @@ impl System {
             cpus: host.cpus,
             memory: host.memory,
             name: host.name.clone(),
-            labels: config.labels.clone(),
+            labels: live.labels,
             experimental: config.experimental,
             server_version: env!("CARGO_PKG_VERSION").into(),
             runtimes: runtimes.into_iter().map(|name| RuntimeInfo { path: "skiff".into(), name }).collect(),

@@ -23,7 +23,7 @@ pub enum Error {
     #[error("reference does not exist")]
     NoSuchReference,
     /// A tag cannot contain a digest.
-    #[error("refusing to create a tag with a digest reference")]
+    #[error("cannot import digest reference")]
     TagWithDigest,
     /// A name like `sha256` would hide digests.
     #[error("refusing to create an ambiguous tag using digest algorithm as name")]

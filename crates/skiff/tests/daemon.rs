@@ -160,17 +160,18 @@ fn one_daemon_at_a_time_and_a_killed_one_leaves_no_lock() -> Result<()> {
 }
 
 #[test]
-fn a_reload_changes_the_level_of_the_log() -> Result<()> {
+fn a_reload_changes_labels_and_the_level_of_the_log() -> Result<()> {
     let dir = tempfile::tempdir()?;
     let file = dir.path().join("daemon.json");
     fs_err::write(&file, r#"{"log-level": "warn"}"#)?;
     let daemon = start(&["--config-file", file.to_str().context("a temporary path is text")?])?;
     assert!(!daemon.log_tail().contains("initialization"));
-    fs_err::write(&file, r#"{"log-level": "debug"}"#)?;
+    fs_err::write(&file, r#"{"log-level": "debug", "labels": ["a=b"]}"#)?;
     signal("-HUP", daemon.pid().context("the daemon runs")?)?;
     for _ in 0..1000 {
         if daemon.log_tail().contains("configuration reloaded") {
-            assert_eq!(daemon.client().get("/_ping")?.status, 200);
+            let info = daemon.client().get("/info")?.ok()?.json()?;
+            assert_eq!((&info["Labels"], &info["Debug"]), (&json!(["a=b"]), &json!(true)));
             return Ok(());
         }
         std::thread::sleep(Duration::from_millis(10));

@@ -13,7 +13,10 @@ use super::{AttachOptions, Attached, LogOptions, logs, parts::Parts};
 use crate::{Error, Result, container::Container, detach_keys, model::Status};
 
 pub(super) async fn attach(parts: &Arc<Parts>, reference: &str, options: AttachOptions) -> Result<Attached> {
-    let keys = detach_keys::parse(options.detach_keys.as_deref())?;
+    let asked = options.detach_keys.as_deref();
+    let keys = detach_keys::parse(asked).map_err(|_| {
+        Error::Invalid(format!("Invalid detach keys ({}) provided", asked.unwrap_or_default()))
+    })?;
     let container = parts.registry.resolve(reference)?;
     let id = container.id;
     match container.status() {

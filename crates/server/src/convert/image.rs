@@ -50,7 +50,7 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> Value {
         comment: image.comment,
         created: created.unwrap_or_else(|| if old { time::NEVER.to_owned() } else { String::new() }),
         container: None,
-        container_config: None,
+        container_config: (!version.at_least(45)).then(wire::Config::default),
         docker_version: String::new(),
         author: image.author,
         config: Some(config(image.config)),

@@ -128,7 +128,7 @@ pub(super) fn shown_config(config: ContainerConfig) -> wire::Config {
         tty: config.tty,
         open_stdin: config.open_stdin,
         stdin_once: config.stdin_once,
-        env: Some(config.env),
+        env: some_list(config.env),
         cmd: config.cmd,
         healthcheck: config.healthcheck.map(shown_healthcheck),
         args_escaped: config.args_escaped,

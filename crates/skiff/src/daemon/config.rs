@@ -62,6 +62,7 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.log.config = settings.map("log-opts");
     config.no_new_privileges = settings.flag("no-new-privileges").unwrap_or(false);
     config.init = settings.flag("init").unwrap_or(false);
+    config.init_path = settings.text("init-path").or(settings.text("default-init")).map(PathBuf::from);
     config.experimental = settings.flag("experimental").unwrap_or(false);
     config.dns = settings.list("dns").iter().filter_map(|a| a.parse().ok()).collect();
     config.dns_options = settings.list("dns-opts").to_vec();

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use skiff_engine::Engine;
+use skiff_engine::{Config, Engine, Reloadable};
 use skiff_server::{Context, Socket};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -69,6 +69,8 @@ pub(super) async fn serve(
             _ = hang_up.recv() => match reload() {
                 Ok(config) => {
                     log.set(&config.log);
+                    let Config { labels, debug, .. } = config.engine;
+                    engine.system.reload(Reloadable { labels, debug });
                     info!(level = config.log.level, "configuration reloaded");
                 }
                 Err(reason) => error!(reason, "configuration not reloaded"),
