@@ -117,3 +117,6 @@ pub(crate) fn cgroup_path(record: &ContainerRecord, daemon: &Config) -> String {
 fn incomplete(error: impl std::fmt::Display) -> Error {
     Error::Internal(format!("incomplete specification: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

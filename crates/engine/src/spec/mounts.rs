@@ -105,15 +105,14 @@ fn asked_for(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<Vec<Mo
             _ => rest.push(bind(point)?),
         }
     }
+    let files: &[&str] = match record.host.readonly_rootfs {
+        true => &["rbind", "rro", "rprivate"],
+        false => &["rbind", "rprivate"],
+    };
     for name in ["resolv.conf", "hostname", "hosts"] {
         let target = format!("/etc/{name}");
         if !record.mounts.iter().any(|m| m.destination == target) {
-            rest.push(mount(
-                "bind",
-                &with.dir.join(name).to_string_lossy(),
-                &target,
-                &["rbind", "rprivate"],
-            )?);
+            rest.push(mount("bind", &with.dir.join(name).to_string_lossy(), &target, files)?);
         }
     }
     if process::wants_init(record, with.daemon) {

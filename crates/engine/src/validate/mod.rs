@@ -2,7 +2,7 @@
 //!
 //! Pure functions: they see the request, the host's facts and the daemon's configuration, and touch nothing, save that
 //! the sources of `--mount type=bind` are looked for. Texts and their order are Docker's, held against recordings of
-//! a real one (`tests/create-answers.tsv`).
+//! a real one (`tests.rs`).
 
 mod config;
 mod host;
@@ -69,3 +69,6 @@ pub(crate) fn name(name: &str, shown: &str) -> Result<()> {
         Err(Error::InvalidName(shown.to_owned()))
     }
 }
+
+#[cfg(test)]
+mod tests;
