@@ -8,7 +8,7 @@ use rustix::process::Pid;
 
 use super::args::{Create, Global, Run};
 use super::foreground::Foreground;
-use super::record::{self, Directory, Record, Status};
+use super::record::{self, Directory, Identity, Record, Status};
 use super::{OciError, console, delete, log};
 use crate::apply::{self, Gate, OwnedGate, Spawned, Stdio, Surroundings};
 use crate::plan::{self, HostFacts, Plan, PlanOptions};
@@ -30,6 +30,7 @@ pub(super) fn create(global: &Global, args: &Create) -> Result<(), OciError> {
 fn create_in(directory: &Directory, args: &Create, spec: &Spec, plan: &Plan) -> Result<(), OciError> {
     let gate = OwnedGate::create(directory.path()).map_err(OciError::kernel("start gate"))?;
     let preserved = preserved(args.preserve_fds)?;
+    directory.write(&record(&args.id, spec, plan, None))?;
     let spawned = spawn(plan, &preserved, Some(gate.borrow()))?;
     let kept = keep(directory, args, spec, plan, &spawned);
     if kept.is_err() {
@@ -62,6 +63,22 @@ pub(super) fn preserved(count: u32) -> Result<Vec<OwnedFd>, OciError> {
     (3..3 + count).map(adopt).collect()
 }
 
+/// What is kept of a container; `process` is its first one, or the creating one before that exists.
+fn record(id: &str, spec: &Spec, plan: &Plan, process: Option<Pid>) -> Record {
+    Record {
+        version: 1,
+        id: id.to_owned(),
+        process: Identity::of(process.unwrap_or_else(rustix::process::getpid)),
+        creating: process.is_none(),
+        created: jiff::Timestamp::now(),
+        bundle: plan.bundle.clone(),
+        cgroup: plan.cgroup.path.clone(),
+        layout: plan.cgroup.layout.clone(),
+        new_keyring: plan.new_keyring,
+        spec: spec.clone(),
+    }
+}
+
 /// Everything that makes the process a container which later commands find.
 fn keep(
     directory: &Directory,
@@ -73,20 +90,7 @@ fn keep(
     if let (Some(master), Some(socket)) = (&spawned.console, &args.console_socket) {
         console::send(socket, master)?;
     }
-    let pid = spawned.pid.as_raw_nonzero().get();
-    let start_time = record::process_facts(pid).map_or(0, |(_, start_time)| start_time);
-    directory.write(&Record {
-        version: 1,
-        id: args.id.clone(),
-        pid,
-        start_time,
-        created: jiff::Timestamp::now(),
-        bundle: plan.bundle.clone(),
-        cgroup: plan.cgroup.path.clone(),
-        layout: plan.cgroup.layout.clone(),
-        new_keyring: plan.new_keyring,
-        spec: spec.clone(),
-    })?;
+    directory.write(&record(&args.id, spec, plan, Some(spawned.pid)))?;
     write_pid(args.pid_file.as_deref(), spawned.pid)
 }
 
@@ -112,6 +116,9 @@ pub(super) fn start(global: &Global, id: &str) -> Result<(), OciError> {
     let (directory, record) = record::find(global, id)?;
     match record.status(&directory) {
         Status::Created => {}
+        Status::Creating => {
+            return Err(OciError::State("cannot start a container that is being created".to_owned()));
+        }
         Status::Stopped => {
             return Err(OciError::State("cannot start a container that has stopped".to_owned()));
         }
@@ -126,7 +133,7 @@ pub(super) fn start(global: &Global, id: &str) -> Result<(), OciError> {
 
 /// Hooks that follow a start; the container runs whether they succeed or not.
 fn after_start(global: &Global, record: &Record) {
-    run_late_hooks(global, record, "poststart", ContainerState::Running, Some(record.pid));
+    run_late_hooks(global, record, "poststart", ContainerState::Running, Some(record.process.pid));
 }
 
 /// Runs the hooks of a moment whose failures are only logged.
@@ -189,6 +196,7 @@ fn run_in(
     plan: &Plan,
 ) -> Result<(Pid, OwnedFd, Option<OwnedFd>), OciError> {
     let preserved = preserved(args.preserve_fds)?;
+    directory.write(&record(&args.id, spec, plan, None))?;
     let spawned = spawn(plan, &preserved, None)?;
     if let Err(error) = keep(directory, args, spec, plan, &spawned) {
         end(&spawned, plan);

@@ -27,7 +27,7 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<(), OciEr
     match record.status(&directory) {
         Status::Stopped => {}
         Status::Created => kill(&record)?,
-        Status::Running | Status::Paused if force => kill(&record)?,
+        Status::Running | Status::Paused | Status::Creating if force => kill(&record)?,
         status => {
             let reason = format!("cannot delete container {id} that is not stopped: {status}");
             return Err(OciError::State(reason));

@@ -14,7 +14,7 @@ use crate::cgroups::{BlockIoEntry, MemoryLimit, Stats};
 pub(super) fn events(global: &Global, id: &str, interval: &str, once: bool) -> Result<(), OciError> {
     let pause = duration(interval)?;
     let (directory, record) = record::find(global, id)?;
-    if record.status(&directory) == Status::Stopped {
+    if matches!(record.status(&directory), Status::Stopped | Status::Creating) {
         return Err(OciError::State(format!("container with id {id} is not running")));
     }
     let cgroup = record.cgroup();

@@ -18,6 +18,9 @@ pub(super) fn exec(global: &Global, args: &Exec) -> Result<u8, OciError> {
     let (directory, record) = record::find(global, &args.id)?;
     match record.status(&directory) {
         Status::Stopped => return Err(OciError::State("cannot exec in a stopped container".to_owned())),
+        Status::Creating => {
+            return Err(OciError::State("cannot exec in a container that is being created".to_owned()));
+        }
         Status::Paused if !args.ignore_paused => {
             let reason = "cannot exec in a paused container (use --ignore-paused to override)";
             return Err(OciError::State(reason.to_owned()));

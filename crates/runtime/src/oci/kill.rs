@@ -28,9 +28,14 @@ pub(super) fn kill(global: &Global, args: &Kill) -> Result<(), OciError> {
     }
     let (_, pidfd) = record.open_process().ok_or_else(stopped)?;
     match rustix::process::pidfd_send_signal(&pidfd, signal) {
-        Err(Errno::SRCH) => Err(stopped()),
-        other => other.map_err(OciError::kernel("kill")),
+        Err(Errno::SRCH) => return Err(stopped()),
+        other => other.map_err(OciError::kernel("kill"))?,
     }
+    // On v1 what is frozen does not even die.
+    if signal == Signal::KILL && record.status(&directory) == Status::Paused {
+        record.cgroup().thaw()?;
+    }
+    Ok(())
 }
 
 fn parse(text: &str) -> Result<Signal, OciError> {

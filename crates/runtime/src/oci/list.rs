@@ -34,7 +34,7 @@ impl Shown {
         Self {
             oci_version: record.spec.version().clone(),
             id: record.id.clone(),
-            pid: if status == Status::Stopped { 0 } else { record.pid },
+            pid: if matches!(status, Status::Stopped | Status::Creating) { 0 } else { record.process.pid },
             status,
             bundle: record.bundle.clone(),
             rootfs: root.unwrap_or_default(),

@@ -1,8 +1,9 @@
 //! What is kept of a container between commands: one directory below `--root`, with one file.
 //!
-//! The record is written when the container is created and never changes. What does change is read from the kernel:
-//! whether the process is there (by its number *and* its start time, since numbers are used again), whether the start
-//! gate still stands, whether the cgroup is frozen.
+//! The record is written before anything of the container exists, so that whatever a killed creation leaves can be found,
+//! and once more when its first process is there. What changes later is read from the kernel: whether the process is
+//! there (by its number *and* its start time, since numbers are used again), whether the start gate still stands,
+//! whether the cgroup is frozen.
 
 use std::path::{Path, PathBuf};
 
@@ -27,10 +28,10 @@ pub(super) struct Record {
     pub(super) version: u32,
     /// The container's id.
     pub(super) id: String,
-    /// Its first process.
-    pub(super) pid: i32,
-    /// When that was started, in ticks after boot.
-    pub(super) start_time: u64,
+    /// Its first process; as long as there is none, the process that creates it.
+    pub(super) process: Identity,
+    /// Whether it is still being created.
+    pub(super) creating: bool,
     /// When the container was created.
     pub(super) created: jiff::Timestamp,
     /// The bundle's directory.
@@ -45,10 +46,34 @@ pub(super) struct Record {
     pub(super) spec: Spec,
 }
 
+/// A process, for ever: its number is used again, but not with the same start time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity {
+    /// Its number.
+    pub(super) pid: i32,
+    /// When it was started, in ticks after boot.
+    pub(super) start_time: u64,
+}
+
+impl Identity {
+    /// The process that has this number now.
+    pub(super) fn of(pid: Pid) -> Self {
+        let pid = pid.as_raw_nonzero().get();
+        Self { pid, start_time: process_facts(pid).map_or(0, |(_, start_time)| start_time) }
+    }
+
+    fn is_alive(self) -> bool {
+        process_facts(self.pid)
+            .is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
+    }
+}
+
 /// What a container does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Status {
+    Creating,
     Created,
     Running,
     Paused,
@@ -58,6 +83,7 @@ pub(super) enum Status {
 impl std::fmt::Display for Status {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Creating => "creating",
             Self::Created => "created",
             Self::Running => "running",
             Self::Paused => "paused",
@@ -163,10 +189,12 @@ impl Record {
         Cgroup::open(&self.layout, &self.cgroup)
     }
 
-    /// What it does now.
+    /// What it does now. A creation that was killed counts as stopped: there is nothing but something to delete.
     pub(super) fn status(&self, directory: &Directory) -> Status {
-        if !self.is_alive() {
+        if !self.process.is_alive() {
             Status::Stopped
+        } else if self.creating {
+            Status::Creating
         } else if directory.path().join(apply::GATE_FILE).exists() {
             Status::Created
         } else if self.cgroup().is_frozen().unwrap_or(false) {
@@ -176,22 +204,17 @@ impl Record {
         }
     }
 
-    fn is_alive(&self) -> bool {
-        process_facts(self.pid)
-            .is_some_and(|(state, start_time)| start_time == self.start_time && !matches!(state, 'Z' | 'X'))
-    }
-
-    /// A descriptor of its first process; `None` if it has ended.
+    /// A descriptor of its first process; `None` if it has ended, or is not there yet.
     pub(super) fn open_process(&self) -> Option<(Pid, std::os::fd::OwnedFd)> {
-        let pid = Pid::from_raw(self.pid)?;
+        let pid = Pid::from_raw(self.process.pid).filter(|_| !self.creating)?;
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok()?;
         // The number was this process's when the descriptor was made if it is so now.
-        self.is_alive().then_some((pid, pidfd))
+        self.process.is_alive().then_some((pid, pidfd))
     }
 }
 
 /// State letter and start time of a process; see proc_pid_stat(5).
-pub(super) fn process_facts(pid: i32) -> Option<(char, u64)> {
+fn process_facts(pid: i32) -> Option<(char, u64)> {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name may hold anything, parentheses too.
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();

@@ -50,21 +50,22 @@ fn what_is_asked_for_and_cannot_be_had_is_refused() {
 }
 
 #[test]
-fn a_killed_creation_can_be_deleted() {
+fn a_killed_creation_leaves_nothing_once_it_is_deleted() {
     let mut bundle = Bundle::new("true");
-    bundle.set("/hooks/createRuntime", json!([{"path": "/bin/sleep", "args": ["sleep", "60"]}]));
+    bundle
+        .set("/hooks/createRuntime", json!([{"path": "/bin/sleep", "args": ["sleep", "60"], "timeout": 60}]));
     bundle.write();
     let directory = bundle.path("").display().to_string();
     let mut child = bundle.runtime(&["create", "-b", &directory, &bundle.id]).spawn().unwrap();
-    let state = bundle.path("state").join(&bundle.id);
-    eventually("the state directory", || state.exists());
+    let cgroups = || bundle.left_overs().iter().any(|path| path.starts_with("/sys/fs/cgroup"));
+    eventually("the cgroup", cgroups);
+    assert_eq!((bundle.state("status"), bundle.state("pid")), (json!("creating"), json!(0)));
+    bundle.command(&["exec", &bundle.id, "true"]).refused("is being created");
     child.kill().unwrap();
     child.wait().unwrap();
-    bundle.command(&["delete", "--force", &bundle.id]).ok();
-    assert!(!state.exists());
-    // The cgroup of a creation that never wrote its record is swept by the same id's next use.
-    bundle.spec.as_object_mut().unwrap().remove("hooks");
-    bundle.run().ok();
+    assert_eq!(bundle.state("status"), "stopped");
+    bundle.command(&["delete", &bundle.id]).ok();
+    assert_eq!(bundle.left_overs(), Vec::<String>::new());
 }
 
 #[test]

@@ -90,6 +90,9 @@ fn processes_are_listed_paused_and_resumed() {
     bundle.command(&["resume", &bundle.id]).ok();
     assert_eq!(bundle.state("status"), "running");
     bundle.command(&["resume", &bundle.id]).refused("container not paused");
+    bundle.command(&["pause", &bundle.id]).ok();
+    bundle.command(&["kill", &bundle.id, "KILL"]).ok();
+    eventually("the end of a paused container", || bundle.state("status") == "stopped");
 }
 
 #[test]
