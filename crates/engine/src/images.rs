@@ -201,11 +201,8 @@ impl Images {
     /// # Errors
     /// There is no such image.
     pub async fn save(&self, images: Vec<String>) -> Result<ArchiveWriter> {
-        let mut ids = Vec::with_capacity(images.len());
-        for image in &images {
-            let missing = |_| Error::NoSuchImage(image.clone());
-            ids.push(self.store.resolve(image).map_err(missing)?.digest().to_string());
-        }
+        let ids: Vec<String> =
+            self.store.saved_images(&images)?.iter().map(|id| id.digest().to_string()).collect();
         let (store, events) = (self.store.clone(), self.events.clone());
         Ok(Box::new(move |out: &mut dyn Write| {
             store.save(&images, None, &mut Sink(out))?;

@@ -46,9 +46,9 @@ impl<W: Write> Write for Plain<W> {
 
 impl<W: Write> ArchiveSink for Plain<W> {}
 
-/// `len` bytes in large pieces.
+/// `len` bytes in pieces that are large, but stay in the processor's cache.
 fn copy(from: &mut impl Read, len: u64, to: &mut (impl Write + ?Sized)) -> io::Result<()> {
-    let mut buf = vec![0; len.min(1 << 20) as usize];
+    let mut buf = vec![0; len.min(256 << 10) as usize];
     let mut left = len;
     while left > 0 {
         let want = left.min(buf.len() as u64) as usize;
@@ -83,6 +83,14 @@ impl ImageStore {
             }
         }
         Plan::new(self, &images)?.write(self, out)
+    }
+
+    /// The images that [`save`](Self::save) would write for these names.
+    ///
+    /// # Errors
+    /// A name does not resolve.
+    pub fn saved_images(&self, names: &[String]) -> Result<Vec<ImageId>> {
+        Ok(self.selection(names)?.iter().map(|s| s.image.id).collect())
     }
 
     /// The images that the names stand for, each with the names it is saved under, in the order they were first named.

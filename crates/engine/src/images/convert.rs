@@ -13,6 +13,7 @@ pub(super) fn inspect(image: &Image, driver: &str) -> ImageInspect {
         parent: parent(image),
         comment: comment(image),
         created: config.created,
+        docker_version: config.docker_version.clone(),
         author: config.author.clone(),
         config: container_config(&config.config.clone().unwrap_or_default()),
         architecture: config.architecture.clone(),

@@ -47,6 +47,8 @@ pub struct ImageInspect {
     pub comment: String,
     /// When it was made.
     pub created: Option<Timestamp>,
+    /// The version of the engine that made it.
+    pub docker_version: String,
     /// Who made it.
     pub author: String,
     /// Configuration.

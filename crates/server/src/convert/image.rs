@@ -51,7 +51,7 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> Value {
         created: created.unwrap_or_else(|| if old { time::NEVER.to_owned() } else { String::new() }),
         container: None,
         container_config: (!version.at_least(45)).then(wire::Config::default),
-        docker_version: String::new(),
+        docker_version: image.docker_version,
         author: image.author,
         config: Some(config(image.config)),
         architecture: image.architecture,
