@@ -1,9 +1,12 @@
 //! From the words of the command line to a command's function.
 
+#[cfg(test)]
+mod tests;
+
 use std::{ffi::OsString, process::ExitCode};
 
 use crate::{
-    commands,
+    commands, completion,
     failure::{Failure, Outcome},
     grammar::{self, Command, Flag, Matches, Node, Parsed, quote},
     say,
@@ -68,6 +71,11 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
     };
     if help || name == "help" {
         return show_help(program, &matches, if name == "help" { rest } else { &args });
+    }
+    match name.as_str() {
+        "completion" => return completion::print_script(program, rest.first().map(String::as_str)),
+        "__complete" => return completion::complete(program, &matches, rest),
+        _ => {}
     }
     let session = Session::new(program, &matches)?;
     let mut path = program.to_owned();

@@ -5,6 +5,7 @@
 //! scripts can see it; the tests hold recordings of the real command line.
 
 mod commands;
+mod completion;
 mod config;
 mod contexts;
 mod dispatch;

@@ -5,7 +5,8 @@ use std::{
     sync::Arc,
 };
 
-use skiff_client::{Client, Host, Options};
+use serde::Deserialize;
+use skiff_client::{Client, Host, ListContainers, Options};
 
 use crate::{config::Config, contexts, failure::Failure, grammar::Matches, launch};
 
@@ -73,6 +74,32 @@ impl Session {
             _ => {}
         }
         Ok(Arc::clone(&self.client))
+    }
+
+    /// The names of all containers; no daemon is started for it.
+    pub(crate) async fn container_names(&self) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Named {
+            names: Vec<String>,
+        }
+        let bytes = self.client.containers(ListContainers { all: true, ..Default::default() }).await?;
+        let containers: Vec<Named> =
+            serde_json::from_slice(&bytes).map_err(|e| Failure::new(e.to_string()))?;
+        let names = containers.iter().flat_map(|container| &container.names);
+        Ok(names.map(|name| name.trim_start_matches('/').to_owned()).collect())
+    }
+
+    /// The names of all images; no daemon is started for it.
+    pub(crate) async fn image_names(&self) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Tagged {
+            repo_tags: Option<Vec<String>>,
+        }
+        let bytes = self.client.images(false, false, None).await?;
+        let images: Vec<Tagged> = serde_json::from_slice(&bytes).map_err(|e| Failure::new(e.to_string()))?;
+        Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
     }
 
     /// The engine's address.

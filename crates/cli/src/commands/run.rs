@@ -37,8 +37,9 @@ pub(super) async fn run(call: Call<'_>) -> Outcome {
         let started = client.container_action(&id, "start", Query::new()).await;
         return started.map_err(|e| start_failure(call, &e.to_string()));
     }
-    if matches.on("sig-proxy") {
-        signals::forward(Arc::clone(&client), id.clone());
+    match matches.on("sig-proxy") {
+        true => signals::forward(Arc::clone(&client), id.clone()),
+        false => signals::outlast(),
     }
     run_attached(call, &client, &id, attach).await
 }

@@ -15,7 +15,7 @@ pub(crate) fn fields(text: &str) -> Result<Vec<String>, String> {
                 let end = rest.find(',').unwrap_or(rest.len());
                 if let Some(at) = rest[..end].find('"') {
                     return Err(format!(
-                        "parse error on line 1, column {}: bare \" in non-quoted field",
+                        "parse error on line 1, column {}: bare \" in non-quoted-field",
                         column + at
                     ));
                 }

@@ -32,13 +32,33 @@ const NAMES: [(i32, &str); 22] = [
     (31, "SYS"),
 ];
 
+/// How many signals that mean the end make this program end although the container goes on.
+const ENOUGH: u32 = 3;
+
 /// Passes signals on to container `id` from now on, in a task of its own.
 pub(crate) fn forward(client: Arc<Client>, id: String) {
+    catch(move |name| {
+        let (client, id) = (Arc::clone(&client), id.clone());
+        async move {
+            // It may have ended just now.
+            let _ = client.container_action(&id, "kill", Query::new().with("signal", name)).await;
+        }
+    });
+}
+
+/// Keeps signals that mean the end from ending this program before the container has ended (`--sig-proxy=false`).
+pub(crate) fn outlast() {
+    catch(|_| std::future::ready(()));
+}
+
+/// Hands the name of each signal to `act`, one after another. The third interrupt or termination ends the program.
+fn catch<F: Future<Output = ()> + Send>(act: impl Fn(&'static str) -> F + Send + 'static) {
     let mut caught: Vec<(Signal, &'static str)> = NAMES
         .iter()
         .filter_map(|(number, name)| Some((signal(SignalKind::from_raw(*number)).ok()?, *name)))
         .collect();
     tokio::spawn(async move {
+        let mut endings = 0;
         loop {
             let name = std::future::poll_fn(|cx| {
                 let hit = caught.iter_mut().find_map(|(signal, name)| {
@@ -47,8 +67,13 @@ pub(crate) fn forward(client: Arc<Client>, id: String) {
                 hit.map_or(Poll::Pending, Poll::Ready)
             })
             .await;
-            // It may have ended just now.
-            let _ = client.container_action(&id, "kill", Query::new().with("signal", name)).await;
+            endings += u32::from(matches!(name, "INT" | "TERM"));
+            if endings == ENOUGH {
+                super::terminal::restore();
+                crate::say::error("\ngot 3 SIGTERM/SIGINTs, forcefully exiting");
+                std::process::exit(1);
+            }
+            act(name).await;
         }
     });
 }
