@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
+use skiff_client::TlsFiles;
 
 use crate::options::env::go_open_error;
 
@@ -23,21 +24,40 @@ struct Endpoints {
 #[serde(rename_all = "PascalCase", default)]
 struct Endpoint {
     host: String,
+    #[serde(rename = "SkipTLSVerify")]
+    skip_tls_verify: bool,
 }
 
-/// The host of the engine that the context `name` stands for.
+/// An engine that has a name.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Context {
+    /// Its address.
+    pub(crate) host: String,
+    /// Its certificates, if it has any.
+    pub(crate) tls: Option<TlsFiles>,
+}
+
+/// What the context `name` stands for.
 ///
 /// # Errors
 /// A context that is not there, in docker's words.
-pub(crate) fn host(config_dir: &Path, name: &str) -> Result<String, String> {
-    let directory = config_dir.join("contexts/meta").join(sha256_hex(name));
-    let path = directory.join("meta.json");
+pub(crate) fn find(config_dir: &Path, name: &str) -> Result<Context, String> {
+    let id = sha256_hex(name);
+    let path = config_dir.join("contexts/meta").join(&id).join("meta.json");
     let text = fs_err::read(&path).map_err(|e| {
         format!("context {name:?}: context not found: {}", go_open_error(&path.to_string_lossy(), &e))
     })?;
     let metadata: Metadata =
         serde_json::from_slice(&text).map_err(|e| format!("parsing {}: {e}", path.display()))?;
-    Ok(metadata.endpoints.docker.host)
+    let Endpoint { host, skip_tls_verify } = metadata.endpoints.docker;
+    let certificates = config_dir.join("contexts/tls").join(&id).join("docker");
+    let file = |name: &str| Some(certificates.join(name)).filter(|path| path.exists());
+    let tls = certificates.exists().then(|| TlsFiles {
+        ca: file("ca.pem"),
+        identity: file("cert.pem").zip(file("key.pem")),
+        verify: !skip_tls_verify,
+    });
+    Ok(Context { host, tls })
 }
 
 fn sha256_hex(name: &str) -> String {
@@ -53,7 +73,7 @@ mod tests {
     #[test]
     fn a_context_names_an_engine() {
         let dir = tempfile::tempdir().unwrap();
-        let error = host(dir.path(), "nope").unwrap_err();
+        let error = find(dir.path(), "nope").unwrap_err();
         assert!(error.starts_with("context \"nope\": context not found: open /"), "{error}");
         assert!(error.ends_with(
             "/contexts/meta/ca3704aa0b06f5954c79ee837faa152d84d6b2d42838f0637a15eda8337dbdce/meta.json: no such file \
@@ -66,6 +86,7 @@ mod tests {
             r#"{"Name":"box","Metadata":{},"Endpoints":{"docker":{"Host":"tcp://1.2.3.4:5"}}}"#,
         )
         .unwrap();
-        assert_eq!(host(dir.path(), "box"), Ok("tcp://1.2.3.4:5".into()));
+        let context = Context { host: "tcp://1.2.3.4:5".into(), tls: None };
+        assert_eq!(find(dir.path(), "box"), Ok(context));
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use skiff_client::{Client, Host, ListContainers, Options};
+use skiff_client::{Client, Host, ListContainers, Options, Tls, TlsFiles};
 
 use crate::{config::Config, contexts, failure::Failure, grammar::Matches, launch};
 
@@ -42,15 +42,12 @@ impl Session {
         let unresolved =
             |e: String| Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {e}"));
         let choice = choose(program, globals, &config, &directory).map_err(unresolved)?;
-        if globals.on("tlsverify")
-            || globals.on("tls")
-            || std::env::var_os("DOCKER_TLS_VERIFY").is_some_and(|v| !v.is_empty())
-        {
-            return Err(unresolved(
-                "connections by TLS are not supported by this version of skiff".to_owned(),
-            ));
-        }
-        let host = Host::parse(&choice.host, 2375).map_err(|e| unresolved(e.to_string()))?;
+        let port = if choice.tls.is_some() { 2376 } else { 2375 };
+        let host = Host::parse(&choice.host, port).map_err(|e| unresolved(e.to_string()))?;
+        let tls = match (&choice.tls, &host) {
+            (Some(files), Host::Tcp { .. }) => Some(Tls::load(files).map_err(|e| unresolved(e.to_string()))?),
+            _ => None,
+        };
         let headers = config.http_headers.clone().into_iter().collect();
         let version = std::env::var("DOCKER_API_VERSION").ok().filter(|v| !v.is_empty());
         let version = version.map(|v| v.trim_start_matches('v').to_owned());
@@ -58,7 +55,7 @@ impl Session {
             program,
             config,
             context: choice.context,
-            client: Arc::new(Client::new(host, Options { headers, version })),
+            client: Arc::new(Client::new(host, Options { headers, tls, version })),
             may_start: choice.may_start,
         })
     }
@@ -116,23 +113,51 @@ impl Session {
 struct Choice {
     host: String,
     context: String,
+    tls: Option<TlsFiles>,
     may_start: bool,
+}
+
+/// What options and environment say about TLS; the files are those of the configuration unless others are named.
+fn tls_files(globals: &Matches, directory: &Path) -> Option<TlsFiles> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let verify = match globals.changed("tlsverify") {
+        true => globals.on("tlsverify"),
+        false => variable("DOCKER_TLS_VERIFY").is_some(),
+    };
+    if !verify && !globals.changed("tlsverify") && !globals.on("tls") && variable("DOCKER_TLS").is_none() {
+        return None;
+    }
+    let certificates = variable("DOCKER_CERT_PATH").map_or_else(|| directory.to_owned(), PathBuf::from);
+    let file = |option: &str, name: &str| {
+        globals.some(option).map_or_else(|| certificates.join(name), PathBuf::from)
+    };
+    let (certificate, key) = (file("tlscert", "cert.pem"), file("tlskey", "key.pem"));
+    let named = globals.changed("tlscert") || globals.changed("tlskey");
+    Some(TlsFiles {
+        ca: Some(file("tlscacert", "ca.pem")),
+        identity: (named || certificate.exists() || key.exists()).then_some((certificate, key)),
+        verify,
+    })
 }
 
 /// Which engine: options first, then the environment, then the configuration, then the default.
 fn choose(program: &str, globals: &Matches, config: &Config, directory: &Path) -> Result<Choice, String> {
     let hosts = globals.all("host");
+    let tls = || tls_files(globals, directory);
     let fixed =
-        |host: String, context: &str| Ok(Choice { host, context: context.to_owned(), may_start: false });
-    let named = |name: &str| fixed(contexts::host(directory, name)?, name);
+        |host: String| Ok(Choice { host, context: "default".to_owned(), tls: tls(), may_start: false });
+    let named = |name: &str| {
+        let contexts::Context { host, tls } = contexts::find(directory, name)?;
+        Ok(Choice { host, context: name.to_owned(), tls, may_start: false })
+    };
     let variable = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
     match (hosts.into_iter().next(), globals.some("context")) {
-        (Some(host), None) if !host.trim().is_empty() => return fixed(host.trim().to_owned(), "default"),
+        (Some(host), None) if !host.trim().is_empty() => return fixed(host.trim().to_owned()),
         (_, Some(name)) if name != "default" => return named(name),
         _ => {}
     }
     if let Some(host) = variable("DOCKER_HOST") {
-        return fixed(host, "default");
+        return fixed(host);
     }
     let context = variable("DOCKER_CONTEXT").unwrap_or_else(|| config.current_context.clone());
     if globals.some("context").is_none() && !matches!(context.as_str(), "" | "default") {
@@ -142,6 +167,7 @@ fn choose(program: &str, globals: &Matches, config: &Config, directory: &Path) -
     Ok(Choice {
         host: format!("unix://{}", socket.display()),
         context: "default".to_owned(),
+        tls: None,
         may_start: socket == Path::new(SKIFF_SOCKET),
     })
 }

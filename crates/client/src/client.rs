@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use skiff_api::{ApiVersion, ErrorBody};
 
 use crate::{
-    Error, Hijacked, Host, Ping, Request, Response,
+    Error, Hijacked, Host, Ping, Request, Response, Tls,
     connect::{self, Sender},
     hijack,
 };
@@ -19,6 +19,8 @@ use crate::{
 pub struct Options {
     /// Headers that every request carries (`HttpHeaders` of config.json).
     pub headers: Vec<(String, String)>,
+    /// For engines over TCP: speak TLS.
+    pub tls: Option<Tls>,
     /// The version to use; without one it is negotiated.
     pub version: Option<String>,
 }
@@ -172,7 +174,7 @@ impl Client {
                 return Ok(sender);
             }
         }
-        connect::open(&self.host).await
+        connect::open(&self.host, self.options.tls.as_ref()).await
     }
 
     /// Reads an answer to its end so that its connection can be used again.

@@ -11,7 +11,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::{Error, Host};
+use crate::{Error, Host, Tls, tls};
 
 /// A body on its way to the engine.
 pub(crate) type OutgoingBody = UnsyncBoxBody<Bytes, io::Error>;
@@ -19,7 +19,7 @@ pub(crate) type OutgoingBody = UnsyncBoxBody<Bytes, io::Error>;
 pub(crate) type Sender = SendRequest<OutgoingBody>;
 
 /// Connects and makes ready for requests.
-pub(crate) async fn open(host: &Host) -> Result<Sender, Error> {
+pub(crate) async fn open(host: &Host, tls: Option<&Tls>) -> Result<Sender, Error> {
     let connected = match host {
         Host::Unix(path) => match UnixStream::connect(path).await {
             Ok(stream) => start(stream).await,
@@ -29,7 +29,16 @@ pub(crate) async fn open(host: &Host) -> Result<Sender, Error> {
             Ok(stream) => {
                 // Keystrokes must not wait for acknowledgements.
                 stream.set_nodelay(true).ok();
-                start(stream).await
+                match tls {
+                    None => start(stream).await,
+                    Some(tls) => {
+                        let handshake = |source| Error::Handshake { host: host.to_string(), source };
+                        let name = tls::server_name(authority)
+                            .ok_or_else(|| handshake(io::Error::other("no name to expect")))?;
+                        let stream = tls.0.connect(name, stream).await.map_err(handshake)?;
+                        start(stream).await
+                    }
+                }
             }
             Err(error) => Err(error),
         },

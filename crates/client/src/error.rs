@@ -30,6 +30,15 @@ pub enum Error {
         /// Where.
         host: String,
     },
+    /// No agreement on TLS: whose certificate is whose.
+    #[error("error during connect: {host}: {source}")]
+    Handshake {
+        /// Where.
+        host: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The connection failed while in use.
     #[error("error during connect: {operation}: {source}")]
     Connection {

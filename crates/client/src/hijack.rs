@@ -10,9 +10,10 @@ use bytes::{Buf, Bytes};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{self as io_split, AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream, tcp, unix},
 };
+use tokio_rustls::client::TlsStream;
 
 use crate::{Error, Response};
 
@@ -39,6 +40,7 @@ pub struct ReadHalf {
 enum ReadSocket {
     Unix(unix::OwnedReadHalf),
     Tcp(tcp::OwnedReadHalf),
+    Tls(io_split::ReadHalf<TlsStream<TcpStream>>),
 }
 
 /// Bytes to the engine; shutting down tells it that there is no more input.
@@ -48,6 +50,8 @@ pub enum WriteHalf {
     Unix(unix::OwnedWriteHalf),
     /// Over TCP.
     Tcp(tcp::OwnedWriteHalf),
+    /// Over TLS.
+    Tls(io_split::WriteHalf<TlsStream<TcpStream>>),
 }
 
 /// Takes the connection out of HTTP's hands.
@@ -75,9 +79,17 @@ fn split(upgraded: Upgraded) -> Option<(ReadHalf, WriteHalf)> {
             Some((ReadHalf { early: parts.read_buf, socket: ReadSocket::Unix(read) }, WriteHalf::Unix(write)))
         }
         Err(upgraded) => {
-            let parts = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
-            let (read, write) = parts.io.into_inner().into_split();
-            Some((ReadHalf { early: parts.read_buf, socket: ReadSocket::Tcp(read) }, WriteHalf::Tcp(write)))
+            let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+                Ok(parts) => {
+                    let (read, write) = parts.io.into_inner().into_split();
+                    let read = ReadHalf { early: parts.read_buf, socket: ReadSocket::Tcp(read) };
+                    return Some((read, WriteHalf::Tcp(write)));
+                }
+                Err(upgraded) => upgraded,
+            };
+            let parts = upgraded.downcast::<TokioIo<TlsStream<TcpStream>>>().ok()?;
+            let (read, write) = io_split::split(parts.io.into_inner());
+            Some((ReadHalf { early: parts.read_buf, socket: ReadSocket::Tls(read) }, WriteHalf::Tls(write)))
         }
     }
 }
@@ -97,6 +109,7 @@ impl AsyncRead for ReadHalf {
         match &mut self.socket {
             ReadSocket::Unix(socket) => Pin::new(socket).poll_read(cx, buf),
             ReadSocket::Tcp(socket) => Pin::new(socket).poll_read(cx, buf),
+            ReadSocket::Tls(socket) => Pin::new(socket).poll_read(cx, buf),
         }
     }
 }
@@ -106,6 +119,7 @@ impl AsyncWrite for WriteHalf {
         match &mut *self {
             Self::Unix(socket) => Pin::new(socket).poll_write(cx, buf),
             Self::Tcp(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(socket) => Pin::new(socket).poll_write(cx, buf),
         }
     }
 
@@ -113,6 +127,7 @@ impl AsyncWrite for WriteHalf {
         match &mut *self {
             Self::Unix(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tcp(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(socket) => Pin::new(socket).poll_flush(cx),
         }
     }
 
@@ -120,6 +135,7 @@ impl AsyncWrite for WriteHalf {
         match &mut *self {
             Self::Unix(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tcp(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(socket) => Pin::new(socket).poll_shutdown(cx),
         }
     }
 }

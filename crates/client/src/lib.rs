@@ -1,4 +1,4 @@
-//! Typed client of the Docker Engine API: unix sockets and TCP, version negotiation, hijacked streams.
+//! Typed client of the Docker Engine API: unix sockets, TCP and TLS, version negotiation, hijacked streams.
 //!
 //! One [`Client`] talks to one engine. It opens connections as it needs them and keeps one idle connection for the
 //! next request, so that a short-lived program opens few. Answers are decoded into whatever type the caller asks
@@ -15,6 +15,7 @@ mod images;
 mod query;
 mod request;
 mod system;
+mod tls;
 
 pub use client::{Client, Options};
 pub use containers::{Attach, Created, ListContainers, Logs, WaitCondition, WaitResult};
@@ -25,3 +26,4 @@ pub use host::{Host, HostError};
 pub use query::Query;
 pub use request::{Body, JsonLines, Request, Response};
 pub use system::{Ping, escape};
+pub use tls::{Tls, TlsError, TlsFiles};
