@@ -40,7 +40,7 @@ impl Said {
 impl Test {
     fn new() -> Result<Self> {
         let engine = Engine::start(Path::new(env!("CARGO_BIN_EXE_skiff")))?;
-        let client = engine.client();
+        let mut client = engine.client();
         if client.get("/images/busybox/json")?.status != 200 {
             let tar = image::busybox()?;
             let path = "/images/create?fromSrc=-&repo=busybox&tag=latest";
