@@ -10,7 +10,12 @@ use skiff_runtime::monitor::protocol::{Request, Streams, Target};
 use tokio::net::UnixStream;
 
 use super::{AttachOptions, Attached, LogOptions, logs, parts::Parts};
-use crate::{Error, Result, container::Container, detach_keys, model::Status};
+use crate::{
+    Error, Result,
+    container::Container,
+    detach_keys,
+    model::{Status, Timestamp},
+};
 
 pub(super) async fn attach(parts: &Arc<Parts>, reference: &str, options: AttachOptions) -> Result<Attached> {
     let asked = options.detach_keys.as_deref();
@@ -33,14 +38,6 @@ pub(super) async fn attach(parts: &Arc<Parts>, reference: &str, options: AttachO
         _ => {}
     }
     let tty = container.record().config.tty;
-    let backlog = match options.logs {
-        true => {
-            let wanted =
-                LogOptions { stdout: options.stdout, stderr: options.stderr, ..LogOptions::default() };
-            Some(logs::open(parts, &container, wanted).await?)
-        }
-        false => None,
-    };
     let stream = match options.stream {
         true => {
             let stream = connect(&container, &options).await?;
@@ -49,7 +46,17 @@ pub(super) async fn attach(parts: &Arc<Parts>, reference: &str, options: AttachO
         }
         false => None,
     };
+    let backlog = match options.logs {
+        true => Some(logs::open(parts, &container, past(&options)).await?),
+        false => None,
+    };
     Ok(Attached { tty, backlog, stream, detach_keys: keys })
+}
+
+/// The log up to the moment from which on the stream has everything.
+fn past(options: &AttachOptions) -> LogOptions {
+    let until = options.stream.then(Timestamp::now);
+    LogOptions { stdout: options.stdout, stderr: options.stderr, until, ..LogOptions::default() }
 }
 
 async fn connect(container: &Arc<Container>, options: &AttachOptions) -> Result<UnixStream> {

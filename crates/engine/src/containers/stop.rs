@@ -137,14 +137,15 @@ fn resumed(parts: &Parts, container: &Container) {
 }
 
 pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str>) -> Result<()> {
+    let label = format!("cannot kill container: {reference}");
     let number = match asked.filter(|s| !s.is_empty()) {
         None => signal::KILL,
-        Some(asked) => signal::parse_deliverable(asked)?,
+        Some(asked) => signal::parse_deliverable(asked).map_err(|e| e.labelled(&label))?,
     };
-    let container = parts.registry.resolve(reference)?;
+    let container = parts.registry.resolve(reference).map_err(|e| e.labelled(&label))?;
     let parts = parts.clone();
     to_the_end(async move {
-        let live = container.live()?;
+        let live = container.live().map_err(|e| e.labelled(label))?;
         if number == signal::KILL {
             container.stopping.store(true, Ordering::Release);
             return kill_and_wait(&parts, &container).await;
