@@ -135,6 +135,30 @@ fn the_cid_file_holds_the_id_and_does_not_survive_a_failure() -> Result<()> {
 }
 
 #[test]
+fn a_reader_that_goes_away_ends_the_command() -> Result<()> {
+    let test = Test::new()?;
+    let script = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done";
+    for (args, code, err) in [
+        (
+            &["run", "--rm", "--network", "none", "busybox", "sh", "-c", script][..],
+            1,
+            "write /dev/stdout: broken pipe\n",
+        ),
+        (&["inspect", "busybox"], 141, ""),
+    ] {
+        let mut command = test.command(args);
+        let (read, write) = std::io::pipe()?;
+        drop(read);
+        let child = command.stdout(write).stderr(std::process::Stdio::piped()).spawn()?;
+        // The command's own copy of the pipe's end would not matter, but it need not linger either.
+        drop(command);
+        let said = super::said(child.wait_with_output()?)?;
+        assert_eq!((said.code, said.err.as_str()), (code, err), "{args:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn logs_follow_until_the_end() -> Result<()> {
     let mut test = Test::new()?;
     let name = test.name("logs");

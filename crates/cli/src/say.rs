@@ -11,11 +11,18 @@ pub(crate) fn line(text: &str) {
     print(&bytes);
 }
 
-/// Bytes on standard output. A reader that has gone ends the program quietly, as a signal would.
+/// The exit code of a program that SIGPIPE ends, as a shell shows it.
+const BROKEN_PIPE: i32 = 128 + 13;
+
+/// Bytes on standard output. A reader that has gone ends the program quietly, as the signal would.
 pub(crate) fn print(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
         crate::streams::terminal::restore();
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            std::process::exit(BROKEN_PIPE);
+        }
+        self::error(&format!("write /dev/stdout: {error}"));
         std::process::exit(1);
     }
 }

@@ -58,7 +58,18 @@ impl Output {
             match self.with(|fd| rustix::io::write(fd, next)) {
                 Ok(n) => bytes = &bytes[n..],
                 Err(rustix::io::Errno::INTR | rustix::io::Errno::AGAIN) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    let name = match self {
+                        Self::Stdout => "stdout",
+                        Self::Stderr => "stderr",
+                    };
+                    let why = match error {
+                        rustix::io::Errno::PIPE => "broken pipe".to_owned(),
+                        rustix::io::Errno::NOSPC => "no space left on device".to_owned(),
+                        error => error.to_string(),
+                    };
+                    return Err(io::Error::new(error.kind(), format!("write /dev/{name}: {why}")));
+                }
             }
         }
         Ok(())
