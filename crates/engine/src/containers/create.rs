@@ -27,7 +27,10 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let merged = image.config.config.clone().unwrap_or_default();
     let args = super::merge::with_image(&mut request.config, &merged)?;
     others_exist(parts, &request)?;
-    let warnings = checked.warnings;
+    let mut warnings = checked.warnings;
+    if request.host.network_mode == "host" && !request.host.port_bindings.is_empty() {
+        warnings.push("Published ports are discarded when using host network mode".into());
+    }
     let mut mounts = checked.mounts;
     inherit_mounts(parts, &request, &mut mounts)?;
     add_image_volumes(&request.config, &mut mounts);
@@ -152,6 +155,13 @@ fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
         if let Some(other) = mode.strip_prefix("container:") {
             parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
         }
+    }
+    for link in request.host.links.iter().flatten() {
+        let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
+        parts
+            .registry
+            .resolve(name)
+            .map_err(|e| Error::Invalid(format!("could not get container for {name}: {e}")))?;
     }
     Ok(())
 }
