@@ -25,6 +25,9 @@ pub enum Error {
     /// A tag cannot contain a digest.
     #[error("cannot import digest reference")]
     TagWithDigest,
+    /// An imported image gets its digest from what it is.
+    #[error("cannot import digest reference")]
+    ImportWithDigest,
     /// A name like `sha256` would hide digests.
     #[error("refusing to create an ambiguous tag using digest algorithm as name")]
     TagIsAlgorithm,
@@ -38,10 +41,10 @@ pub enum Error {
     #[error("{0}")]
     Platform(String),
     /// The archive is not one that `save` or an OCI tool made.
-    #[error("invalid archive: {0}")]
+    #[error("{0}")]
     Archive(String),
     /// A part of the archive is not what its digest says.
-    #[error("invalid archive: {what} has digest {found}, expected {expected}")]
+    #[error("{what} has digest {found}, expected {expected}")]
     Digest {
         /// The part.
         what: String,
@@ -120,6 +123,7 @@ impl Error {
             Self::InUse(_) => ErrorKind::Conflict,
             Self::Reference(_)
             | Self::TagWithDigest
+            | Self::ImportWithDigest
             | Self::TagIsAlgorithm
             | Self::Change(_)
             | Self::Platform(_)

@@ -97,20 +97,16 @@ impl FromStr for Platform {
                 && s.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-' || c == b'.')
         };
         let parts: Vec<&str> = s.split('/').collect();
-        let bad = || {
-            Error::Platform(format!(
-                "{s:?} is an invalid OS component of {s:?}: OSAndVersion specifier component must match \"^([A-Za-z0-9_-]+)(?:\\(([A-Za-z0-9_.-]*)\\))?$\": invalid argument"
-            ))
-        };
+        let invalid = || Error::Platform(format!("{s:?}: cannot parse platform specifier: invalid argument"));
         if !parts.iter().all(|p| part(p)) {
-            return Err(bad());
+            return Err(invalid());
         }
         let (os, architecture, variant) = match parts[..] {
             ["linux"] => ("linux", Self::host().architecture, ""),
             [architecture] => ("linux", architecture.to_owned(), ""),
             [os, architecture] => (os, architecture.to_owned(), ""),
             [os, architecture, variant] => (os, architecture.to_owned(), variant),
-            _ => return Err(bad()),
+            _ => return Err(invalid()),
         };
         let (architecture, normal) = match architecture.to_ascii_lowercase().as_str() {
             "x86_64" | "x86-64" => ("amd64".to_owned(), ""),

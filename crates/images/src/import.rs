@@ -58,7 +58,7 @@ impl ImageStore {
         let mut config = ContainerConfig::default();
         apply_changes(&mut config, &options.changes)?;
         if options.reference.as_ref().is_some_and(|r| r.digest().is_some()) {
-            return Err(Error::TagWithDigest);
+            return Err(Error::ImportWithDigest);
         }
         let host = Platform::host();
         let platform = options.platform.as_ref().unwrap_or(&host);

@@ -53,9 +53,7 @@ pub(super) fn describe(scan: &Scan<'_>, platform: Option<&Platform>) -> Result<V
     } else if let Some(repositories) = scan.files.get(&b"repositories"[..]) {
         legacy(scan, repositories)?
     } else {
-        return Err(Error::Archive(
-            "neither manifest.json nor index.json nor repositories in the archive".to_owned(),
-        ));
+        return Err(Error::Archive("no manifest.json, index.json or repositories in the archive".to_owned()));
     };
     match platform {
         None => Ok(images),

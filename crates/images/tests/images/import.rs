@@ -1,6 +1,7 @@
 //! Import, held against what Docker 28.5.2 made of the same.
 
-use skiff_images::{Error, ImportOptions};
+use skiff_images::{Error, ImportOptions, Platform};
+use skiff_snapshots::conformance::Archive;
 
 use crate::archives::{Dir, layer, unpack};
 
@@ -77,5 +78,27 @@ fn what_is_refused_leaves_nothing() {
         let error = store.import(&mut &bad[..], &ImportOptions::default()).unwrap_err();
         assert_eq!(error.to_string(), "unexpected EOF");
     }
+    let digest = format!("a@sha256:{}", "a".repeat(64)).parse().unwrap();
+    let with_digest = ImportOptions { reference: Some(digest), ..ImportOptions::default() };
+    let error = store.import(&mut &layer("a")[..], &with_digest).unwrap_err();
+    assert_eq!(error.to_string(), "cannot import digest reference");
+    for (archive, message) in [
+        (Archive::new().file("../../esc", "x"), "invalid entry name \"../../esc\""),
+        (Archive::new().link("h", "../../etc/passwd"), "invalid hardlink target \"../../etc/passwd\""),
+    ] {
+        let error = store.import(&mut &archive.finish()[..], &ImportOptions::default()).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
     assert_eq!(dir.paths(&store), before);
+}
+
+#[test]
+fn platforms_are_parsed_as_docker_does() {
+    for (text, platform) in
+        [("linux/x86_64", "linux/amd64"), ("aarch64", "linux/arm64"), ("linux/armhf", "linux/arm/v7")]
+    {
+        assert_eq!(text.parse::<Platform>().unwrap().to_string(), platform);
+    }
+    let error = "a/b/c/d".parse::<Platform>().unwrap_err();
+    assert_eq!(error.to_string(), "\"a/b/c/d\": cannot parse platform specifier: invalid argument");
 }

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use crate::{
     Error, Result,
     tar::{self, Device, Entry, EntryKind, Extent, Timestamp},
-    unpack::path::{clean, join, split},
+    unpack::path::{clean, clean_target, join, split},
     whiteout,
 };
 
@@ -224,7 +224,7 @@ impl Tree {
             };
         }
         if let EntryKind::HardLink(target) = &entry.kind {
-            let target = clean(target)?;
+            let target = clean_target(target)?;
             return self.hard_link(&path, target).map_err(failed(&path));
         }
         let dir = self.make_directories(parent).map_err(failed(&path))?;

@@ -35,10 +35,16 @@ pub enum Error {
         kind: u8,
     },
     /// A name that leads out of the archive.
-    #[error("invalid tar entry: {path:?} is outside of the root")]
+    #[error("invalid entry name {path:?}")]
     Escape {
         /// The name.
         path: String,
+    },
+    /// A hard link that leads out of the archive.
+    #[error("invalid hardlink target {target:?}")]
+    LinkEscape {
+        /// Where it leads.
+        target: String,
     },
     /// A whiteout of nothing, of `.` or of `..`.
     #[error("invalid whiteout {path:?}")]

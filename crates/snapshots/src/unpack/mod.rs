@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use self::{
     attributes::{set_file_attributes, set_node_attributes},
-    path::{clean, join, split},
+    path::{clean, clean_target, join, split},
     tree::Tree,
 };
 use crate::{
@@ -111,7 +111,7 @@ impl<R: BufRead> Unpacker<'_, R> {
         match &entry.kind {
             EntryKind::File => self.file(entry, &at),
             EntryKind::Directory => self.directory(entry, &at).map_err(failed),
-            EntryKind::HardLink(target) => self.hard_link(&clean(target)?, &at).map_err(failed),
+            EntryKind::HardLink(target) => self.hard_link(&clean_target(target)?, &at).map_err(failed),
             EntryKind::Symlink(target) => {
                 self.unpacked.size += target.len() as u64;
                 self.replace(&at, || symlinkat(&target[..], at.dir, at.name)).map_err(failed)?;

@@ -23,6 +23,14 @@ pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Error> {
     Ok(parts.join(&b'/'))
 }
 
+/// The same for where a hard link leads.
+///
+/// # Errors
+/// [`Error::LinkEscape`] for a relative path that leads above the root.
+pub(crate) fn clean_target(target: &[u8]) -> Result<Vec<u8>, Error> {
+    clean(target).map_err(|_| Error::LinkEscape { target: target.escape_ascii().to_string() })
+}
+
 /// The parent and the last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
