@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skiff-client", &["skiff-api"]),
     ("skiff-cli", &["skiff-client", "skiff-api"]),
     ("xtask", &["skiff-testkit"]),
-    ("skiff", &["skiff-cli", "skiff-engine", "skiff-runtime", "skiff-server"]),
+    ("skiff", &["skiff-api", "skiff-cli", "skiff-engine", "skiff-runtime", "skiff-server", "skiff-sys"]),
 ];
 
 #[derive(Deserialize)]
