@@ -56,10 +56,7 @@ pub(super) async fn restart(context: Context, request: &Request, name: String) -
 
 pub(super) async fn kill(context: Context, request: &Request, name: String) -> Outcome<Reply> {
     let signal = request.query.given("signal").map(str::to_owned);
-    let target = name.clone();
-    let killed =
-        finish(async move { context.engine.containers.kill(&target, signal.as_deref()).await }).await;
-    killed.map_err(|e| Failure::new(e.kind, format!("cannot kill container: {name}: {}", e.message)))?;
+    finish(async move { context.engine.containers.kill(&name, signal.as_deref()).await }).await?;
     Ok(Reply::done())
 }
 
