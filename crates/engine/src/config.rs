@@ -1,6 +1,9 @@
 //! What the daemon is told by its flags and `daemon.json`.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use crate::model::{LogConfig, Ulimit};
 
@@ -89,6 +92,14 @@ pub struct BridgeConfig {
     pub firewall: bool,
     /// Turn forwarding on.
     pub ip_forward: bool,
+    /// A host that did not forward before may then forward for others too.
+    pub ip_forward_no_drop: bool,
+    /// Other hosts may reach published ports at the container's own address.
+    pub allow_direct_routing: bool,
+    /// Serve in the daemon what the kernel cannot forward to a published port.
+    pub userland_proxy: bool,
+    /// Where containers send what is not on the bridge, if not to the bridge.
+    pub default_gateway: Option<Ipv4Addr>,
     /// Host address of published ports that give none.
     pub default_binding: Option<IpAddr>,
     /// Pools of networks that give none: base and size.
@@ -138,6 +149,10 @@ impl Default for BridgeConfig {
             mtu: 0,
             firewall: true,
             ip_forward: true,
+            ip_forward_no_drop: false,
+            allow_direct_routing: false,
+            userland_proxy: true,
+            default_gateway: None,
             default_binding: None,
             default_address_pools: Vec::new(),
         }

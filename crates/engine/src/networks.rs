@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use skiff_network::Network;
+use skiff_network::{BridgeInfo, Network};
 use skiff_types::NetworkId;
 
 use crate::{
@@ -69,7 +69,13 @@ impl Networks {
     }
 
     fn all(&self) -> Vec<NetworkInspect> {
-        let bridge = self.network.bridge();
+        let default = self.network.bridge().map(|bridge| self.default_bridge(bridge));
+        let host = self.builtin("host", self.identity.host, "host");
+        let none = self.builtin("none", self.identity.none, "null");
+        default.into_iter().chain([host, none]).collect()
+    }
+
+    fn default_bridge(&self, bridge: &BridgeInfo) -> NetworkInspect {
         let mut default = self.builtin("bridge", self.identity.bridge, "bridge");
         default.ipam = vec![(bridge.subnet.to_string(), bridge.gateway.to_string())];
         let option = |name: &str, value: String| (format!("com.docker.network.{name}"), value);
@@ -82,11 +88,7 @@ impl Networks {
             option("driver.mtu", bridge.mtu.to_string()),
         ]
         .into();
-        vec![
-            default,
-            self.builtin("host", self.identity.host, "host"),
-            self.builtin("none", self.identity.none, "null"),
-        ]
+        default
     }
 
     fn builtin(&self, name: &str, id: NetworkId, driver: &str) -> NetworkInspect {

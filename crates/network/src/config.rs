@@ -19,7 +19,8 @@ pub struct AddressPool {
 pub struct NetConfig {
     /// The identifier of the network called `bridge`.
     pub network_id: NetworkId,
-    /// The bridge's interface. One that exists already and was not made by Skiff keeps its address (`--bridge`).
+    /// The bridge's interface. One that exists already and was not made by Skiff keeps its address (`--bridge`). `none`
+    /// means that there is no default bridge.
     pub bridge: String,
     /// The bridge's address and subnet (`--bip`). Without it one is chosen that no host route covers.
     pub bip: Option<Ipv4Net>,
@@ -72,7 +73,7 @@ impl NetConfig {
             userland_proxy: true,
             default_bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             mtu: 0,
-            pool_size: 16,
+            pool_size: 8,
         }
     }
 }

@@ -16,6 +16,9 @@ pub enum NetworkError {
     /// The configuration contradicts itself.
     #[error("invalid network configuration: {0}")]
     Config(String),
+    /// The configuration wants no default bridge.
+    #[error("network bridge not found")]
+    NoBridge,
     /// Every subnet of the default pools overlaps with a route of the host.
     #[error("all predefined address pools have been fully subnetted")]
     PoolsExhausted,
@@ -92,6 +95,7 @@ impl NetworkError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Config(_) | Self::AddressOutside(_) => ErrorKind::InvalidArgument,
+            Self::NoBridge => ErrorKind::NotFound,
             Self::AddressInUse(_) | Self::AlreadyAttached(_) => ErrorKind::Conflict,
             // Docker answers 500 to ports and pools that are taken.
             Self::Publish { .. }

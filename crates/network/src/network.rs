@@ -23,11 +23,20 @@ use crate::{
     sysctl,
 };
 
+/// The name of the bridge that stands for none.
+const NO_BRIDGE: &str = "none";
+
 /// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread.
 #[derive(Debug)]
 pub struct Network {
-    info: BridgeInfo,
     pool: Pool,
+    default: Option<DefaultBridge>,
+}
+
+/// The network `bridge`.
+#[derive(Debug)]
+struct DefaultBridge {
+    info: BridgeInfo,
     state: Arc<Mutex<State>>,
     /// Puts the table back when somebody removes it.
     _guard: Option<Guard>,
@@ -44,44 +53,23 @@ impl Network {
     ///
     /// # Errors
     /// A configuration that contradicts itself or the records, no subnet without a conflict, what the kernel refuses.
-    pub fn open(config: NetConfig, mut records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
-        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-        let facts = HostFacts::read(&mut route)?;
-        records.retain(|record| facts.has_link(record.host_index, &record.host_interface));
-        let plan = bridge::plan(&config, &facts)?;
-        let info = info(&config, plan.address)?;
-        let addresses = taken_addresses(&info, &records)?;
-        let bridge = bridge::apply(&plan, &config, &mut route)?;
-
-        let publisher = Publisher::new(PublishConfig {
-            default_address: config.default_bind_address,
-            relay: config.userland_proxy,
-        })?;
-        let firewall = open_firewall(&config, &info, &records)?;
-        if config.ip_forward && !sysctl::ip_forward()? {
-            sysctl::enable_ip_forward()?;
+    pub fn open(config: NetConfig, records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
+        let isolated = config.pool_size.div_ceil(2);
+        if config.bridge == NO_BRIDGE {
+            return Ok(Self { pool: Pool::start(None, 0, isolated)?, default: None });
         }
-        stale::remove_later(&facts, bridge, &records)?;
-
-        let endpoints = records.into_iter().map(|record| (record.container, record)).collect();
-        let mut state = State { endpoints, addresses, publisher, firewall, route };
-        state.restore_ports();
-        let uplink =
-            Uplink { bridge, mtu: info.mtu, flags: PortFlags { hairpin: config.icc, isolated: !config.icc } };
-        let pool = Pool::start(uplink, config.pool_size, config.pool_size.div_ceil(2))?;
-        let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
-        let state = Arc::new(Mutex::new(state));
-        let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
-        Ok(Self { info, pool, state, _guard: guard })
+        let (default, uplink) = DefaultBridge::open(&config, records)?;
+        Ok(Self { pool: Pool::start(Some(uplink), config.pool_size, isolated)?, default: Some(default) })
     }
 
     /// Gives a container its endpoint. Rules and ports are in force when this returns. On failure nothing is left.
     ///
     /// # Errors
-    /// Addresses or ports that are taken, what the kernel refuses.
+    /// Addresses or ports that are taken, what the kernel refuses, no default bridge.
     pub fn attach(&self, request: EndpointRequest) -> Result<Endpoint, NetworkError> {
+        let default = self.default.as_ref().ok_or(NetworkError::NoBridge)?;
         let mut prepared = self.pool.endpoint()?;
-        let record = self.lock().reserve(&request, &prepared, &self.info)?;
+        let record = default.lock().reserve(&request, &prepared, &default.info)?;
         match configure(&mut prepared, &record) {
             Ok(()) => Ok(Endpoint { netns: prepared.netns, record }),
             Err(error) => {
@@ -102,27 +90,30 @@ impl Network {
     /// Takes back a container's address and ports. The interfaces go with the namespace, that is with the container's
     /// last process. Does nothing if the container has no endpoint.
     pub fn release(&self, container: &ContainerId) {
-        self.lock().release(container);
+        if let Some(default) = &self.default {
+            default.lock().release(container);
+        }
     }
 
     /// The endpoint of a container.
     pub fn endpoint(&self, container: &ContainerId) -> Option<EndpointRecord> {
-        self.lock().endpoints.get(container).cloned()
+        self.default.as_ref()?.lock().endpoints.get(container).cloned()
     }
 
     /// All endpoints, in no particular order.
     pub fn endpoints(&self) -> Vec<EndpointRecord> {
-        self.lock().endpoints.values().cloned().collect()
+        let default = self.default.as_ref();
+        default.map(|default| default.lock().endpoints.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// The default bridge.
-    pub fn bridge(&self) -> &BridgeInfo {
-        &self.info
+    /// The default bridge, unless the configuration wants none.
+    pub fn bridge(&self) -> Option<&BridgeInfo> {
+        self.default.as_ref().map(|default| &default.info)
     }
 
     /// Traffic of a container's interface; nothing if it has none.
     pub fn stats(&self, container: &ContainerId) -> Option<LinkStats> {
-        self.lock().stats(container)
+        self.default.as_ref()?.lock().stats(container)
     }
 
     /// Writes the firewall table again, whatever became of it. When somebody else changes it this happens by itself.
@@ -130,7 +121,39 @@ impl Network {
     /// # Errors
     /// What the kernel refuses.
     pub fn reassert(&self) -> Result<(), NetworkError> {
-        self.lock().rewrite_table()
+        self.default.as_ref().map_or(Ok(()), |default| default.lock().rewrite_table())
+    }
+}
+
+impl DefaultBridge {
+    fn open(config: &NetConfig, mut records: Vec<EndpointRecord>) -> Result<(Self, Uplink), NetworkError> {
+        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        let facts = HostFacts::read(&mut route)?;
+        records.retain(|record| facts.has_link(record.host_index, &record.host_interface));
+        let plan = bridge::plan(config, &facts)?;
+        let info = info(config, plan.address)?;
+        let addresses = taken_addresses(&info, &records)?;
+        let bridge = bridge::apply(&plan, config, &mut route)?;
+
+        let publisher = Publisher::new(PublishConfig {
+            default_address: config.default_bind_address,
+            relay: config.userland_proxy,
+        })?;
+        let firewall = open_firewall(config, &info, &records)?;
+        if config.ip_forward && !sysctl::ip_forward()? {
+            sysctl::enable_ip_forward()?;
+        }
+        stale::remove_later(&facts, bridge, &records)?;
+
+        let endpoints = records.into_iter().map(|record| (record.container, record)).collect();
+        let mut state = State { endpoints, addresses, publisher, firewall, route };
+        state.restore_ports();
+        let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
+        let state = Arc::new(Mutex::new(state));
+        let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
+        let uplink =
+            Uplink { bridge, mtu: info.mtu, flags: PortFlags { hairpin: config.icc, isolated: !config.icc } };
+        Ok((Self { info, state, _guard: guard }, uplink))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

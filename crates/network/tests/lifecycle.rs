@@ -87,12 +87,24 @@ fn addresses_asked_for_are_checked() {
             network.attach(request(vec![])).unwrap_err().to_string(),
             format!(
                 "no available IPv4 addresses on this network's address pools: bridge ({})",
-                network.bridge().id
+                network.bridge().unwrap().id
             )
         );
         assert_eq!(with("10.9.0.200").unwrap().record.ipv4.to_string(), "10.9.0.200");
         let again = EndpointRequest { container: given[0].record.container, ..request(vec![]) };
         assert!(matches!(network.attach(again), Err(NetworkError::AlreadyAttached(_))));
+    });
+}
+
+#[test]
+fn without_a_bridge_nothing_is_made() {
+    on_a_host(|host| {
+        let network = host.open(NetConfig { bridge: "none".to_owned(), ..config() }, vec![]);
+        assert_eq!(network.bridge(), None);
+        let error = network.attach(request(vec![])).unwrap_err();
+        assert_eq!(error.to_string(), "network bridge not found");
+        network.isolated().unwrap();
+        assert_eq!((links(), run("nft list ruleset").as_str()), (1, ""));
     });
 }
 

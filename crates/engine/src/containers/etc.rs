@@ -43,7 +43,11 @@ fn hosts(parts: &Parts, record: &ContainerRecord, endpoint: Option<&EndpointReco
     for entry in record.host.extra_hosts.iter().flatten() {
         let (name, address) = entry.split_once('=').or_else(|| entry.split_once(':')).unwrap_or((entry, ""));
         let address = match address.trim_start_matches('[').trim_end_matches(']') {
-            "host-gateway" => IpAddr::V4(parts.network.bridge().address),
+            "host-gateway" => {
+                parts.network.bridge().map(|bridge| IpAddr::V4(bridge.address)).ok_or_else(|| {
+                    Error::Internal("unable to derive the IP value for host-gateway".to_owned())
+                })?
+            }
             address => address
                 .parse()
                 .map_err(|_| Error::Invalid(format!("invalid IP address in add-host: {address:?}")))?,

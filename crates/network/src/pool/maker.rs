@@ -57,14 +57,14 @@ pub(crate) struct Prepared {
 /// Makes namespaces. Its thread leaves the host's namespace for moments only.
 #[derive(Debug)]
 pub(super) struct Maker {
-    uplink: Uplink,
+    uplink: Option<Uplink>,
     host: OwnedFd,
     route: Netlink,
 }
 
 impl Maker {
     /// Makes them for the calling thread's network namespace, and on the thread that calls later.
-    pub(super) fn new(uplink: Uplink) -> Result<Self, NetworkError> {
+    pub(super) fn new(uplink: Option<Uplink>) -> Result<Self, NetworkError> {
         let host = current_netns()?;
         let route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
         Ok(Self { uplink, host, route })
@@ -87,7 +87,7 @@ impl Maker {
     /// it sends is not dropped.
     pub(super) fn endpoint(&mut self) -> Result<Prepared, NetworkError> {
         let host_interface = format!("veth{:07x}", rand::random::<u32>() >> 4);
-        let uplink = &self.uplink;
+        let uplink = self.uplink.as_ref().ok_or(NetworkError::NoBridge)?;
         let host_route = &mut self.route;
         let (netns, (outer, inner, route)) = Self::inside(&self.host, |netns| {
             let mut batch = Batch::default();

@@ -49,9 +49,13 @@ struct Stock {
 }
 
 impl Pool {
-    /// Starts to keep `endpoints` namespaces with a link to the bridge and `isolated` without one. The thread works in
-    /// the caller's network namespace.
-    pub(crate) fn start(uplink: Uplink, endpoints: usize, isolated: usize) -> Result<Self, NetworkError> {
+    /// Starts to keep `endpoints` namespaces with a link to the bridge, if there is one, and `isolated` without. The
+    /// thread works in the caller's network namespace.
+    pub(crate) fn start(
+        uplink: Option<Uplink>,
+        endpoints: usize,
+        isolated: usize,
+    ) -> Result<Self, NetworkError> {
         let mut maker = Maker::new(uplink)?;
         let stock =
             Stock { endpoints: Shelf::new(endpoints), isolated: Shelf::new(isolated), stopped: false };

@@ -202,6 +202,13 @@ fn bridge(settings: &Settings) -> Result<BridgeConfig, String> {
         mtu: u32::try_from(settings.int("mtu").unwrap_or(0)).unwrap_or(u32::MAX),
         firewall: flag("iptables", default.firewall),
         ip_forward: flag("ip-forward", default.ip_forward),
+        ip_forward_no_drop: flag("ip-forward-no-drop", default.ip_forward_no_drop),
+        allow_direct_routing: flag("allow-direct-routing", default.allow_direct_routing),
+        userland_proxy: flag("userland-proxy", default.userland_proxy),
+        default_gateway: settings
+            .text("default-gateway")
+            .map(|a| a.parse().map_err(|_| format!("invalid default gateway: {a} is no IPv4 address")))
+            .transpose()?,
         default_binding: settings.text("ip").and_then(|a| a.parse::<IpAddr>().ok()),
         default_address_pools: match settings.0.get("default-address-pools") {
             Some(Value::Pools(pools)) => pools.clone(),
