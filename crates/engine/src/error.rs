@@ -170,13 +170,20 @@ from_subsystem!(
 
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
+        let text = in_gos_words(error.to_string());
         match error.kind() {
-            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                Self::OutOfSpace(error.to_string())
-            }
-            _ => Self::Internal(error.to_string()),
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::OutOfSpace(text),
+            _ => Self::Internal(text),
         }
     }
+}
+
+/// `No space left on device (os error 28)` as Docker's users know it: `no space left on device`.
+fn in_gos_words(text: String) -> String {
+    let Some((_, after)) = text.split_once(" (os error ") else { return text };
+    let Some(errno) = after.split(')').next().and_then(|n| n.parse().ok()) else { return text };
+    let rusts = std::io::Error::from_raw_os_error(errno).to_string();
+    text.replace(&rusts, &skiff_runtime::apply::errno_text(errno))
 }
 
 /// An error and what caused it, where the text does not already say so.
@@ -190,5 +197,20 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    in_gos_words(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_errors_are_told_in_gos_words() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let named = std::io::Error::new(full.kind(), format!("failed to write `/x`: {full}"));
+        let error = Error::from(named);
+        assert_eq!(error.to_string(), "failed to write `/x`: no space left on device");
+        assert_eq!(error.kind(), ErrorKind::OutOfSpace);
+        assert_eq!(in_gos_words("nothing (os error x)".into()), "nothing (os error x)");
+    }
 }
