@@ -11,7 +11,7 @@ use skiff_sys::seccomp as flags;
 use skiff_types::ErrorKind;
 
 use super::assemble::{self, Code, Condition, Test};
-use super::syscalls::{Abi, X32_MARK};
+use super::syscalls::{Abi, Gate, X32_MARK};
 use super::{Instruction, Program};
 
 const KILL_THREAD: u32 = 0;
@@ -190,11 +190,22 @@ fn section(profile: &LinuxSeccomp, abi: Abi, default: u32) -> Result<Code, Compi
     for rule in profile.syscalls().iter().flatten() {
         let value = action(rule.action(), rule.errno_ret())?;
         let alternatives = conditions(rule)?;
-        for number in rule.names().iter().filter_map(|name| abi.number(name)) {
+        for name in rule.names() {
             // Even a rule that says nothing shows that the profile's author knew the call.
-            highest = highest.max(Some(number));
-            if value != default {
+            let number = abi.number(name);
+            highest = highest.max(number);
+            if value == default {
+                continue;
+            }
+            if let Some(number) = number {
                 add(&mut outcomes, number, &alternatives, value);
+            }
+            let gate = abi.gate(name).filter(|gate| alternatives.is_empty() && !is_named(profile, gate.name));
+            if let Some(Gate { name, mask, call }) = gate
+                && let Some(number) = abi.number(name)
+            {
+                let test = Test::MaskedEqual { mask, value: call };
+                add(&mut outcomes, number, &[vec![Condition { argument: 0, test }]], value);
             }
         }
     }
@@ -208,6 +219,10 @@ fn section(profile: &LinuxSeccomp, abi: Abi, default: u32) -> Result<Code, Compi
         }
         _ => tree,
     })
+}
+
+fn is_named(profile: &LinuxSeccomp, call: &str) -> bool {
+    profile.syscalls().iter().flatten().any(|rule| rule.names().iter().any(|name| name == call))
 }
 
 fn add(outcomes: &mut BTreeMap<u32, Outcome>, number: u32, alternatives: &[Vec<Condition>], value: u32) {

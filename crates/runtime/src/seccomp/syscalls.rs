@@ -70,6 +70,69 @@ impl Abi {
     }
 }
 
+/// A call through which others can be reached, and the first argument that means one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Gate {
+    pub(super) name: &'static str,
+    pub(super) mask: u64,
+    pub(super) call: u64,
+}
+
+/// `SYS_*` of linux/net.h, from 1 on.
+const BY_SOCKETCALL: [&str; 20] = [
+    "socket",
+    "bind",
+    "connect",
+    "listen",
+    "accept",
+    "getsockname",
+    "getpeername",
+    "socketpair",
+    "send",
+    "recv",
+    "sendto",
+    "recvfrom",
+    "shutdown",
+    "setsockopt",
+    "getsockopt",
+    "sendmsg",
+    "recvmsg",
+    "accept4",
+    "recvmmsg",
+    "sendmmsg",
+];
+
+/// `SEMOP` to `SHMCTL` of linux/ipc.h.
+const BY_IPC: [(&str, u64); 12] = [
+    ("semop", 1),
+    ("semget", 2),
+    ("semctl", 3),
+    ("semtimedop", 4),
+    ("msgsnd", 11),
+    ("msgrcv", 12),
+    ("msgget", 13),
+    ("msgctl", 14),
+    ("shmat", 21),
+    ("shmdt", 22),
+    ("shmget", 23),
+    ("shmctl", 24),
+];
+
+impl Abi {
+    /// i386 programs reach sockets and System V IPC through `socketcall` and `ipc` too. A rule about such a call must hold there as well, or
+    /// a list of forbidden calls would have a hole; its conditions cannot, since the arguments are in memory.
+    pub(super) fn gate(self, name: &str) -> Option<Gate> {
+        if self != Self::X86 {
+            return None;
+        }
+        let socket = BY_SOCKETCALL.iter().position(|call| *call == name);
+        let socket = socket.map(|at| Gate { name: "socketcall", mask: u64::MAX, call: at as u64 + 1 });
+        let ipc = BY_IPC.iter().find(|(call, _)| *call == name);
+        // the upper half of the first argument is a version
+        socket.or(ipc.map(|(_, call)| Gate { name: "ipc", mask: 0xffff, call: *call }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

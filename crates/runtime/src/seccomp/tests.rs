@@ -274,6 +274,30 @@ fn the_first_rule_without_conditions_decides() {
 }
 
 #[test]
+fn i386_sockets_have_no_second_door() {
+    let section = profile(
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[
+            {"names":["socket","accept","shmget"],"action":"SCMP_ACT_ERRNO"}]}"#,
+    );
+    let program = compile_for(&section, Abi::X86_64).expect("compiles");
+    let ask = |name, first| answer(&program, Abi::X86, name, [first, 0, 0, 0, 0, 0]);
+    assert_eq!((ask("socket", 0), ask("socketcall", 1), ask("socketcall", 5)), (EPERM, EPERM, EPERM));
+    assert_eq!((ask("socketcall", 2), ask("ipc", 1)), (ALLOW, ALLOW));
+    assert_eq!((ask("ipc", 23), ask("ipc", 1 << 16 | 23)), (EPERM, EPERM));
+
+    let named = profile(
+        r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_X86"],"syscalls":[
+            {"names":["socket"],"action":"SCMP_ACT_ERRNO"},{"names":["socketcall"],"action":"SCMP_ACT_ALLOW"}]}"#,
+    );
+    let program = compile_for(&named, Abi::X86_64).expect("compiles");
+    assert_eq!(
+        answer(&program, Abi::X86, "socketcall", [1, 0, 0, 0, 0, 0]),
+        ALLOW,
+        "the profile says so itself"
+    );
+}
+
+#[test]
 fn actions_become_the_kernels_values() {
     let pairs = [
         ("KILL", 0),
