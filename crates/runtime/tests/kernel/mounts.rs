@@ -205,8 +205,10 @@ fn a_root_can_be_moved_instead_of_pivoted() {
 #[test]
 fn the_cgroup_mount_shows_the_containers_own_cgroup() {
     for own_namespace in [true, false] {
+        // On v2 a container in the host's namespace sees the host's tree, as with runc, and is told its place in it.
         let mut bundle = Bundle::new(
-            "cat /sys/fs/cgroup/memory/cgroup.procs 2>/dev/null || cat /sys/fs/cgroup/cgroup.procs",
+            "cat /sys/fs/cgroup/memory/cgroup.procs 2>/dev/null && exit
+            IFS=: read -r _ _ place < /proc/self/cgroup; cat /sys/fs/cgroup$place/cgroup.procs",
         );
         bundle.add("/mounts", mount("/sys", "sysfs", "sysfs", &["ro"]));
         bundle.add("/mounts", mount("/sys/fs/cgroup", "cgroup", "cgroup", &["ro"]));
