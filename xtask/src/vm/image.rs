@@ -1,4 +1,4 @@
-//! The initramfs: a cpio archive (newc) with busybox, modules, tests, and two scripts.
+//! The initramfs: a cpio archive (newc) with a few programs, modules, tests, and two scripts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -37,7 +37,7 @@ const INIT: &str = "\
 #!/bin/busybox sh
 export PATH=/bin
 /bin/busybox mkdir -p /proc /new
-/bin/busybox --install -s /bin
+/bin/busybox --install -s /bin 2>/dev/null # what is there already stays
 mount -t proc proc /proc
 for module in $(cat /modules/order); do insmod /modules/$module || echo \"@@note cannot load $module\"; done
 mount -t tmpfs -o mode=755,size=80% tmpfs /new
@@ -87,10 +87,12 @@ pub(crate) fn write(
     filters: &[String],
 ) -> Result<()> {
     let mut archive = Archive::default();
-    for directory in ["bin", "modules", "etc", "dev"] {
+    for directory in ["modules", "etc", "dev"] {
         archive.add(directory, 0o040_755, &[]);
     }
-    archive.add("bin/busybox", 0o100_755, &fs_err::read(&installed.busybox)?);
+    for (name, path) in &installed.programs {
+        archive.add_below(Path::new("/").join(name).as_path(), &fs_err::read(path)?)?;
+    }
     archive.add("init", 0o100_755, INIT.as_bytes());
     archive.add("run-tests", 0o100_755, RUN_TESTS.as_bytes());
     archive.add("etc/filters", 0o100_644, filters.join(" ").as_bytes());

@@ -36,7 +36,7 @@ impl FromStr for Kernel {
     }
 }
 
-/// A kernel with its modules, and a busybox, unpacked.
+/// A kernel with its modules, and a few programs, unpacked.
 pub(crate) struct Installed {
     /// As `uname -r` says it.
     pub(crate) version: String,
@@ -44,18 +44,29 @@ pub(crate) struct Installed {
     pub(crate) image: PathBuf,
     /// Below this are the modules.
     pub(crate) modules: PathBuf,
-    /// Statically linked.
-    pub(crate) busybox: PathBuf,
+    /// Programs and libraries: what is to be where in the machine, and where it is here.
+    pub(crate) programs: Vec<(&'static str, PathBuf)>,
 }
+
+/// Packages beside the kernel's: a shell, and the `unshare` with all its options, which is linked dynamically.
+const PACKAGES: [&str; 3] = ["busybox-static", "util-linux", "libc6"];
+
+/// What is taken from them.
+const PROGRAMS: [(&str, &str); 4] = [
+    ("bin/busybox", "bin/busybox"),
+    ("bin/unshare", "usr/bin/unshare"),
+    ("lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libc.so.6"),
+    ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
+];
 
 /// Downloads and unpacks what is not in the cache yet.
 pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
     let unpacked = cache.join(kernel.suite());
-    if !unpacked.join("complete").exists() {
+    if !unpacked.join("all-unpacked").exists() {
         let apt = Apt::new(cache)?;
         apt.run("apt-get", &["update", "-qq"])?;
         let package = apt.depended_on("linux-image-cloud-amd64", kernel.suite())?;
-        for name in [package.as_str(), "busybox-static"] {
+        for name in std::iter::once(package.as_str()).chain(PACKAGES) {
             let archive = apt.download(name)?;
             fs_err::create_dir_all(&unpacked)?;
             let status = Command::new("dpkg")
@@ -68,7 +79,7 @@ pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
                 bail!("{} cannot be unpacked: {status}", archive.display());
             }
         }
-        fs_err::write(unpacked.join("complete"), "")?;
+        fs_err::write(unpacked.join("all-unpacked"), "")?;
     }
     let modules = unpacked.join("lib/modules");
     let entry = fs_err::read_dir(&modules)?.next().context("the package has no modules")??;
@@ -76,7 +87,7 @@ pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
     Ok(Installed {
         image: unpacked.join(format!("boot/vmlinuz-{version}")),
         modules: entry.path(),
-        busybox: unpacked.join("bin/busybox"),
+        programs: PROGRAMS.iter().map(|(there, here)| (*there, unpacked.join(here))).collect(),
         version,
     })
 }
