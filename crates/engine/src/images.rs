@@ -278,15 +278,5 @@ fn import_options(request: &ImportRequest) -> Result<ImportOptions> {
 }
 
 fn platform(text: &str) -> Result<Option<Platform>> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let mut parts = text.split('/').map(str::to_lowercase);
-    let os = parts.next().unwrap_or_default();
-    if os != "linux" {
-        return Err(Error::Invalid(format!("operating system is not supported: {os}")));
-    }
-    let native = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
-    let architecture = parts.next().unwrap_or_else(|| native.to_owned());
-    Ok(Some(Platform { os, architecture, variant: parts.next().unwrap_or_default() }))
+    if text.is_empty() { Ok(None) } else { Ok(Some(text.parse()?)) }
 }

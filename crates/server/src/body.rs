@@ -28,10 +28,16 @@ pub(crate) fn reader(mut body: Incoming) -> impl Read + Send + 'static {
                 None => Ok(None),
             };
             let last = !matches!(piece, Ok(Some(_)));
-            if sender.send(piece).await.is_err() || last {
+            if last {
+                let _ = sender.send(piece).await;
                 return;
             }
+            if sender.send(piece).await.is_err() {
+                break;
+            }
         }
+        // Refused before it was read to the end. A connection closed with unread bytes in it is reset, and the answer lost.
+        while let Some(Ok(_)) = body.frame().await {}
     });
     BodyReader { receiver, current: Bytes::new(), ended: false }
 }
