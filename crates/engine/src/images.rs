@@ -14,7 +14,7 @@ use skiff_images::{
 use skiff_types::ImageId;
 
 use crate::{
-    Error, Events, Result,
+    Events, Result,
     containers::blocking,
     model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
     registry::Registry,
