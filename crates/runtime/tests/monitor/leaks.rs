@@ -12,11 +12,11 @@ fn children(pid: u32) -> String {
     fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap()
 }
 
-/// Private memory in KiB.
+/// Memory in KiB that no file stands behind: pages of the program come and go as they are used.
 fn memory(pid: u32) -> u64 {
     let text = fs_err::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-    let kib = |line: &str| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap();
-    text.lines().filter(|line| line.starts_with("Private_")).map(kib).sum()
+    let line = text.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 fn starts() {
