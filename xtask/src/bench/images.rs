@@ -163,7 +163,12 @@ fn rmi(subject: &mut Subject) -> Result<f64> {
 
 /// Reads every file in a container; the start of the container is part of it, as it is for users.
 fn read_all(subject: &mut Subject) -> Result<f64> {
-    let read = "/bin/busybox find / -xdev -type f -exec /bin/busybox cat {} + >/dev/null";
-    let args = ["run", "--rm", "--network", "none", "bench-read", "/bin/busybox", "sh", "-c", read];
+    // The generated root file system has busybox alone, a distribution its own tools.
+    let busybox = if subject.rootfs.is_some() { "" } else { "/bin/busybox " };
+    let read = format!("{busybox}find / -xdev -type f -exec {busybox}cat {{}} + >/dev/null");
+    let shell = format!("{busybox}sh");
+    let mut args = vec!["run", "--rm", "--network", "none", "bench-read"];
+    args.extend(shell.split(' '));
+    args.extend(["-c", &read]);
     subject.cli_with(&args, Stdio::null(), Stdio::null())
 }
