@@ -15,6 +15,7 @@ mod error;
 mod hashing;
 mod index;
 mod inherit;
+mod layer_record;
 mod merge;
 mod overlay;
 mod overlay2;

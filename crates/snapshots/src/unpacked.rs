@@ -14,14 +14,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use skiff_types::Digest;
 
 use crate::{
-    ChainId, Error, Layer, LayerTar, Result, StagedLayer,
+    ChainId, LayerTar, Result, StagedLayer,
     dirs::StoreDirs,
     hashing::hashed,
     index::Index,
     inherit::inherit,
+    layer_record::{LayerRecord, read_json, write_json},
     merge::Stack,
     record::{Recorder, Replay, Shadow},
     unpack::{Unpacked, unpack},
@@ -35,35 +35,17 @@ pub(crate) struct UnpackedLayers {
     pub(crate) index: Index,
 }
 
-/// What is kept with a layer.
+/// What these layers' records have beside.
 #[derive(Debug, Serialize, Deserialize)]
-struct LayerRecord {
-    /// The version of this form.
-    version: u32,
-    parent: Option<ChainId>,
-    diff_id: Digest,
-    tar_size: u64,
-    size: u64,
+struct Shadows {
     shadows: Vec<Shadow>,
 }
-
-const VERSION: u32 = 1;
 
 impl UnpackedLayers {
     /// Opens the store below `root`.
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let dirs = StoreDirs::open(root)?;
-        let index = Index::default();
-        for chain in dirs.layer_names()? {
-            let record = read_record(&dirs.layer(&chain))?;
-            index.insert_layer(Layer {
-                chain,
-                parent: record.parent,
-                diff_id: record.diff_id,
-                tar_size: record.tar_size,
-                size: record.size,
-            });
-        }
+        let index = LayerRecord::<Shadows>::index(&dirs)?;
         Ok(Self { dirs, index })
     }
 
@@ -98,26 +80,13 @@ impl UnpackedLayers {
             true => staged.size(),
             false => tree_usage(&dir.join("diff"))?.bytes,
         };
-        let record = LayerRecord {
-            version: VERSION,
-            parent: parent.copied(),
-            diff_id: *staged.diff_id(),
-            tar_size: staged.tar_size(),
-            size,
-            shadows: unpacked.shadows,
-        };
-        write_json(&dir.join("meta"), &record)?;
+        let more = Shadows { shadows: unpacked.shadows };
+        let record = LayerRecord::new(&staged, parent, size, more);
+        record.write(dir)?;
         fs_err::remove_file(dir.join("unpacked"))?;
         let opened = fs_err::File::open(dir)?;
         rustix::fs::syncfs(opened.file().as_fd()).map_err(io::Error::from)?;
-        let layer = Layer {
-            chain,
-            parent: record.parent,
-            diff_id: record.diff_id,
-            tar_size: record.tar_size,
-            size: record.size,
-        };
-        self.index.add_layer(layer, || self.dirs.publish(staged.into_dir(), &chain))?;
+        self.index.add_layer(record.layer(chain), || self.dirs.publish(staged.into_dir(), &chain))?;
         Ok(chain)
     }
 
@@ -125,7 +94,7 @@ impl UnpackedLayers {
     pub(crate) fn tar(&self, chain: &ChainId) -> Result<LayerTar> {
         let len = self.index.layer(chain)?.tar_size;
         let dir = self.dirs.layer(chain);
-        let shadows = read_record(&dir)?.shadows;
+        let shadows = LayerRecord::<Shadows>::read(&dir)?.more.shadows;
         let replay = Replay::open(&dir.join("record"), &dir.join("diff"), &dir.join("shadow"), shadows)?;
         Ok(LayerTar::Stream { reader: Box::new(replay), len })
     }
@@ -145,23 +114,4 @@ impl UnpackedLayers {
     pub(crate) fn stack(&self, chain: Option<&ChainId>) -> Result<Stack> {
         self.diffs(chain).map(Stack::new)
     }
-}
-
-fn read_record(dir: &Path) -> Result<LayerRecord> {
-    let path = dir.join("meta");
-    let record: LayerRecord = read_json(&path)?;
-    match record.version {
-        VERSION => Ok(record),
-        other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
-    }
-}
-
-fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let json = serde_json::to_vec(value).map_err(io::Error::from)?;
-    Ok(fs_err::write(path, json)?)
-}
-
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T> {
-    let bytes = fs_err::read(path)?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::Damaged(format!("{}: {e}", path.display())))
 }

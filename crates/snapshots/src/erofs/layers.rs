@@ -17,7 +17,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use skiff_types::Digest;
 
 use super::{
     index::{Archive, encode},
@@ -26,8 +25,8 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    ChainId, Error, Layer, LayerTar, Result, StagedLayer, dirs::StoreDirs, hashing::hashed, index::Index,
-    merge::Stack, tar::Reader,
+    ChainId, Error, LayerTar, Result, StagedLayer, dirs::StoreDirs, hashing::hashed, index::Index,
+    layer_record::LayerRecord, merge::Stack, tar::Reader,
 };
 
 /// The store of layers and the names of snapshots.
@@ -50,36 +49,18 @@ impl LayerMount {
     }
 }
 
-/// What is kept with a layer.
+/// What these layers' records have beside.
 #[derive(Debug, Serialize, Deserialize)]
-struct LayerRecord {
-    /// The version of this form.
-    version: u32,
-    parent: Option<ChainId>,
-    diff_id: Digest,
-    tar_size: u64,
-    size: u64,
-    /// Whether there is a second archive.
+struct SecondArchive {
+    /// Whether there is one.
     extra: bool,
 }
-
-const VERSION: u32 = 1;
 
 impl Layers {
     /// Opens the store below `root`.
     pub(super) fn open(root: &Path) -> Result<Self> {
         let dirs = StoreDirs::open(root)?;
-        let index = Index::default();
-        for chain in dirs.layer_names()? {
-            let record = read_record(&dirs.layer(&chain))?;
-            index.insert_layer(Layer {
-                chain,
-                parent: record.parent,
-                diff_id: record.diff_id,
-                tar_size: record.tar_size,
-                size: record.size,
-            });
-        }
+        let index = LayerRecord::<SecondArchive>::index(&dirs)?;
         Ok(Self { dirs, index, mounts: Mutex::default() })
     }
 
@@ -119,22 +100,14 @@ impl Layers {
         archives.extend(extra.as_ref().map(|(file, len)| Archive { file, len: *len }));
         let failed = |source| Error::Apply { path: ".".to_owned(), source };
         fs_err::write(dir.join("index"), encode(&tree, &archives).map_err(failed)?)?;
-        let record = LayerRecord {
-            version: VERSION,
-            parent: parent.copied(),
-            diff_id: *staged.diff_id(),
-            tar_size: staged.tar_size(),
-            size: tree.size(),
-            extra: extra.is_some(),
-        };
-        fs_err::write(dir.join("meta"), serde_json::to_vec(&record).map_err(io::Error::from)?)?;
-        for file in ["tar", "index", "meta", "extra"].iter().filter(|f| **f != "extra" || record.extra) {
+        let more = SecondArchive { extra: extra.is_some() };
+        let record = LayerRecord::new(&staged, parent, tree.size(), more);
+        record.write(dir)?;
+        for file in ["tar", "index", "meta", "extra"].iter().filter(|f| **f != "extra" || record.more.extra) {
             fs_err::File::open(dir.join(file))?.sync_data()?;
         }
         crate::dirs::sync_dir(dir)?;
-        let LayerRecord { parent, diff_id, tar_size, size, .. } = record;
-        let layer = Layer { chain, parent, diff_id, tar_size, size };
-        self.index.add_layer(layer, || self.dirs.publish(staged.into_dir(), &chain))?;
+        self.index.add_layer(record.layer(chain), || self.dirs.publish(staged.into_dir(), &chain))?;
         Ok(chain)
     }
 
@@ -165,7 +138,7 @@ impl Layers {
         let dir = self.dirs.layer(chain);
         let index = fs_err::File::open(dir.join("index"))?;
         let tar = fs_err::File::open(dir.join("tar"))?;
-        let extra = match read_record(&dir)?.extra {
+        let extra = match LayerRecord::<SecondArchive>::read(&dir)?.more.extra {
             true => Some(fs_err::File::open(dir.join("extra"))?),
             false => None,
         };
@@ -208,15 +181,5 @@ impl TarWriter {
             self.started = self.written;
         }
         Ok(())
-    }
-}
-
-fn read_record(dir: &Path) -> Result<LayerRecord> {
-    let path = dir.join("meta");
-    let damaged = |e: serde_json::Error| Error::Damaged(format!("{}: {e}", path.display()));
-    let record: LayerRecord = serde_json::from_slice(&fs_err::read(&path)?).map_err(damaged)?;
-    match record.version {
-        VERSION => Ok(record),
-        other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
     }
 }

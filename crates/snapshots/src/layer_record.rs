@@ -1,0 +1,75 @@
+//! What every driver keeps beside a layer's files, as JSON in `layers/<chain id>/meta`.
+
+use std::{io, path::Path};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use skiff_types::Digest;
+
+use crate::{ChainId, Error, Layer, Result, StagedLayer, dirs::StoreDirs, index::Index};
+
+const FILE: &str = "meta";
+const VERSION: u32 = 1;
+
+/// The record of a layer, with what one driver needs beside.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct LayerRecord<T> {
+    /// The version of this form.
+    version: u32,
+    parent: Option<ChainId>,
+    diff_id: Digest,
+    tar_size: u64,
+    size: u64,
+    /// The driver's own fields.
+    #[serde(flatten)]
+    pub(crate) more: T,
+}
+
+impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
+    /// The record of a staged layer that is put on `parent`; its files amount to `size` bytes.
+    pub(crate) fn new(staged: &StagedLayer, parent: Option<&ChainId>, size: u64, more: T) -> Self {
+        let (diff_id, tar_size) = (*staged.diff_id(), staged.tar_size());
+        Self { version: VERSION, parent: parent.copied(), diff_id, tar_size, size, more }
+    }
+
+    /// Reads the record in a layer's directory.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(FILE);
+        let record: Self = read_json(&path)?;
+        match record.version {
+            VERSION => Ok(record),
+            other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
+        }
+    }
+
+    /// Writes the record into a layer's directory.
+    pub(crate) fn write(&self, dir: &Path) -> Result<()> {
+        write_json(&dir.join(FILE), self)
+    }
+
+    /// The layer it describes.
+    pub(crate) fn layer(&self, chain: ChainId) -> Layer {
+        let Self { parent, diff_id, tar_size, size, .. } = *self;
+        Layer { chain, parent, diff_id, tar_size, size }
+    }
+
+    /// All layers of a store.
+    pub(crate) fn index(dirs: &StoreDirs) -> Result<Index> {
+        let index = Index::default();
+        for chain in dirs.layer_names()? {
+            index.insert_layer(Self::read(&dirs.layer(&chain))?.layer(chain));
+        }
+        Ok(index)
+    }
+}
+
+/// Writes a value as JSON.
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let json = serde_json::to_vec(value).map_err(io::Error::from)?;
+    Ok(fs_err::write(path, json)?)
+}
+
+/// Reads a value that was written as JSON.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let bytes = fs_err::read(path)?;
+    serde_json::from_slice(&bytes).map_err(|e| Error::Damaged(format!("{}: {e}", path.display())))
+}
