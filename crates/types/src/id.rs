@@ -61,7 +61,7 @@ macro_rules! hex_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                s.serialize_str(&hex(&self.0))
             }
         }
 
@@ -107,13 +107,11 @@ impl From<Digest> for ImageId {
     }
 }
 
-/// Lower-case hexadecimal.
+/// Lower-case hexadecimal. Lists of containers are made of it, so it goes digit by digit and not through `fmt`.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut s, b| {
-        write!(s, "{b:02x}").expect("writing to a string");
-        s
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value & 0xf)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 /// 64 lower-case hexadecimal digits, or nothing.
