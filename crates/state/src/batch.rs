@@ -1,8 +1,8 @@
 //! Tables, and changes to be made together.
 
-use std::marker::PhantomData;
+use std::{fmt, marker::PhantomData};
 
-use redb::TableDefinition;
+use redb::{TableDefinition, TableHandle};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// How every table looks to redb: a textual key, JSON.
@@ -26,7 +26,7 @@ impl<V: Serialize + DeserializeOwned> Table<V> {
 }
 
 /// Changes that are made together or not at all, in this order.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Batch {
     pub(crate) changes: Vec<Change>,
 }
@@ -36,6 +36,12 @@ pub(crate) struct Change {
     pub(crate) key: String,
     /// None deletes.
     pub(crate) value: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.table.name(), self.key)
+    }
 }
 
 impl Batch {
