@@ -63,7 +63,11 @@ impl Pool {
             Arc::new(Shared { stock: Mutex::new(stock), taken: Condvar::new(), made: Condvar::new() });
         let thread = thread::Builder::new().name("netns-pool".to_owned()).spawn({
             let shared = Arc::clone(&shared);
-            move || shared.keep_filled(&mut maker)
+            move || {
+                // Whoever starts a container goes before; without it he may wait a little.
+                let _ = skiff_sys::sched::usual_turns();
+                shared.keep_filled(&mut maker);
+            }
         })?;
         Ok(Self { shared, thread: Some(thread) })
     }
