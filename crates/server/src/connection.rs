@@ -69,6 +69,7 @@ async fn answer(
     request: http::Request<Incoming>,
     hand_over: mpsc::Sender<Hijack>,
 ) -> Result<Response<Body>, Infallible> {
+    context.activity.note();
     match route(context, request).await {
         Reply::Http(response) => Ok(response),
         Reply::Hijack(hijack) => {

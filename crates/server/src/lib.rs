@@ -5,6 +5,7 @@
 //! engine knows one behaviour. A request that is cut short (the client leaves) stops what only that client wanted
 //! (`logs`, `events`, `wait`); starting, stopping and removing go on.
 
+mod activity;
 mod body;
 mod connection;
 mod convert;
@@ -17,5 +18,6 @@ mod routes;
 mod time;
 mod websocket;
 
+pub use activity::Activity;
 pub use connection::{Socket, serve};
 pub use request::Context;

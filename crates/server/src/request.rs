@@ -1,5 +1,7 @@
 //! A request, taken apart: version, path, query, body.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -10,6 +12,7 @@ use skiff_api::{ApiVersion, Filters, decode};
 use skiff_engine::{Engine, model};
 
 use crate::{
+    activity::Activity,
     failure::{Failure, Outcome},
     query::{Query, unescape},
 };
@@ -19,6 +22,8 @@ use crate::{
 pub struct Context {
     /// The engine.
     pub engine: Engine,
+    /// Told of every request.
+    pub activity: Arc<Activity>,
 }
 
 /// No JSON body is longer: a container with thousands of variables has a hundredth of it.

@@ -96,6 +96,8 @@ fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<()
         listeners.open(host, config.group.as_deref()).map_err(|e| failed(&e))?;
     }
     let log = logging::start(&config.log);
+    // Requests are answered at once even when containers use every processor; a kernel that cannot do it serves them too.
+    let _ = skiff_sys::sched::short_turns(false);
     // Two threads answer requests; what blocks has threads of its own that end when they are idle.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

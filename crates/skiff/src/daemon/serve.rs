@@ -3,7 +3,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use skiff_engine::{Config, Engine, Reloadable};
-use skiff_server::{Context, Socket};
+use skiff_server::{Activity, Context, Socket};
+use skiff_sys::memory;
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{SignalKind, signal},
@@ -44,7 +45,8 @@ pub(super) async fn serve(
             return Err(error.to_string());
         }
     };
-    let context = Context { engine: engine.clone() };
+    let context = Context { engine: engine.clone(), activity: Arc::default() };
+    tokio::spawn(shrink_when_idle(context.activity.clone()));
     for socket in sockets {
         let (context, acceptor) = (context.clone(), acceptor.clone());
         match socket {
@@ -82,6 +84,16 @@ pub(super) async fn serve(
     Listeners::remove_files(&files);
     engine.shutdown().await;
     Ok(())
+}
+
+/// Gives memory back whenever nobody has asked for anything for a while.
+async fn shrink_when_idle(activity: Arc<Activity>) {
+    const QUIET: Duration = Duration::from_millis(500);
+    loop {
+        activity.over(QUIET).await;
+        memory::trim_heap();
+        memory::unmap_idle_code();
+    }
 }
 
 async fn accept_unix(listener: UnixListener, context: Context) {
