@@ -45,6 +45,7 @@ pub(crate) fn name_anonymous(mounts: &mut [MountPoint], root: &Path) -> Result<(
 /// A directory cannot be made or filled.
 pub(crate) fn make(parts: &Parts, container: &Container, chain: Option<&ChainId>) -> Result<()> {
     let mounts = container.record().mounts.clone();
+    let mut filled = false;
     for mount in mounts.iter().filter(|m| m.kind == MountKind::Volume) {
         let no_copy = mount.mode.split(',').any(|o| o == "nocopy")
             || mount.spec.as_ref().and_then(|s| s.volume.as_ref()).is_some_and(|v| v.no_copy);
@@ -53,9 +54,15 @@ pub(crate) fn make(parts: &Parts, container: &Container, chain: Option<&ChainId>
             continue;
         }
         fs_err::create_dir_all(path)?;
+        filled = true;
         if let Some(chain) = chain.filter(|_| !no_copy) {
             copy::from_image(parts.snapshots.view(chain)?, &mount.destination, path)?;
         }
+    }
+    if filled {
+        // The record that names them is acknowledged as durable.
+        let volumes = fs_err::File::open(parts.config.root.join("volumes"))?;
+        rustix::fs::syncfs(volumes.file()).map_err(std::io::Error::from)?;
     }
     Ok(())
 }

@@ -2,8 +2,9 @@
 //!
 //! The daemon is multi-threaded and must not fork; this is its single-threaded helper, executed once per daemon start
 //! from a write-sealed memfd (so that no container can reach a writable host binary through `/proc/<pid>/exe`) and
-//! non-dumpable. A start is one packet to it, which it does not even decode: it forks, and the child becomes the
-//! container's monitor, which answers on a socket that came with the request. The launcher ends with its daemon.
+//! non-dumpable. It never runs a container itself: it forks monitors, one ahead of the containers. The spare one takes the
+//! next request, which is one packet that names a cgroup, from the launcher's own socket; the launcher forks another. What
+//! is to run follows on a socket that came with the packet, where the monitor answers. The launcher ends with its daemon, and a spare monitor with the launcher.
 
 use std::{
     io,
@@ -18,6 +19,7 @@ use skiff_types::ContainerId;
 
 use crate::{
     apply::StageError,
+    cgroups::{CgroupPath, Layout},
     monitor::{
         connection::{self, MonitorConnection},
         protocol::{EncodedPlan, Log, Stdio, Streams, UnixTime},
@@ -82,8 +84,17 @@ pub enum StartError {
     Monitor(#[source] WireError),
 }
 
-/// The part of a [`StartRequest`] that is not descriptors. These follow in this order: the answering socket, the listening
-/// socket, attached clients, the plan's own.
+/// What a container needs first, and takes longest: its cgroup.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Place {
+    /// Where the hierarchies are.
+    pub layout: Layout,
+    /// The cgroup, which the plan that follows names too.
+    pub path: CgroupPath,
+}
+
+/// The part of a [`StartRequest`] that is not descriptors. These follow in this order: the listening socket, attached
+/// clients, the plan's own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartMessage {
     pub(crate) id: ContainerId,
@@ -134,25 +145,42 @@ impl Launcher {
         self.child.id()
     }
 
-    /// Starts a container and waits until its program is executed, or has failed to be. Threads may call this at the
-    /// same time: each start is a process of its own.
+    /// Begins a start: from here on a monitor makes the container's cgroup while the caller prepares the rest. Threads may
+    /// call this at the same time: each start is a process of its own.
     ///
     /// # Errors
-    /// After [`StartError::Launcher`], spawn another launcher.
-    pub fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+    /// [`StartError::Launcher`]: spawn another launcher.
+    pub fn begin(&self, place: &Place) -> Result<Starting, StartError> {
+        let (ours, theirs) = socket::seqpacket_pair().map_err(|e| StartError::RunDir(e.into()))?;
+        wire::send(self.socket.as_fd(), place, &[theirs.as_fd()]).map_err(StartError::Launcher)?;
+        Ok(Starting { socket: ours })
+    }
+}
+
+/// A start that has begun. Dropping it undoes it.
+#[derive(Debug)]
+pub struct Starting {
+    socket: OwnedFd,
+}
+
+impl Starting {
+    /// Starts the container and waits until its program is executed, or has failed to be.
+    ///
+    /// # Errors
+    /// Nothing of the container is left then, save the run directory.
+    pub fn start(self, request: StartRequest) -> Result<Started, StartError> {
         let StartRequest { id, run_dir, plan, fds, stdio, log, attach } = request;
         fs_err::create_dir_all(&run_dir).map_err(StartError::RunDir)?;
         ExitRecord::clear(&run_dir).map_err(StartError::RunDir)?;
         let listener = connection::listen(&run_dir).map_err(StartError::RunDir)?;
-        let (ours, theirs) = socket::seqpacket_pair().map_err(|e| StartError::RunDir(e.into()))?;
         let (streams, sockets): (Vec<_>, Vec<_>) = attach.into_iter().unzip();
         let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams };
         let all: Vec<BorrowedFd<'_>> =
-            [&theirs, &listener].into_iter().chain(&sockets).chain(&fds).map(AsFd::as_fd).collect();
-        wire::send(self.socket.as_fd(), &message, &all).map_err(StartError::Launcher)?;
-        // Only the launcher and the monitor may hold these: their end is how their death shows.
-        drop((theirs, listener, sockets, fds));
-        answer(ours)
+            [&listener].into_iter().chain(&sockets).chain(&fds).map(AsFd::as_fd).collect();
+        wire::send(self.socket.as_fd(), &message, &all).map_err(StartError::Monitor)?;
+        // Only the monitor may hold these: their end is how its death shows.
+        drop((listener, sockets, fds));
+        answer(self.socket)
     }
 }
 

@@ -45,11 +45,6 @@ impl StoreDirs {
         Ok(dirs)
     }
 
-    /// Where the store is.
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
-    }
-
     /// A layer's directory.
     pub(crate) fn layer(&self, chain: &ChainId) -> PathBuf {
         self.root.join("layers").join(chain.hex())

@@ -20,6 +20,7 @@ mod merge;
 mod overlay;
 mod overlay2;
 mod record;
+mod skeleton;
 mod snapshotter;
 mod staging;
 pub mod tar;

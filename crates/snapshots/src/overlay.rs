@@ -3,7 +3,7 @@
 use std::{
     ffi::CString,
     os::fd::{AsFd, AsRawFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
     thread,
 };
 
@@ -20,12 +20,25 @@ use rustix::{
 use crate::{Error, Result, snapshotter::system};
 
 /// The writable part of an overlay.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Writable<'a> {
+#[derive(Debug)]
+pub(crate) struct Writable {
     /// Where changes go.
-    pub(crate) upper: &'a Path,
+    pub(crate) upper: PathBuf,
     /// Overlayfs's own directory, on the same file system.
-    pub(crate) work: &'a Path,
+    pub(crate) work: PathBuf,
+    /// Nothing has to reach the disk. Otherwise the end of the mount flushes the whole file system of the upper directory.
+    pub(crate) volatile: bool,
+}
+
+impl Writable {
+    /// Lets a volatile overlay be mounted a second time: overlayfs refuses, because after a power cut what it finds may be
+    /// anything. What is volatile here does not outlive the boot.
+    fn forget_last_mount(&self) -> Result<()> {
+        match fs_err::remove_dir_all(self.work.join("work/incompat")) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e.into()),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The most bytes a string parameter of fsconfig(2) may have, its NUL not counted.
@@ -33,7 +46,7 @@ const MAX_VALUE: usize = 255;
 
 /// A detached overlay of the directories, topmost first; read-only if there is no writable part. At least one lower
 /// directory is needed, and two if nothing is writable.
-pub(crate) fn mount(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+pub(crate) fn mount(lowers: &[impl AsRef<Path>], writable: Option<&Writable>) -> Result<OwnedFd> {
     match by_layers(lowers, writable) {
         // Linux before 6.5 takes no directories one by one; it says so at once or when the file system is made.
         Err(error) if is_unknown_parameter(&error) => by_options(lowers, writable).map_err(|_| error),
@@ -42,7 +55,7 @@ pub(crate) fn mount(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>)
 }
 
 /// Through fsopen(2), directory by directory: as deep as the kernel goes (500).
-fn by_layers(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+fn by_layers(lowers: &[impl AsRef<Path>], writable: Option<&Writable>) -> Result<OwnedFd> {
     let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(system("fsopen overlay"))?;
     set(fs.as_fd(), "source", "overlay")?;
     // Fds that stand for paths have to stay open until the file system exists.
@@ -50,9 +63,13 @@ fn by_layers(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Res
     for lower in lowers {
         set_path(fs.as_fd(), "lowerdir+", lower.as_ref(), &mut held)?;
     }
-    if let Some(Writable { upper, work }) = writable {
-        set_path(fs.as_fd(), "upperdir", upper, &mut held)?;
-        set_path(fs.as_fd(), "workdir", work, &mut held)?;
+    if let Some(writable) = writable {
+        set_path(fs.as_fd(), "upperdir", &writable.upper, &mut held)?;
+        set_path(fs.as_fd(), "workdir", &writable.work, &mut held)?;
+        if writable.volatile {
+            writable.forget_last_mount()?;
+            fsconfig_set_flag(fs.as_fd(), "volatile").map_err(system("fsconfig overlay volatile"))?;
+        }
     }
     for (key, value) in PLAIN_UPPER {
         set_if_known(fs.as_fd(), key, value)?;
@@ -70,7 +87,7 @@ fn by_layers(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Res
 
 /// Through mount(2), whose options may have 4,095 bytes: some 230 directories. It attaches what it mounts, so it is done in
 /// a mount namespace of a thread's own, and a detached copy taken out.
-fn by_options(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+fn by_options(lowers: &[impl AsRef<Path>], writable: Option<&Writable>) -> Result<OwnedFd> {
     let lowers: Vec<&Path> = lowers.iter().map(AsRef::as_ref).collect();
     let mounted = thread::scope(|scope| {
         let work = || {
@@ -85,7 +102,7 @@ fn by_options(lowers: &[impl AsRef<Path>], writable: Option<Writable<'_>>) -> Re
 }
 
 /// Mounts in this thread's namespace, on any directory, since nobody else sees it.
-fn attach_and_clone(lowers: &[&Path], writable: Option<Writable<'_>>) -> Result<OwnedFd> {
+fn attach_and_clone(lowers: &[&Path], writable: Option<&Writable>) -> Result<OwnedFd> {
     // Opened here: overlayfs takes directories of the namespace it is mounted from only.
     let mut held = Vec::new();
     let mut options = b"lowerdir=".to_vec();
@@ -94,10 +111,14 @@ fn attach_and_clone(lowers: &[&Path], writable: Option<Writable<'_>>) -> Result<
         options.extend(by_fd(lower, &mut held)?);
     }
     let mut flags = MountFlags::RDONLY;
-    if let Some(Writable { upper, work }) = writable {
+    if let Some(writable) = writable {
         flags = MountFlags::empty();
-        options.extend([b",upperdir=".to_vec(), by_fd(upper, &mut held)?].concat());
-        options.extend([b",workdir=".to_vec(), by_fd(work, &mut held)?].concat());
+        options.extend([b",upperdir=".to_vec(), by_fd(&writable.upper, &mut held)?].concat());
+        options.extend([b",workdir=".to_vec(), by_fd(&writable.work, &mut held)?].concat());
+        if writable.volatile {
+            writable.forget_last_mount()?;
+            options.extend_from_slice(b",volatile");
+        }
     }
     for (key, value) in PLAIN_UPPER {
         options.extend_from_slice(format!(",{key}={value}").as_bytes());
@@ -180,7 +201,9 @@ mod tests {
         let (upper, work) = (dir.path().join("upper"), dir.path().join("work"));
         fs_err::create_dir(&upper).unwrap();
         fs_err::create_dir(&work).unwrap();
-        let mounted = by_options(&lowers, Some(Writable { upper: &upper, work: &work })).unwrap();
+        let writable = Writable { upper: upper.clone(), work, volatile: true };
+        drop(by_options(&lowers, Some(&writable)).unwrap());
+        let mounted = by_options(&lowers, Some(&writable)).unwrap();
         let root = crate::conformance::mount_path(&mounted);
         assert_eq!(fs_err::read_dir(&root).unwrap().count(), 100);
         fs_err::write(root.join("new"), "x").unwrap();

@@ -8,10 +8,7 @@ use std::{
 
 use crate::{
     ChainId, Change, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
-    changes::upper_changes,
-    diff::upper_tar,
-    overlay::{self, Writable},
-    unpacked::UnpackedLayers,
+    changes::upper_changes, diff::upper_tar, merge::Stack, overlay, skeleton, unpacked::UnpackedLayers,
     upper,
 };
 
@@ -22,7 +19,9 @@ pub(crate) const NAME: &str = "overlay2";
 #[derive(Debug)]
 pub(crate) struct Overlay2 {
     layers: UnpackedLayers,
-    /// An empty directory: an overlay needs something below.
+    /// The lowest layer of every snapshot.
+    skeleton: PathBuf,
+    /// An empty directory: an overlay needs two below if nothing is writable.
     empty: PathBuf,
 }
 
@@ -33,7 +32,7 @@ impl Overlay2 {
         upper::load(&layers.dirs, &layers.index)?;
         let empty = root.join("empty");
         fs_err::create_dir_all(&empty)?;
-        let driver = Self { layers, empty };
+        let driver = Self { layers, skeleton: skeleton::open(root)?, empty };
         driver.probe()?;
         Ok(driver)
     }
@@ -42,19 +41,17 @@ impl Overlay2 {
     fn probe(&self) -> Result<()> {
         let staging = self.layers.dirs.staging()?;
         upper::make_upper(staging.path(), None)?;
-        let (upper, work) = upper::paths(staging.path());
-        match overlay::mount(&[&self.empty], Some(Writable { upper: &upper, work: &work })) {
+        let writable = upper::writable(staging.path(), Lifetime::Durable);
+        match overlay::mount(&[&self.empty], Some(&writable)) {
             Ok(_) => Ok(()),
             Err(e) => Err(Error::DriverUnusable { driver: NAME, reason: e.to_string() }),
         }
     }
 
-    /// The lower directories of a layer's mount, topmost first.
-    fn lowers(&self, chain: Option<&ChainId>) -> Result<Vec<PathBuf>> {
-        let mut lowers = self.layers.diffs(chain)?;
-        if lowers.is_empty() {
-            lowers.push(self.empty.clone());
-        }
+    /// The lower directories of a snapshot's mount, topmost first.
+    fn lowers(&self, key: &str) -> Result<Vec<PathBuf>> {
+        let mut lowers = self.layers.diffs(self.layers.index.snapshot(key)?.as_ref())?;
+        lowers.push(self.skeleton.clone());
         Ok(lowers)
     }
 
@@ -104,19 +101,17 @@ impl Snapshotter for Overlay2 {
         self.layers.remove(chain)
     }
 
-    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
+    fn prepare(&self, key: &str, parent: Option<&ChainId>, _lifetime: Lifetime) -> Result<()> {
         let layers = &self.layers;
         let below = layers.diffs(parent)?;
-        upper::prepare(&layers.dirs, &layers.index, key, parent, lifetime, |dir| {
+        upper::prepare(&layers.dirs, &layers.index, key, parent, |dir| {
             upper::make_upper(dir, below.first().map(PathBuf::as_path))
         })
     }
 
-    fn mount(&self, key: &str) -> Result<OwnedFd> {
-        let parent = self.layers.index.snapshot(key)?;
-        let (upper, work) = self.upper(key)?;
-        let lowers = self.lowers(parent.as_ref())?;
-        overlay::mount(&lowers, Some(Writable { upper: &upper, work: &work }))
+    fn mount(&self, key: &str, lifetime: Lifetime) -> Result<OwnedFd> {
+        let lowers = self.lowers(key)?;
+        overlay::mount(&lowers, Some(&upper::writable(&self.layers.dirs.snapshot(key), lifetime)))
     }
 
     fn view(&self, chain: &ChainId) -> Result<OwnedFd> {
@@ -135,8 +130,7 @@ impl Snapshotter for Overlay2 {
     }
 
     fn changes(&self, key: &str) -> Result<Vec<Change>> {
-        let below = self.layers.stack(self.layers.index.snapshot(key)?.as_ref())?;
-        upper_changes(&self.upper(key)?.0, &below)
+        upper_changes(&self.upper(key)?.0, &Stack::new(self.lowers(key)?))
     }
 
     fn remove(&self, key: &str) -> Result<()> {

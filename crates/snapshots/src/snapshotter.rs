@@ -25,7 +25,7 @@ use crate::{ChainId, Error, LayerTar, Result, StagedLayer};
 /// A snapshot is the writable file system of one container, named by a key of the caller's.
 /// [`prepare`](Self::prepare) makes it; [`mount`](Self::mount) gives a detached mount of it, any number of times
 /// one after the other; [`remove`](Self::remove) drops it. What is written into it is as durable as the writer's own
-/// `fsync` makes it.
+/// `fsync` makes it, unless its [`Lifetime`] says that it does not matter.
 ///
 /// # Order
 ///
@@ -90,16 +90,20 @@ pub trait Snapshotter: Send + Sync + 'static {
     /// Removes a layer that nothing stands on.
     fn remove_layer(&self, chain: &ChainId) -> Result<()>;
 
-    /// Makes a writable snapshot. With [`Lifetime::Durable`] it survives a power cut once this returns.
+    /// Makes a writable snapshot. After a power cut a [`Lifetime::Durable`] one is there as it was made, or not at all, in
+    /// which case the same call makes it again.
     ///
     /// # Errors
     /// [`Error::SnapshotExists`], [`Error::InvalidKey`], [`Error::LayerNotFound`].
     fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()>;
 
     /// A detached mount of the snapshot's file system, writable, private, in no mount namespace yet: the receiver
-    /// attaches it with `move_mount`, and it is gone when its last user is. At most one mount of a snapshot may exist
+    /// attaches it with `move_mount`, and it is gone when its last user is. It has what a container's own mounts stand on
+    /// (`/proc`, `/etc/hosts`, …) even if no layer has; that is no change. At most one mount of a snapshot may exist
     /// at a time; the kernel does not enforce that, the caller does.
-    fn mount(&self, key: &str) -> Result<OwnedFd>;
+    ///
+    /// With [`Lifetime::Ephemeral`] nothing that is written needs to reach the disk, not even at the writer's `fsync`.
+    fn mount(&self, key: &str, lifetime: Lifetime) -> Result<OwnedFd>;
 
     /// A detached, read-only mount of a layer with all layers below it.
     fn view(&self, chain: &ChainId) -> Result<OwnedFd>;

@@ -13,10 +13,8 @@ use std::{
 };
 
 use crate::{
-    ChainId, Error, Lifetime, Result, Usage,
-    copy::copy_attributes,
-    dirs::{StoreDirs, sync_dir},
-    index::Index,
+    ChainId, Error, Lifetime, Result, Usage, copy::copy_attributes, dirs::StoreDirs, index::Index,
+    overlay::Writable,
 };
 
 /// Takes the snapshots found on the disk into the index; one without its parent link was never acknowledged.
@@ -44,7 +42,6 @@ pub(crate) fn prepare(
     index: &Index,
     key: &str,
     parent: Option<&ChainId>,
-    lifetime: Lifetime,
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     index.add_snapshot(key, parent)?;
@@ -54,10 +51,6 @@ pub(crate) fn prepare(
         fill(&dir)?;
         let target = parent.map_or_else(|| "none".to_owned(), ChainId::hex);
         fs_err::os::unix::fs::symlink(target, dir.join("parent"))?;
-        if lifetime == Lifetime::Durable {
-            sync_dir(&dir)?;
-            sync_dir(&dirs.root().join("snapshots"))?;
-        }
         Ok(())
     };
     make().inspect_err(|_| {
@@ -81,6 +74,12 @@ pub(crate) fn make_upper(dir: &Path, root_below: Option<&Path>) -> Result<()> {
 /// The upper and work directories of a snapshot.
 pub(crate) fn paths(dir: &Path) -> (PathBuf, PathBuf) {
     (dir.join("upper"), dir.join("work"))
+}
+
+/// The writable part of a snapshot's overlay.
+pub(crate) fn writable(dir: &Path, lifetime: Lifetime) -> Writable {
+    let (upper, work) = paths(dir);
+    Writable { upper, work, volatile: lifetime == Lifetime::Ephemeral }
 }
 
 /// Removes a snapshot.

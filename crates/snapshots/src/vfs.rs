@@ -23,6 +23,7 @@ use crate::{
     diff::{Member, TarStream},
     dirs::sync_dir,
     merge::Stack,
+    skeleton,
     snapshotter::system,
     unpacked::UnpackedLayers,
     upper,
@@ -36,6 +37,8 @@ pub(crate) const NAME: &str = "vfs";
 pub(crate) struct Vfs {
     layers: UnpackedLayers,
     views: PathBuf,
+    /// The lowest layer of every snapshot.
+    skeleton: PathBuf,
 }
 
 impl Vfs {
@@ -45,7 +48,7 @@ impl Vfs {
         upper::load(&layers.dirs, &layers.index)?;
         let views = root.join("views");
         fs_err::create_dir_all(&views)?;
-        Ok(Self { layers, views })
+        Ok(Self { layers, views, skeleton: skeleton::open(root)? })
     }
 
     fn root(&self, key: &str) -> Result<PathBuf> {
@@ -53,12 +56,16 @@ impl Vfs {
         Ok(self.layers.dirs.snapshot(key).join("root"))
     }
 
-    fn below(&self, key: &str) -> Result<Stack> {
-        self.layers.stack(self.layers.index.snapshot(key)?.as_ref())
+    /// What a snapshot of a layer begins with.
+    fn below(&self, parent: Option<&ChainId>) -> Result<Stack> {
+        let mut lowers = self.layers.diffs(parent)?;
+        lowers.push(self.skeleton.clone());
+        Ok(Stack::new(lowers))
     }
 
     fn differences(&self, key: &str) -> Result<Vec<Difference>> {
-        Ok(compare::differences(&self.below(key)?, &self.root(key)?)?)
+        let below = self.below(self.layers.index.snapshot(key)?.as_ref())?;
+        Ok(compare::differences(&below, &self.root(key)?)?)
     }
 }
 
@@ -102,8 +109,8 @@ impl Snapshotter for Vfs {
 
     fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
         let layers = &self.layers;
-        let below = layers.stack(parent)?;
-        upper::prepare(&layers.dirs, &layers.index, key, parent, lifetime, |dir| {
+        let below = self.below(parent)?;
+        upper::prepare(&layers.dirs, &layers.index, key, parent, |dir| {
             merged_copy(&below, &dir.join("root"))?;
             if lifetime == Lifetime::Durable {
                 let dir = fs_err::File::open(dir)?;
@@ -113,7 +120,7 @@ impl Snapshotter for Vfs {
         })
     }
 
-    fn mount(&self, key: &str) -> Result<OwnedFd> {
+    fn mount(&self, key: &str, _lifetime: Lifetime) -> Result<OwnedFd> {
         clone_mount(&self.root(key)?)
     }
 

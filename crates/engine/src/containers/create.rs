@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use skiff_images::{Image, ImportOptions, Reference};
-use skiff_snapshots::Lifetime;
 use skiff_types::ContainerId;
 
 use super::parts::{Parts, blocking, to_the_end};
@@ -98,30 +97,28 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
     )))
 }
 
-/// The record and the snapshot are made at the same time; a crash in between leaves a record without a snapshot or a
-/// snapshot without a record, both of which the next start removes.
+/// The record comes last: a crash before leaves a snapshot without a record, which the next start removes.
 async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
     let container = Container::new(record);
-    let (id, name) = (container.id, container.name());
-    let committed = parts.records.put(&container.record());
-    let lifetime = match container.record().host.auto_remove {
-        true => Lifetime::Ephemeral,
-        false => Lifetime::Durable,
-    };
     let made = {
         let (parts, container) = (parts.clone(), container.clone());
         blocking(move || {
-            parts.snapshots.prepare(&id.to_string(), image.chain.as_ref(), lifetime)?;
+            prepare(&parts, &container.record(), &image)?;
             volumes::make(&parts, &container, image.chain.as_ref())
         })
         .await
         .and_then(|made| made)
     };
-    let made = made.and(durable(committed).await);
+    let made = match made {
+        Ok(()) => {
+            let committed = parts.records.put(&container.record());
+            durable(committed).await
+        }
+        failed => failed,
+    };
     if let Err(e) = made {
-        parts.registry.release(&name);
-        parts.records.delete(&id).detach();
-        let parts = parts.clone();
+        parts.registry.release(&container.name());
+        let (parts, id) = (parts.clone(), container.id);
         // The snapshot may not be there; what stays although it should not is garbage of the next start.
         let _ = blocking(move || parts.snapshots.remove(&id.to_string())).await;
         return Err(e);
@@ -129,6 +126,11 @@ async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Resu
     parts.registry.insert(container.clone());
     parts.tell(&container, "create", &[]);
     Ok(())
+}
+
+/// Makes the container's snapshot. Blocks.
+pub(super) fn prepare(parts: &Parts, record: &ContainerRecord, image: &Image) -> Result<()> {
+    Ok(parts.snapshots.prepare(&record.id.to_string(), image.chain.as_ref(), record.lifetime())?)
 }
 
 fn reserve_name(parts: &Parts, asked: Option<&str>, id: ContainerId) -> Result<String> {

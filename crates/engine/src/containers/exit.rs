@@ -20,10 +20,11 @@ use super::{
     remove, start,
 };
 use crate::{
-    container::{Container, Live},
+    container::Container,
     execs,
     link::Reader,
     model::{Status, Timestamp},
+    spec,
 };
 
 /// A container that ran this long before it ended begins its back-off anew.
@@ -136,7 +137,7 @@ pub(super) async fn lost(parts: &Arc<Parts>, container: &Arc<Container>, exit: E
 
 /// Records the end, tells everybody, and lets go of what the container held.
 pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: Ended) {
-    let live = container.take_live();
+    drop(container.take_live());
     execs::container_ended(parts, container);
     parts.network.release(&container.id);
     let by_hand = container.stopping.load(Ordering::Acquire);
@@ -162,15 +163,18 @@ pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: 
     });
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);
-    let committed = parts.records.put_with_endpoint(&record, None);
-    tidy_up(parts, container, live, committed);
+    // Until then the exit record says it.
+    let committed = parts.records.put_with_endpoint(&record, None).unhurried();
+    tidy_up(parts, container, committed);
+    if !restart {
+        let error = (!exit.error.is_empty()).then_some(exit.error);
+        container.ended(WaitOutcome { exit_code: exit.code.into(), error });
+    }
     if restart {
         let quick = u64::try_from(lasted).unwrap_or(0) < SETTLED.as_secs();
         tokio::spawn(restart_later(parts.clone(), container.clone(), quick));
         return;
     }
-    let error = (!exit.error.is_empty()).then_some(exit.error);
-    container.ended(WaitOutcome { exit_code: exit.code.into(), error });
     if record.host.auto_remove {
         let (parts, container) = (parts.clone(), container.clone());
         tokio::spawn(async move { remove::quietly(&parts, &container).await });
@@ -179,21 +183,14 @@ pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: 
 
 /// Removes what is left of the run, in the background: processes that outlived process 1 (they can, in a shared pid
 /// namespace), the control group, and the run directory once the record is durable.
-fn tidy_up(
-    parts: &Arc<Parts>,
-    container: &Arc<Container>,
-    live: Option<Arc<Live>>,
-    committed: skiff_state::Pending,
-) {
-    let cgroup = live.map(|live| live.cgroup.clone());
+fn tidy_up(parts: &Arc<Parts>, container: &Arc<Container>, committed: skiff_state::Pending) {
     let (parts, id) = (parts.clone(), container.id);
+    let cgroup = spec::cgroup_path(&container.record(), &parts.config);
     let shares_memory = container.record().host.ipc_mode == "shareable";
     container.tidy(tokio::spawn(async move {
         let durable = committed.await.is_ok();
         let work = move || {
-            if let Some(cgroup) = cgroup {
-                remove_cgroup(&parts, &cgroup);
-            }
+            remove_cgroup(&parts, &cgroup);
             if shares_memory {
                 etc::unmount_shm(&parts.dir(&id));
             }

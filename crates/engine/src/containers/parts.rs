@@ -7,7 +7,7 @@ use std::{
 
 use skiff_images::ImageStore;
 use skiff_network::Network;
-use skiff_runtime::launcher::{Launcher, StartError, StartRequest, Started};
+use skiff_runtime::launcher::{Launcher, Place, StartError, Starting};
 use skiff_snapshots::Snapshotter;
 use skiff_types::ContainerId;
 use tokio::sync::Notify;
@@ -92,13 +92,10 @@ impl LauncherSlot {
         self.current.lock().expect("no panic under this lock").clone()
     }
 
-    /// Starts a container; if the launcher is dead, starts another launcher and tries once more. Blocks.
-    pub(crate) fn start(
-        &self,
-        mut request: impl FnMut() -> std::io::Result<StartRequest>,
-    ) -> Result<Started, StartError> {
+    /// Begins a start; if the launcher is dead, starts another launcher and tries once more. Blocks.
+    pub(crate) fn begin(&self, place: &Place) -> Result<Starting, StartError> {
         let launcher = self.current();
-        match launcher.start(request().map_err(StartError::RunDir)?) {
+        match launcher.begin(place) {
             Err(StartError::Launcher(_)) => {}
             done => return done,
         }
@@ -109,6 +106,6 @@ impl LauncherSlot {
             }
             current.clone()
         };
-        replacement.start(request().map_err(StartError::RunDir)?)
+        replacement.begin(place)
     }
 }

@@ -10,13 +10,13 @@ use skiff_runtime::monitor::{
 use skiff_types::ContainerId;
 
 use super::{
-    endpoint, etc,
+    create, endpoint, etc,
     exit::{self, Ended},
     parts::{Parts, blocking},
     remove, start,
 };
 use crate::{
-    Result,
+    Error, Result,
     container::{Container, Live},
     link::link,
     model::Status,
@@ -27,7 +27,7 @@ use crate::{
 const HELLO: u32 = 5;
 
 pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
-    undo_half_made(parts);
+    restore_snapshots(parts);
     let mut to_start = Vec::new();
     for container in parts.registry.all() {
         if let Some(again) = take_over(parts, &container).await {
@@ -46,13 +46,17 @@ pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
     Ok(())
 }
 
-/// A record without a snapshot is a `create` that never answered.
-fn undo_half_made(parts: &Parts) {
+/// A snapshot that was never written to need not have reached the disk before a power cut: it is made again.
+fn restore_snapshots(parts: &Parts) {
     let snapshots: BTreeSet<String> = parts.snapshots.snapshots().into_iter().collect();
     for container in parts.registry.all() {
-        if !snapshots.contains(&container.id.to_string()) {
-            parts.registry.remove(&container.id);
-            parts.records.delete(&container.id).detach();
+        if snapshots.contains(&container.id.to_string()) {
+            continue;
+        }
+        let record = container.record();
+        let image = parts.images.by_id(&record.image);
+        if let Err(e) = image.map_err(Error::from).and_then(|image| create::prepare(parts, &record, &image)) {
+            tracing::error!(container = record.name, "its file system is lost: {e}");
         }
     }
 }

@@ -82,21 +82,20 @@ async fn claimed(
     durable(parts.records.delete(&container.id)).await?;
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);
-    release_snapshot(parts, container).await;
+    release_snapshot(parts, container);
     parts.tell(container, "destroy", &[]);
     container.gone();
     collect(parts.clone(), container.clone(), if options.volumes { mounts } else { Vec::new() });
     Ok(())
 }
 
-/// Quick, and done before the answer, because the image may be removed next.
-async fn release_snapshot(parts: &Arc<Parts>, container: &Arc<Container>) {
-    let (snapshots, id) = (parts.snapshots.clone(), container.id);
-    match blocking(move || snapshots.remove(&id.to_string())).await {
-        Ok(Ok(())) => parts.garbage.notify_one(),
+/// Done before the answer, because the image may be removed next. It is a rename within one directory: less than to have
+/// another thread do it.
+fn release_snapshot(parts: &Parts, container: &Container) {
+    match parts.snapshots.remove(&container.id.to_string()) {
+        Ok(()) => parts.garbage.notify_one(),
         // It is nobody's any more: the next start of the daemon removes it.
-        Ok(Err(e)) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
-        Err(e) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
+        Err(e) => tracing::warn!("cannot remove the snapshot of {}: {e}", container.id),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Start: the intent is committed while the container comes up, so that the flush costs nothing.
 
-use std::{os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use skiff_network::EndpointRecord;
 use skiff_runtime::{
-    launcher::{StartRequest, Started},
+    cgroups::CgroupPath,
+    launcher::{Place, StartRequest, Started, Starting},
     monitor::protocol::{EncodedPlan, JsonFile, Log, Stdin, Stdio, WindowSize},
     plan::{self, PlanOptions, Rootfs},
     spec::{LinuxNamespaceType, Spec},
@@ -13,7 +14,7 @@ use skiff_runtime::{
 use super::{
     endpoint, etc, exit,
     parts::{Parts, blocking, to_the_end},
-    remove,
+    remove, stop,
 };
 use crate::{
     Error, Result,
@@ -97,7 +98,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
             record.config.hostname.clone_from(&net.record().config.hostname);
         }
     });
-    let intent = parts.records.put(&record);
+    let intent = parts.records.put(&record).at_once();
     let up = {
         let (parts, container) = (parts.clone(), container.clone());
         blocking(move || launch(&parts, &container, &record, &others)).await?
@@ -123,12 +124,23 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     container.stopping.store(false, std::sync::atomic::Ordering::Release);
     let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup };
     container.began(Arc::new(live));
-    parts.records.put_with_endpoint(&running, endpoint.as_ref()).detach();
+    let committed = parts.records.put_with_endpoint(&running, endpoint.as_ref());
     endpoint::tell(parts, container, "connect");
     parts.tell(container, "start", &[]);
-    // Only now: nobody hears of the end before the beginning.
-    tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
-    durable(intent).await
+    let intended = durable(intent).await;
+    // Only now: nobody hears of the end before the beginning. Whoever asked for the start is answered before the commit.
+    tokio::spawn({
+        let (parts, container) = (parts.clone(), container.clone());
+        async move {
+            committed.unhurried().detach();
+            exit::supervise(parts, container, reader).await;
+        }
+    });
+    if intended.is_err() {
+        container.stopping.store(true, std::sync::atomic::Ordering::Release);
+        stop::kill_and_wait(parts, container).await?;
+    }
+    intended
 }
 
 /// A moment as the runtime tells it.
@@ -195,7 +207,9 @@ struct Up {
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
 fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others: &Others) -> Result<Up> {
-    let root = parts.snapshots.mount(&record.id.to_string())?;
+    let cgroup = spec::cgroup_path(record, &parts.config);
+    let starting = begin(parts, &cgroup)?;
+    let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
     let accounts = Accounts::read(std::os::fd::AsFd::as_fd(&root));
     let groups = record.host.group_add.as_deref().unwrap_or_default();
     let user = users::resolve(&accounts, &record.config.user, groups)?;
@@ -217,25 +231,23 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let spec = spec::make(record, &surroundings)?;
     let encoded = plan(parts, record, &spec, network.netns.is_some())?;
     let log = log(record, parts)?;
-    let early = container.take_early();
-    let descriptors: Vec<OwnedFd> = std::iter::once(root).chain(network.netns).collect();
-    let request = || {
-        let mut attach = Vec::with_capacity(early.len());
-        for (streams, socket) in &early {
-            attach.push((*streams, socket.try_clone()?));
-        }
-        Ok(StartRequest {
-            id: record.id,
-            run_dir: parts.run_dir(&record.id),
-            plan: encoded.clone(),
-            fds: descriptors.iter().map(OwnedFd::try_clone).collect::<std::io::Result<_>>()?,
-            stdio: stdio(record),
-            log: log.clone(),
-            attach,
-        })
+    let request = StartRequest {
+        id: record.id,
+        run_dir: parts.run_dir(&record.id),
+        plan: encoded,
+        fds: std::iter::once(root).chain(network.netns).collect(),
+        stdio: stdio(record),
+        log,
+        attach: container.take_early(),
     };
-    let started = parts.launcher.start(request).map_err(failure::start)?;
-    Ok(Up { started, endpoint: network.endpoint, cgroup: spec::cgroup_path(record, &parts.config) })
+    let started = starting.start(request).map_err(failure::start)?;
+    Ok(Up { started, endpoint: network.endpoint, cgroup })
+}
+
+/// Lets a monitor make the cgroup while the rest is prepared here.
+fn begin(parts: &Parts, cgroup: &str) -> Result<Starting> {
+    let path = CgroupPath::parse(cgroup).map_err(|e| Error::Internal(e.to_string()))?;
+    parts.launcher.begin(&Place { layout: parts.host.facts.cgroups.clone(), path }).map_err(failure::start)
 }
 
 /// The root file system is descriptor 0, the network namespace descriptor 1.

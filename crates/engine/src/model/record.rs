@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use skiff_snapshots::Lifetime;
 use skiff_types::{ContainerId, ImageId};
 
 use super::{ContainerConfig, EndpointConfig, HostConfig, MountPoint, NetworkState, Timestamp};
@@ -70,6 +71,13 @@ pub struct ContainerRecord {
     /// `linux`.
     #[serde(default)]
     pub platform: String,
+}
+
+impl ContainerRecord {
+    /// How long its file system has to last.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        if self.host.auto_remove { Lifetime::Ephemeral } else { Lifetime::Durable }
+    }
 }
 
 /// Where a container is in its life.

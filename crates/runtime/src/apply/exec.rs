@@ -13,7 +13,7 @@ use super::finish::{self, Channel, Finish};
 use super::parent::{self, Child, Supervised};
 use super::root::ContainerRoot;
 use super::sync::{self, Report};
-use super::{Spawned, Stage, StageError, Stdio, Surroundings, init, namespaces};
+use super::{Spawned, Stage, StageError, Start, Stdio, Surroundings, init, namespaces};
 use crate::cgroups::{Cgroup, CgroupPath, Entry};
 use crate::plan::{ExecNamespace, ExecPlan, Namespace};
 
@@ -55,7 +55,12 @@ pub(super) fn exec(
     let mut state = State::default();
     state.set_id(plan.container.clone()).set_status(ContainerState::Running);
     state.set_pid(Some(init_pid.as_raw_nonzero().get()));
-    parent::supervise(child, ours, &Supervised { plan: None, process: &plan.process, state, in_userns })
+    let waits = matches!(surroundings.start, Start::Parent);
+    parent::supervise(
+        child,
+        ours,
+        &Supervised { plan: None, process: &plan.process, state, in_userns, waits },
+    )
 }
 
 /// The cgroup of the plan; on v2 that of the container's first process, if it has moved itself further down and given

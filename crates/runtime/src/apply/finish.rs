@@ -15,7 +15,7 @@ use super::console::{self, Terminal};
 use super::gate::{self, OwnedGate};
 use super::hooks;
 use super::sync::{self, Report};
-use super::{Stage, StageError, Stdio, Surroundings, idmap, limits, privileges, program};
+use super::{Stage, StageError, Start, Stdio, Surroundings, idmap, limits, privileges, program};
 use crate::plan::{Hook, Plan, Process};
 
 /// What the last stretch needs.
@@ -126,7 +126,10 @@ fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>) -> Result<(), StageErr
             finish.channel = Channel::Gate(gate.reports);
             gate::wait(&gate.start)?;
         }
-        (None, Channel::Parent(socket)) => sync::wait(socket)?,
+        (None, Channel::Parent(socket)) if matches!(finish.surroundings.start, Start::Parent) => {
+            sync::wait(socket)?;
+        }
+        (None, Channel::Parent(_)) => {}
         (None, Channel::Gate(_)) => {}
     }
     finish.plan.map_or(Ok(()), |plan| run_start_hooks(plan, &plan.hooks.start_container))
@@ -227,7 +230,7 @@ fn clear_the_way(finish: &mut Finish<'_>) -> Result<Option<OwnedGate>, StageErro
     if let Channel::Parent(socket) = &finish.channel {
         finish.channel = Channel::Parent(moved(socket.as_fd())?);
     }
-    let Some(gate) = &finish.surroundings.gate else { return Ok(None) };
+    let Start::Gate(gate) = &finish.surroundings.start else { return Ok(None) };
     Ok(Some(OwnedGate { start: moved(gate.start)?, reports: moved(gate.reports)? }))
 }
 

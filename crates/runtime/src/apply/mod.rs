@@ -36,6 +36,7 @@ use crate::plan::{ExecPlan, Plan};
 pub use error::{Stage, StageError, errno_text};
 pub use gate::{Gate, OwnedGate, START as GATE_FILE, open as open_gate};
 pub use hooks::{run as run_hooks, state as container_state};
+pub use parent::Birthplace;
 
 /// Standard streams of a new process.
 #[derive(Debug)]
@@ -53,6 +54,17 @@ pub enum Stdio<'fd> {
     Terminal,
 }
 
+/// What a process that is ready waits for before it executes its program.
+#[derive(Debug)]
+pub enum Start<'fd> {
+    /// Nothing: nobody has anything left to do for it.
+    AtOnce,
+    /// [`Spawned::start`].
+    Parent,
+    /// A gate, which outlives this process.
+    Gate(Gate<'fd>),
+}
+
 /// What goes along with a plan: descriptors that only exist in this process.
 #[derive(Debug)]
 pub struct Surroundings<'fd> {
@@ -64,14 +76,14 @@ pub struct Surroundings<'fd> {
     pub preserved: &'fd [OwnedFd],
     /// Whether the process is to die with its parent.
     pub die_with_parent: bool,
-    /// Where the process waits for its start if not for this process: what outlives it.
-    pub gate: Option<Gate<'fd>>,
+    /// Where the process waits for its start.
+    pub start: Start<'fd>,
 }
 
-/// A process which is completely set up, but has not executed its program: it waits for [`Spawned::start`], or at the
-/// gate that its surroundings named.
+/// A process which is completely set up, but has not executed its program unless [`Start::AtOnce`] says so: it waits for
+/// [`Spawned::start`], or at the gate that its surroundings named.
 ///
-/// Without a gate, dropping it ends the process.
+/// Without a gate, dropping it before the program is executed ends the process.
 #[derive(Debug)]
 pub struct Spawned {
     /// Its id in this process's pid namespace. It is a child of this process.
@@ -81,6 +93,7 @@ pub struct Spawned {
     /// The master of its terminal, if it has one.
     pub console: Option<OwnedFd>,
     sync: OwnedFd,
+    waits: bool,
 }
 
 impl Spawned {
@@ -89,7 +102,9 @@ impl Spawned {
     /// # Errors
     /// The reason why the program could not be executed. The process ends then, and the caller reaps it.
     pub fn start(self) -> Result<(Pid, OwnedFd, Option<OwnedFd>), StageError> {
-        sync::go_ahead(&self.sync)?;
+        if self.waits {
+            sync::go_ahead(&self.sync)?;
+        }
         match sync::next(&self.sync)? {
             // Closed by exec; or by a process killed at this very moment, which then shows as its exit.
             None => Ok((self.pid, self.pidfd, self.console)),
@@ -99,13 +114,17 @@ impl Spawned {
     }
 }
 
-/// Starts a container's first process: makes the cgroup, clones, maps ids, runs the hooks of creation, and
+/// Starts a container's first process in the cgroup of its plan: sets limits, clones, maps ids, runs the hooks of creation, and
 /// waits until the process is ready to execute its program.
 ///
 /// # Errors
 /// What failed, on either side. Nothing is left of the container then: no process, no cgroup.
-pub fn spawn(plan: &Plan, surroundings: &Surroundings<'_>) -> Result<Spawned, StageError> {
-    parent::spawn(plan, surroundings)
+pub fn spawn(
+    plan: &Plan,
+    surroundings: &Surroundings<'_>,
+    birthplace: Birthplace,
+) -> Result<Spawned, StageError> {
+    parent::spawn(plan, surroundings, birthplace)
 }
 
 /// Starts a further process in the namespaces and cgroup of the container whose init is `init`.

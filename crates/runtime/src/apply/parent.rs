@@ -11,18 +11,56 @@ use skiff_sys::mount::{self, Change};
 use super::hooks;
 use super::init::{self, Prepared};
 use super::sync::{self, Report};
-use super::{Spawned, Stage, StageError, Surroundings, idmap, limits, mounts};
-use crate::cgroups::{Cgroup, CgroupError};
+use super::{Spawned, Stage, StageError, Start, Surroundings, idmap, limits, mounts};
+use crate::cgroups::{Cgroup, CgroupError, CgroupPath, Entry, Layout};
 use crate::plan::{MountKind, MountStep, Namespace, NamespaceSource, Plan, Process, SeccompListener};
 use crate::seccomp;
 
-/// Makes the cgroup and everything in it; takes it away again if the start fails.
-pub(super) fn spawn(plan: &Plan, surroundings: &Surroundings<'_>) -> Result<Spawned, StageError> {
-    let cgroup = Cgroup::create(&plan.cgroup.layout, &plan.cgroup.path).map_err(cgroup_failure)?;
-    let spawned = spawn_into(plan, surroundings, &cgroup);
-    if spawned.is_err() && cgroup.is_fresh() {
+/// A cgroup whose doors are open: all of a container that can be made before its plan is known.
+#[derive(Debug)]
+pub struct Birthplace {
+    cgroup: Cgroup,
+    entry: Entry,
+}
+
+impl Birthplace {
+    /// Makes the cgroup; one that is there already is taken as it is.
+    ///
+    /// # Errors
+    /// The kernel's. Nothing new is left then.
+    pub fn make(layout: &Layout, path: &CgroupPath) -> Result<Self, StageError> {
+        let cgroup = Cgroup::create(layout, path).map_err(cgroup_failure)?;
+        match cgroup.entry() {
+            Ok(entry) => Ok(Self { cgroup, entry }),
+            Err(error) => {
+                remove_fresh(&cgroup);
+                Err(cgroup_failure(error))
+            }
+        }
+    }
+
+    /// Takes it away again, as no process was born.
+    pub fn abandon(self) {
+        remove_fresh(&self.cgroup);
+    }
+}
+
+fn remove_fresh(cgroup: &Cgroup) {
+    if cgroup.is_fresh() {
         // The error that is already there says more than one about what it leaves.
         let _ = cgroup.remove();
+    }
+}
+
+/// Fills the cgroup; takes it away again if the start fails.
+pub(super) fn spawn(
+    plan: &Plan,
+    surroundings: &Surroundings<'_>,
+    Birthplace { cgroup, entry }: Birthplace,
+) -> Result<Spawned, StageError> {
+    let spawned = spawn_into(plan, surroundings, &cgroup, entry);
+    if spawned.is_err() {
+        remove_fresh(&cgroup);
     }
     spawned
 }
@@ -31,12 +69,17 @@ pub(super) fn cgroup_failure(error: CgroupError) -> StageError {
     StageError { stage: Stage::Cgroup, errno: error.errno().unwrap_or(0), detail: error.to_string() }
 }
 
-fn spawn_into(plan: &Plan, surroundings: &Surroundings<'_>, cgroup: &Cgroup) -> Result<Spawned, StageError> {
+fn spawn_into(
+    plan: &Plan,
+    surroundings: &Surroundings<'_>,
+    cgroup: &Cgroup,
+    entry: Entry,
+) -> Result<Spawned, StageError> {
     cgroup.apply(&plan.cgroup.resources).map_err(cgroup_failure)?;
     let prepared = Prepared {
         plan,
         surroundings,
-        entry: cgroup.entry().map_err(cgroup_failure)?,
+        entry,
         joined: plan.namespaces.open(surroundings.fds)?,
         opened: open_mounts(plan, surroundings.fds)?,
         proc: init::open_proc()?,
@@ -62,6 +105,7 @@ fn spawn_into(plan: &Plan, surroundings: &Surroundings<'_>, cgroup: &Cgroup) -> 
         process: &plan.process,
         state: State::default(),
         in_userns: plan.namespaces.user.clone(),
+        waits: matches!(surroundings.start, Start::Parent),
     };
     supervise(child, ours, &of)
 }
@@ -169,12 +213,14 @@ pub(super) struct Supervised<'a> {
     pub(super) state: State,
     /// What becomes of the user namespace.
     pub(super) in_userns: Namespace,
+    /// Whether it waits for [`Spawned::start`].
+    pub(super) waits: bool,
 }
 
 /// Does what the child cannot do itself, until it is ready. Ends it if something fails.
 pub(super) fn supervise(child: Child, sync: OwnedFd, of: &Supervised<'_>) -> Result<Spawned, StageError> {
     match prepare(&child, &sync, of).and_then(|()| serve(&child, &sync, of)) {
-        Ok(console) => Ok(Spawned { pid: child.pid, pidfd: child.pidfd, console, sync }),
+        Ok(console) => Ok(Spawned { pid: child.pid, pidfd: child.pidfd, console, sync, waits: of.waits }),
         Err(error) => {
             let signal = child.end();
             // A child that was killed from outside can say nothing; how it ended says a little.

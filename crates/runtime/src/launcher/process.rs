@@ -3,12 +3,14 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
-    process::{DumpableBehavior, Signal},
+    pipe::{PipeFlags, pipe_with},
+    process::{DumpableBehavior, Pid, Signal},
 };
 use skiff_sys::{
     clone::{CloneFlags, Cloned, clone3},
-    exec, fd, signal,
+    exec, fd, memory, signal,
 };
 
 use super::StartAnswer;
@@ -34,6 +36,8 @@ pub fn main() -> ! {
 /// look at it.
 fn harden() -> rustix::io::Result<OwnedFd> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // Only for whoever looks at processes.
+    let _ = rustix::thread::set_name(c"skiff-launcher");
     // Fails only for a process group leader, which has its session already.
     let _ = rustix::process::setsid();
     rustix::process::umask(Mode::WGRP | Mode::WOTH);
@@ -59,22 +63,122 @@ pub(crate) fn silence(number: i32) -> rustix::io::Result<()> {
     fd::place_at(null.as_fd(), number)
 }
 
+/// Keeps one monitor waiting for its container: neither the fork nor what a new process must first do stands between a
+/// request and its container.
 fn serve(socket: OwnedFd) -> u8 {
+    let launcher = rustix::process::getpid();
     loop {
-        let packet = match Packet::receive(socket.as_fd()) {
-            Ok(packet) => packet,
-            Err(WireError::Closed) => return 0,
-            Err(WireError::Malformed(_)) => continue,
-            Err(_) => return 1,
-        };
-        match clone3(CloneFlags::empty(), None) {
-            Ok(Cloned::Child) => {
-                // A monitor that held this would hide the launcher's death from the daemon.
-                drop(socket);
-                monitor::process::main(packet)
+        let turn = match fork_spare() {
+            Ok(Forked::Spare(tell)) => spare(launcher, socket, &tell),
+            Ok(Forked::Launcher(told)) => {
+                let turn = wait(&told);
+                rest(&socket);
+                turn
             }
-            Ok(Cloned::Parent { .. }) => {}
-            Err(errno) => refuse(&packet, StageError::new(Stage::Clone, errno, "the monitor")),
+            // No memory or no process number: the next request is tried all the same, and told.
+            Err(_) => match next(&socket) {
+                (turn, None) => turn,
+                (turn, Some(packet)) => match clone3(CloneFlags::empty(), None) {
+                    Ok(Cloned::Child) => {
+                        drop(socket);
+                        monitor::process::main(packet)
+                    }
+                    Ok(Cloned::Parent { .. }) => turn,
+                    Err(errno) => {
+                        refuse(&packet, StageError::new(Stage::Clone, errno, "the monitor"));
+                        turn
+                    }
+                },
+            },
+        };
+        match turn {
+            Turn::Taken => {}
+            Turn::Closed => return 0,
+            Turn::Failed => return 1,
+        }
+    }
+}
+
+/// How the wait for a request ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// There is one, or who waited for it was killed.
+    Taken,
+    /// The daemon is gone.
+    Closed,
+    /// The socket cannot be read.
+    Failed,
+}
+
+impl Turn {
+    const ALL: [Self; 3] = [Self::Taken, Self::Closed, Self::Failed];
+}
+
+enum Forked {
+    /// This is the spare monitor, which tells here how its wait ended.
+    Spare(OwnedFd),
+    /// This is the launcher, which is told here.
+    Launcher(OwnedFd),
+}
+
+fn fork_spare() -> rustix::io::Result<Forked> {
+    let (told, tell) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok(match clone3(CloneFlags::empty(), None)? {
+        Cloned::Child => Forked::Spare(tell),
+        Cloned::Parent { .. } => Forked::Launcher(told),
+    })
+}
+
+fn wait(told: &OwnedFd) -> Turn {
+    const IDLE: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
+    if let Ok(0) = rustix::event::poll(&mut [PollFd::new(told, PollFlags::IN)], Some(&IDLE)) {
+        memory::trim_heap();
+        memory::unmap_idle_code();
+    }
+    let mut byte = [Turn::Taken as u8];
+    // The end without a word is that of a spare that was killed.
+    let _ = rustix::io::retry_on_intr(|| rustix::io::read(told, &mut byte));
+    Turn::ALL.into_iter().find(|turn| *turn as u8 == byte[0]).unwrap_or(Turn::Failed)
+}
+
+/// Lets the container come up before the next spare is made, unless somebody waits for one already.
+fn rest(socket: &OwnedFd) {
+    const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 3_000_000 };
+    let mut request = [PollFd::new(socket, PollFlags::IN)];
+    // A failure only means a shorter rest.
+    let _ = rustix::event::poll(&mut request, Some(&REST));
+}
+
+/// Waits for a request in the place of the launcher, and becomes its container's monitor.
+fn spare(launcher: Pid, socket: OwnedFd, tell: &OwnedFd) -> ! {
+    // It holds the socket: if it outlived the launcher, the daemon would not see that one's death.
+    let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
+    if dies.is_err() || rustix::process::getppid() != Some(launcher) {
+        exec::exit_now(1);
+    }
+    monitor::process::get_ready();
+    let (turn, packet) = next(&socket);
+    drop(socket);
+    if packet.is_some() {
+        // A monitor ends with its container only. To ask for no signal cannot fail.
+        let _ = rustix::process::set_parent_process_death_signal(None);
+    }
+    // If the launcher has died meanwhile nobody is left who wants to know.
+    let _ = rustix::io::write(tell, &[turn as u8]);
+    match packet {
+        Some(packet) => monitor::process::main(packet),
+        None => exec::exit_now(0),
+    }
+}
+
+/// The next request.
+fn next(socket: &OwnedFd) -> (Turn, Option<Packet>) {
+    loop {
+        match Packet::receive(socket.as_fd()) {
+            Ok(packet) => return (Turn::Taken, Some(packet)),
+            Err(WireError::Malformed(_)) => {}
+            Err(WireError::Closed) => return (Turn::Closed, None),
+            Err(_) => return (Turn::Failed, None),
         }
     }
 }

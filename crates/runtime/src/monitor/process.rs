@@ -18,45 +18,56 @@ use super::{
     protocol::{ExecRequest, Log, LogHealth, Stdio, Target, UnixTime},
     reactor::{Reactor, Token, Watch},
     server::Server,
-    stdio::{Ends, Prepared},
+    stdio::{self, Ends},
     wire::{self, Packet},
 };
 use crate::{
-    apply::{self, Spawned, Stage, StageError, Surroundings},
-    launcher::{StartAnswer, StartMessage, process::silence},
-    plan::{ExecPlan, Plan},
+    apply::{self, Birthplace, Spawned, Stage, StageError, Start, Surroundings},
+    launcher::{Place, StartAnswer, StartMessage, process::silence},
+    plan::{ExecPlan, Plan, Rootfs},
 };
+
+/// What a monitor can do before it knows its container.
+pub(crate) fn get_ready() {
+    // None is needed to work. The first lets output and signals through at once when the container uses every processor.
+    let _ = skiff_sys::sched::short_turns(true);
+    let _ = rustix::thread::set_name(c"skiff-monitor");
+    let _ = silence(2);
+}
 
 /// The life of a monitor.
 pub(crate) fn main(packet: Packet) -> ! {
-    // Neither is needed to work; both are good manners.
-    let _ = rustix::thread::set_name(c"skiff-monitor");
-    let _ = silence(2);
-    let code = match packet.decode::<StartMessage>() {
-        Ok((message, fds)) => start(message, fds),
+    let code = match packet.decode::<Place>() {
+        Ok((place, mut fds)) => fds.pop().map_or(1, |daemon| start(&place, daemon)),
         Err(_) => 1,
     };
     exit_now(code)
 }
 
-fn start(message: StartMessage, fds: Vec<OwnedFd>) -> u8 {
-    let mut fds = fds.into_iter();
-    let (Some(answer), Some(listener)) = (fds.next(), fds.next()) else { return 1 };
-    let result = start_container(message, listener, fds.collect());
+fn start(place: &Place, daemon: OwnedFd) -> u8 {
+    let birthplace = Birthplace::make(&place.layout, &place.path);
+    let Ok((message, fds)) = wire::receive::<StartMessage>(daemon.as_fd()) else {
+        // The daemon has thought better of it, or has died.
+        if let Ok(birthplace) = birthplace {
+            birthplace.abandon();
+        }
+        return 1;
+    };
+    let result = birthplace.and_then(|birthplace| start_container(place, birthplace, message, fds));
     let monitor_pid = rustix::process::getpid().as_raw_nonzero().get();
     let mut server = match result {
         Ok(server) => server,
         Err(error) => {
             // The daemon may have died meanwhile; the next one finds no monitor and no record.
-            let _ = wire::send(answer.as_fd(), &StartAnswer { monitor_pid, result: Err(error) }, &[]);
+            let _ = wire::send(daemon.as_fd(), &StartAnswer { monitor_pid, result: Err(error) }, &[]);
             return 0;
         }
     };
     let init = &server.children[0];
     let result = Ok((init.pid.as_raw_nonzero().get(), server.started_at));
     let started = StartAnswer { monitor_pid, result };
-    if wire::send(answer.as_fd(), &started, &[init.pidfd()]).is_ok() {
-        let client = server.new_client(answer);
+    if wire::send(daemon.as_fd(), &started, &[init.pidfd()]).is_ok() {
+        let client = server.new_client(daemon);
         server.clients.push(client);
     }
     server.cgroup.watch(&server.reactor);
@@ -66,33 +77,25 @@ fn start(message: StartMessage, fds: Vec<OwnedFd>) -> u8 {
 }
 
 fn start_container(
+    place: &Place,
+    birthplace: Birthplace,
     message: StartMessage,
-    listener: OwnedFd,
-    mut fds: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
 ) -> Result<Server, StageError> {
-    // The launcher ignores it, which would take the exit statuses of our children from us.
-    signal::default(Signal::CHILD).map_err(streams)?;
-    let reactor = Reactor::new().map_err(streams)?;
-    let plan: Plan = message.plan.decode().map_err(|e| StageError::refused(Stage::Sync, e.to_string()))?;
-    let log = match message.log {
-        Log::None => None,
-        Log::JsonFile(config) => {
-            let path = config.path.to_string_lossy().into_owned();
-            Some(LogFile::open(config).map_err(|e| {
-                let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
-                StageError::new(Stage::Log, errno, path)
-            })?)
+    let prepared = prepare(place, &message, fds);
+    let Prepared { reactor, plan, log, listener, attached, plan_fds } = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            birthplace.abandon();
+            return Err(error);
         }
     };
-    if fds.len() < message.attach.len() {
-        return Err(StageError::refused(Stage::Sync, "a descriptor is missing"));
-    }
-    let plan_fds = fds.split_off(message.attach.len());
-    let (process, ends) = spawn(message.stdio, &plan_fds, |surroundings| apply::spawn(&plan, surroundings))
-        .inspect_err(|_| Watched::new(&plan).remove())?;
+    let (process, ends) =
+        spawn(message.stdio, &plan_fds, |surroundings| apply::spawn(&plan, surroundings, birthplace))
+            .inspect_err(|_| Watched::new(&plan).remove())?;
     let started_at = UnixTime::now();
     let mut init = Child::new(&reactor, 0, Target::Init, process, ends, message.stdio.stdin);
-    for (streams, socket) in message.attach.into_iter().zip(fds) {
+    for (streams, socket) in message.attach.into_iter().zip(attached) {
         init.attach(socket, streams);
     }
     Ok(Server {
@@ -109,9 +112,48 @@ fn start_container(
         cgroup: Watched::new(&plan),
         ended_execs: VecDeque::new(),
         record: None,
+        root: match plan.rootfs.source {
+            Rootfs::Fd(index) => plan_fds.into_iter().nth(index as usize),
+            Rootfs::Path(_) => None,
+        },
         buffer: Vec::new(),
         reactor,
     })
+}
+
+/// What a start needs beside its cgroup.
+struct Prepared {
+    reactor: Reactor,
+    plan: Plan,
+    log: Option<LogFile>,
+    listener: OwnedFd,
+    attached: Vec<OwnedFd>,
+    plan_fds: Vec<OwnedFd>,
+}
+
+fn prepare(place: &Place, message: &StartMessage, mut fds: Vec<OwnedFd>) -> Result<Prepared, StageError> {
+    let refused = |reason: &str| StageError::refused(Stage::Sync, reason);
+    // The launcher ignores it, which would take the exit statuses of our children from us.
+    signal::default(Signal::CHILD).map_err(streams)?;
+    let reactor = Reactor::new().map_err(streams)?;
+    let plan: Plan = message.plan.decode().map_err(|e| refused(&e.to_string()))?;
+    if plan.cgroup.path != place.path {
+        return Err(refused("the plan is for another cgroup"));
+    }
+    let log = match &message.log {
+        Log::None => None,
+        Log::JsonFile(config) => Some(LogFile::open(config.clone()).map_err(|e| {
+            let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
+            StageError::new(Stage::Log, errno, config.path.to_string_lossy())
+        })?),
+    };
+    if fds.len() <= message.attach.len() {
+        return Err(refused("a descriptor is missing"));
+    }
+    let plan_fds = fds.split_off(1 + message.attach.len());
+    let attached = fds.split_off(1);
+    let listener = fds.pop().ok_or_else(|| refused("a descriptor is missing"))?;
+    Ok(Prepared { reactor, plan, log, listener, attached, plan_fds })
 }
 
 /// Starts a process in the running container.
@@ -140,10 +182,11 @@ fn spawn(
     fds: &[OwnedFd],
     apply: impl FnOnce(&Surroundings<'_>) -> Result<Spawned, StageError>,
 ) -> Result<((Pid, OwnedFd), Ends), StageError> {
-    let prepared = Prepared::new(stdio).map_err(streams)?;
+    let prepared = stdio::Prepared::new(stdio).map_err(streams)?;
     let stdio = prepared.for_process();
-    let mut spawned = apply(&Surroundings { fds, stdio, preserved: &[], die_with_parent: true, gate: None })?;
-    // Before the program runs, so that it never sees a terminal without its size.
+    // A terminal gets its size before the program runs, so that it never sees one without.
+    let start = if matches!(stdio, apply::Stdio::Terminal) { Start::Parent } else { Start::AtOnce };
+    let mut spawned = apply(&Surroundings { fds, stdio, preserved: &[], die_with_parent: true, start })?;
     let ends = prepared.into_ours(spawned.console.take()).map_err(streams)?;
     let watched = rustix::io::fcntl_dupfd_cloexec(&spawned.pidfd, 3).map_err(streams)?;
     match spawned.start() {

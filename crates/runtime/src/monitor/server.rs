@@ -41,6 +41,10 @@ pub(crate) struct Server {
     pub(super) cgroup: Watched,
     pub(super) ended_execs: VecDeque<ExecState>,
     pub(super) record: Option<ExitRecord>,
+    /// The mount of the root file system, held until this process ends: an overlay that is let go flushes the whole file
+    /// system below it, which whoever waits for the container's end need not wait for.
+    #[expect(dead_code, reason = "held, not used")]
+    pub(super) root: Option<OwnedFd>,
     /// Empty between bursts.
     pub(super) buffer: Vec<u8>,
 }
@@ -112,7 +116,10 @@ impl Server {
     }
 
     fn ready_buffer(&mut self) {
-        self.buffer.resize(BUFFER, 0);
+        if self.buffer.is_empty() {
+            // Zeroed by the kernel where it is touched, and most containers touch little.
+            self.buffer = vec![0; BUFFER];
+        }
     }
 
     fn shrink(&mut self) {
@@ -262,9 +269,11 @@ impl Server {
         // Without room even for this the daemon sees the connection end, and no record: killed.
         let _ = record.store(&self.run_dir);
         self.record = Some(record);
-        // Before anyone is told: the same container may be started again at once.
-        self.cgroup.remove();
         self.tell_all(&Event::Exited(record));
+        // A daemon that knows removes the cgroup itself, before it starts the container again.
+        if self.clients.iter().all(Client::is_gone) {
+            self.cgroup.remove();
+        }
         self.children[0].close_attachments();
     }
 }

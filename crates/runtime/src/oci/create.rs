@@ -10,7 +10,7 @@ use super::args::{Create, Global, Run};
 use super::foreground::Foreground;
 use super::record::{self, Directory, Identity, Record, Status};
 use super::{OciError, console, delete, log};
-use crate::apply::{self, Gate, OwnedGate, Spawned, Stdio, Surroundings};
+use crate::apply::{self, Birthplace, Gate, OwnedGate, Spawned, Start, Stdio, Surroundings};
 use crate::plan::{self, HostFacts, Plan, PlanOptions};
 
 /// Creates a container that waits for `start`.
@@ -41,8 +41,10 @@ fn create_in(directory: &Directory, args: &Create, spec: &Spec, plan: &Plan) -> 
 
 fn spawn(plan: &Plan, preserved: &[OwnedFd], gate: Option<Gate<'_>>) -> Result<Spawned, OciError> {
     let stdio = if plan.process.terminal { Stdio::Terminal } else { own_stdio() };
-    let surroundings = Surroundings { fds: &[], stdio, preserved, die_with_parent: false, gate };
-    Ok(apply::spawn(plan, &surroundings)?)
+    let start = gate.map_or(Start::Parent, Start::Gate);
+    let surroundings = Surroundings { fds: &[], stdio, preserved, die_with_parent: false, start };
+    let birthplace = Birthplace::make(&plan.cgroup.layout, &plan.cgroup.path)?;
+    Ok(apply::spawn(plan, &surroundings, birthplace)?)
 }
 
 /// Our own standard streams.

@@ -8,7 +8,7 @@ use super::args::{Exec, Global};
 use super::foreground::Foreground;
 use super::record::{self, Record, Status};
 use super::{OciError, console, create};
-use crate::apply::{self, Stdio, Surroundings};
+use crate::apply::{self, Start, Stdio, Surroundings};
 use crate::capabilities;
 use crate::cgroups::CgroupPath;
 use crate::plan::{self, ExecPlan, HostFacts, PlanOptions};
@@ -36,7 +36,7 @@ pub(super) fn exec(global: &Global, args: &Exec) -> Result<u8, OciError> {
     let preserved = create::preserved(args.preserve_fds)?;
     let stdio = if plan.process.terminal { Stdio::Terminal } else { create::own_stdio() };
     let surroundings =
-        Surroundings { fds: &[], stdio, preserved: &preserved, die_with_parent: false, gate: None };
+        Surroundings { fds: &[], stdio, preserved: &preserved, die_with_parent: false, start: Start::Parent };
     let spawned = apply::exec(&plan, (init, std::os::fd::AsFd::as_fd(&init_fd)), &surroundings)?;
     if let (Some(master), Some(socket)) = (&spawned.console, &args.console_socket) {
         console::send(socket, master)?;

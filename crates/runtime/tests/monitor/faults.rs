@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 use skiff_runtime::{
+    cgroups::Cgroup,
     launcher::{Launcher, StartError},
     monitor::{
         WireError,
@@ -15,6 +16,8 @@ use crate::fixture::{Fixture, Test, code, eventually, is_alive, kill, until};
 
 pub(crate) const TESTS: &[Test] = &[
     ("faults::a_container_outlives_its_daemon_and_launcher", daemon_dies),
+    ("faults::a_start_that_is_dropped_leaves_nothing", undone_by_the_daemon),
+    ("faults::without_a_daemon_the_monitor_removes_the_cgroup", ends_without_a_daemon),
     ("faults::a_daemon_that_comes_during_a_start_is_told_when_it_is_done", start_takes_long),
     ("faults::a_container_dies_with_its_monitor", monitor_dies),
     ("faults::a_launcher_can_be_replaced", launcher_dies),
@@ -52,6 +55,25 @@ fn daemon_dies() {
     assert_eq!(record.exit, code(5));
     assert!(fs_err::read_to_string(log).unwrap().contains("went"));
     drop(guard);
+}
+
+fn undone_by_the_daemon() {
+    let fixture = Fixture::new();
+    let place = fixture.place(skiff_types::ContainerId::random());
+    let cgroup = Cgroup::open(&place.layout, &place.path);
+    let starting = fixture.launcher.begin(&place).unwrap();
+    eventually("the cgroup is made", || cgroup.directories().all(std::path::Path::exists));
+    drop(starting);
+    eventually("the cgroup is gone", || !cgroup.exists());
+}
+
+fn ends_without_a_daemon() {
+    let fixture = Fixture::new();
+    let running = fixture.sh("while [ ! -e /tmp/go ]; do sleep 0.02; done").start();
+    rustix::net::shutdown(&running.started.connection, rustix::net::Shutdown::Both).unwrap();
+    fs_err::write(fixture.dir.path().join("rootfs/tmp/go"), "").unwrap();
+    eventually("it has removed its cgroup", || fixture.cgroup_directories(running.id).is_empty());
+    assert!(ExitRecord::load(&running.run_dir).unwrap().is_some());
 }
 
 fn start_takes_long() {
@@ -132,7 +154,11 @@ fn launcher_dies() {
     kill(fixture.launcher.pid() as i32);
     eventually("the launcher is dead", || !is_alive(fixture.launcher.pid() as i32));
     let refused = fixture.sh("exit 1").try_start().err().unwrap();
-    assert!(matches!(refused, StartError::Launcher(WireError::Closed)), "{refused:?}");
+    // The spare monitor may outlive the launcher by an instant.
+    assert!(
+        matches!(refused, StartError::Launcher(WireError::Closed) | StartError::Monitor(WireError::Closed)),
+        "{refused:?}"
+    );
     fixture.launcher = Launcher::spawn().unwrap();
     assert_eq!(fixture.sh("exit 1").start().wait().exit, code(1));
     assert!(is_alive(running.started.pid));

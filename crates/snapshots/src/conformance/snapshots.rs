@@ -2,8 +2,8 @@
 
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use super::{Archive, Store, archive::node, listing, mount_path};
-use crate::{ChainId, Change, ChangeKind, Error, Lifetime, Snapshotter, tar::EntryKind};
+use super::{Archive, Listing, Store, archive::node, listing, mount_path};
+use crate::{ChainId, Change, ChangeKind, Error, Lifetime, Snapshotter, skeleton, tar::EntryKind};
 
 type Drv = Arc<dyn Snapshotter>;
 
@@ -44,17 +44,22 @@ pub(super) fn writes_stay(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
     driver.prepare("c1", Some(&chain), Lifetime::Durable).expect("a snapshot");
-    let mount = driver.mount("c1").expect("a mount");
-    assert_eq!(listing(&mount_path(&mount)), listing(&mount_path(&driver.view(&chain).expect("a view"))));
+    let mount = driver.mount("c1", Lifetime::Durable).expect("a mount");
+    let view = listing(&mount_path(&driver.view(&chain).expect("a view")));
+    let mounted = listing(&mount_path(&mount));
+    for path in skeleton::paths() {
+        assert!(mounted.contains_key(&format!("./{path}")), "{path} is missing");
+    }
+    assert_eq!(without_skeleton(mounted), view);
     change(&mount_path(&mount));
     let seen = listing(&mount_path(&mount));
     drop(mount);
     drop(driver);
     let driver = store.open();
-    assert_eq!(listing(&mount_path(&driver.mount("c1").expect("a mount"))), seen);
+    assert_eq!(listing(&mount_path(&driver.mount("c1", Lifetime::Durable).expect("a mount"))), seen);
     assert!(driver.usage("c1").expect("usage").bytes >= 16);
     driver.prepare("c2", Some(&chain), Lifetime::Durable).expect("another snapshot");
-    let other = listing(&mount_path(&driver.mount("c2").expect("a mount")));
+    let other = listing(&mount_path(&driver.mount("c2", Lifetime::Durable).expect("a mount")));
     assert!(other.contains_key("./etc/gone"), "snapshots see nothing of each other");
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     assert!(!mounts.contains(store.root.path().to_str().expect("a plain path")), "mounts are detached");
@@ -65,7 +70,8 @@ pub(super) fn changes_are_told(store: &Store) {
     let chain = base(&driver);
     driver.prepare("c", Some(&chain), Lifetime::Ephemeral).expect("a snapshot");
     assert_eq!(driver.changes("c").expect("changes"), []);
-    let mount = driver.mount("c").expect("a mount");
+    let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
+    assert_eq!(driver.changes("c").expect("changes"), []);
     change(&mount_path(&mount));
     let told = driver.changes("c").expect("changes");
     let want: Vec<_> = [
@@ -92,14 +98,14 @@ pub(super) fn diffs_reproduce(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
     driver.prepare("c", Some(&chain), Lifetime::Ephemeral).expect("a snapshot");
-    let mount = driver.mount("c").expect("a mount");
+    let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     change(&mount_path(&mount));
     let layer =
         driver.apply_layer(Some(&chain), None, &mut driver.diff("c").expect("a diff")).expect("it applies");
     let view = driver.view(&layer.chain).expect("a view");
     // A diff has times in whole seconds and no entry for the root, as Docker's.
     let cut = |root: &Path| -> Vec<String> {
-        let tree = listing(root).into_iter().filter(|(name, _)| name != ".");
+        let tree = without_skeleton(listing(root)).into_iter().filter(|(name, _)| name != ".");
         tree.map(|(n, f)| format!("{n} {}", without_nanoseconds(&f))).collect()
     };
     assert_eq!(cut(&mount_path(&view)), cut(&mount_path(&mount)));
@@ -109,6 +115,14 @@ pub(super) fn diffs_reproduce(store: &Store) {
     std::io::copy(&mut tar, &mut a).expect("read");
     std::io::copy(&mut again, &mut b).expect("read");
     assert!(a == b, "a diff is the same each time");
+}
+
+/// Without what the layer of [`base`] has not.
+fn without_skeleton(mut listing: Listing) -> Listing {
+    for path in skeleton::paths().filter(|path| *path != "etc") {
+        listing.remove(&format!("./{path}"));
+    }
+    listing
 }
 
 fn without_nanoseconds(facts: &str) -> String {
@@ -132,7 +146,7 @@ pub(super) fn keys(store: &Store) {
     driver.prepare("key", None, Lifetime::Ephemeral).expect("the key is free at once");
     driver.remove("key").expect("it goes");
     assert!(matches!(driver.remove("key"), Err(Error::SnapshotNotFound(_))));
-    assert!(matches!(driver.mount("key"), Err(Error::SnapshotNotFound(_))));
+    assert!(matches!(driver.mount("key", Lifetime::Durable), Err(Error::SnapshotNotFound(_))));
     assert!(matches!(driver.diff("key"), Err(Error::SnapshotNotFound(_))));
     assert!(driver.snapshots().is_empty());
 }
@@ -140,7 +154,7 @@ pub(super) fn keys(store: &Store) {
 pub(super) fn scratch(store: &Store) {
     let driver = store.open();
     driver.prepare("c", None, Lifetime::Ephemeral).expect("a snapshot");
-    let mount = driver.mount("c").expect("a mount");
+    let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     fs_err::write(mount_path(&mount).join("f"), "x").expect("written");
     let told = driver.changes("c").expect("changes");
     assert_eq!(told, [Change { path: "/f".into(), kind: ChangeKind::Added }]);

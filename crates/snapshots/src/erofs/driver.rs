@@ -12,11 +12,7 @@ use super::{
 };
 use crate::{
     ChainId, Change, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
-    changes::upper_changes,
-    diff::upper_tar,
-    merge::Stack,
-    overlay::{self, Writable},
-    upper,
+    changes::upper_changes, diff::upper_tar, merge::Stack, overlay, skeleton, upper,
 };
 
 /// The driver's name.
@@ -26,7 +22,9 @@ pub(crate) const NAME: &str = "erofs";
 #[derive(Debug)]
 pub(crate) struct Erofs {
     layers: Layers,
-    /// An empty directory: an overlay needs something below.
+    /// The lowest layer of every snapshot.
+    skeleton: PathBuf,
+    /// An empty directory: an overlay needs two below if nothing is writable.
     empty: PathBuf,
 }
 
@@ -37,7 +35,7 @@ impl Erofs {
         upper::load(&layers.dirs, &layers.index)?;
         let empty = root.join("empty");
         fs_err::create_dir_all(&empty)?;
-        let driver = Self { layers, empty };
+        let driver = Self { layers, skeleton: skeleton::open(root)?, empty };
         driver.probe().map_err(|reason| Error::DriverUnusable { driver: NAME, reason })?;
         Ok(driver)
     }
@@ -47,21 +45,16 @@ impl Erofs {
         let staging = self.layers.dirs.staging().map_err(|e| e.to_string())?;
         let layer = mount::probe(staging.path())?;
         upper::make_upper(staging.path(), None).map_err(|e| e.to_string())?;
-        let (upper, work) = upper::paths(staging.path());
+        let writable = upper::writable(staging.path(), Lifetime::Durable);
         let lower = mount::descriptor(&layer);
-        let mounted = overlay::mount(&[lower], Some(Writable { upper: &upper, work: &work }));
+        let mounted = overlay::mount(&[lower], Some(&writable));
         mounted.map(drop).map_err(|e| e.to_string())
     }
 
-    /// Mounts an overlay of a layer and those below it.
-    fn overlay(&self, chain: Option<&ChainId>, writable: Option<Writable<'_>>) -> Result<OwnedFd> {
-        let mounts = self.layers.mounts(chain)?;
-        let mut lowers: Vec<PathBuf> = mounts.iter().map(LayerMount::path).collect();
-        // One directory alone is no overlay.
-        if lowers.is_empty() || writable.is_none() {
-            lowers.push(self.empty.clone());
-        }
-        overlay::mount(&lowers, writable)
+    /// The directories of a layer and those below it, topmost first, and one below them all. They are there as long as the
+    /// mounts.
+    fn lowers(&self, mounts: &[LayerMount], lowest: &Path) -> Vec<PathBuf> {
+        mounts.iter().map(LayerMount::path).chain([lowest.to_owned()]).collect()
     }
 
     /// The snapshot's upper and work directories.
@@ -104,22 +97,23 @@ impl Snapshotter for Erofs {
         self.layers.remove(chain)
     }
 
-    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
+    fn prepare(&self, key: &str, parent: Option<&ChainId>, _lifetime: Lifetime) -> Result<()> {
         let layers = &self.layers;
         let below = layers.mounts(parent)?;
-        upper::prepare(&layers.dirs, &layers.index, key, parent, lifetime, |dir| {
+        upper::prepare(&layers.dirs, &layers.index, key, parent, |dir| {
             upper::make_upper(dir, below.first().map(LayerMount::path).as_deref())
         })
     }
 
-    fn mount(&self, key: &str) -> Result<OwnedFd> {
-        let parent = self.layers.index.snapshot(key)?;
-        let (upper, work) = self.upper(key)?;
-        self.overlay(parent.as_ref(), Some(Writable { upper: &upper, work: &work }))
+    fn mount(&self, key: &str, lifetime: Lifetime) -> Result<OwnedFd> {
+        let mounts = self.layers.mounts(self.layers.index.snapshot(key)?.as_ref())?;
+        let writable = upper::writable(&self.layers.dirs.snapshot(key), lifetime);
+        overlay::mount(&self.lowers(&mounts, &self.skeleton), Some(&writable))
     }
 
     fn view(&self, chain: &ChainId) -> Result<OwnedFd> {
-        self.overlay(Some(chain), None)
+        let mounts = self.layers.mounts(Some(chain))?;
+        overlay::mount(&self.lowers(&mounts, &self.empty), None)
     }
 
     fn snapshots(&self) -> Vec<String> {
@@ -132,7 +126,7 @@ impl Snapshotter for Erofs {
 
     fn changes(&self, key: &str) -> Result<Vec<Change>> {
         let mounts = self.layers.mounts(self.layers.index.snapshot(key)?.as_ref())?;
-        let below = Stack::new(mounts.iter().map(LayerMount::path).collect());
+        let below = Stack::new(self.lowers(&mounts, &self.skeleton));
         upper_changes(&self.upper(key)?.0, &below)
     }
 
