@@ -11,10 +11,7 @@ const CLOSE_RANGE_CLOEXEC: libc::c_uint = 4;
 /// Marks every descriptor from `first` on close-on-exec: what a container must not inherit.
 pub fn cloexec_from(first: RawFd) -> Result<(), Errno> {
     // SAFETY: marking descriptors close-on-exec invalidates none of them.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, CLOSE_RANGE_CLOEXEC)
-    };
-    call::result(answer).map(drop)
+    unsafe { close_range(first, RawFd::MAX, CLOSE_RANGE_CLOEXEC) }
 }
 
 /// Makes the descriptor number `target` refer to what `fd` refers to, without close-on-exec.
@@ -49,10 +46,33 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
 /// Only for a process that owns no descriptor there which it will still use: one that has only just begun, or a forked child
 /// that is about to end. Whatever was open is closed under its owner.
 pub fn close_from(first: RawFd) -> Result<(), Errno> {
-    // SAFETY: touches no memory; the contract is the caller's, and breaking it can confuse descriptors but not
+    close_from_but(first, &[])
+}
+
+/// As [`close_from`], but leaves those in `keep` open. The same contract holds for the rest.
+pub fn close_from_but(first: RawFd, keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let mut keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
+    let mut first = first;
+    for kept in keep {
+        if kept > first {
+            // SAFETY: as below.
+            unsafe { close_range(first, kept - 1, 0) }?;
+        }
+        first = kept + 1;
+    }
+    // SAFETY: that nobody uses what is closed here is the caller's contract; breaking it can confuse descriptors but not
     // memory.
-    let answer = unsafe {
-        libc::syscall(libc::SYS_close_range, first as libc::c_uint, libc::c_uint::MAX, 0 as libc::c_uint)
-    };
+    unsafe { close_range(first, RawFd::MAX, 0) }
+}
+
+/// close_range(2), both ends included.
+///
+/// # Safety
+/// Without [`CLOSE_RANGE_CLOEXEC`], nobody may use the descriptors any more that are open there.
+unsafe fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
+    // SAFETY: touches no memory; the descriptors are the caller's business.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_close_range, first as libc::c_uint, last as libc::c_uint, flags) };
     call::result(answer).map(drop)
 }

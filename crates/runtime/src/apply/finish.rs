@@ -96,6 +96,7 @@ fn prepare(finish: &mut Finish<'_>) -> Result<(program::Program, Option<OwnedGat
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     let gate = clear_the_way(finish)?;
     place_descriptors(finish)?;
+    close_the_rest(finish, gate.as_ref())?;
     limits::set(&process.rlimits)?;
     // Without no_new_privs loading a filter takes CAP_SYS_ADMIN; with it the filter comes as late as possible.
     if !process.no_new_privs {
@@ -259,6 +260,18 @@ fn place_descriptors(finish: &Finish<'_>) -> Result<(), StageError> {
         skiff_sys::fd::place_at(fd.as_fd(), number).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Closes what has been used up, before any path of the container's choice is looked at: through `/proc/self/fd` a working
+/// directory or a program would otherwise lead to the host's file systems (CVE-2024-21626).
+fn close_the_rest(finish: &Finish<'_>, gate: Option<&OwnedGate>) -> Result<(), StageError> {
+    let above = 3 + finish.surroundings.preserved.len() as i32;
+    let mut keep = vec![match &finish.channel {
+        Channel::Parent(socket) | Channel::Gate(socket) => socket.as_fd(),
+    }];
+    keep.extend(gate.iter().flat_map(|gate| [gate.start.as_fd(), gate.reports.as_fd()]));
+    skiff_sys::fd::close_from_but(above, &keep)
+        .map_err(|errno| StageError::new(Stage::Streams, errno, "descriptors"))
 }
 
 /// A process must be able to open its own standard streams again through `/proc/self/fd`. The null device stays root's.

@@ -5,6 +5,7 @@
 
 mod bundle;
 mod devices;
+mod escapes;
 mod faults;
 mod hooks;
 mod lifecycle;
