@@ -6,6 +6,8 @@ use std::{
     thread,
 };
 
+use liblzma::stream::{CONCATENATED, Stream};
+
 /// What a stream is compressed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -29,6 +31,9 @@ impl Compression {
         }
     }
 }
+
+/// What decompressing xz may take in bytes: twelve times what `xz -9` writes for, and a limit to what a stranger asks for.
+const XZ_MEMORY: u64 = 768 << 20;
 
 /// How many bytes tell a stream's compression, and whether it is a tar.
 pub(crate) const HEAD: usize = 512;
@@ -54,9 +59,13 @@ pub(crate) fn decompressed<T>(
         let (sender, receiver) = sync_channel::<io::Result<Vec<u8>>>(4);
         scope.spawn(move || {
             loop {
-                let chunk = read_chunk(&mut *decoder);
-                let last = chunk.as_ref().map_or(true, Vec::is_empty);
-                if sender.send(chunk).is_err() || last {
+                let (chunk, result) = read_chunk(&mut *decoder);
+                let last = chunk.is_empty();
+                if (!last || result.is_ok()) && (sender.send(Ok(chunk)).is_err() || last) {
+                    return;
+                }
+                if let Err(e) = result {
+                    let _ = sender.send(Err(e));
                     return;
                 }
             }
@@ -74,16 +83,20 @@ fn decoder<'a>(
         Compression::None => Box::new(input),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         Compression::Zstd => Box::new(zstd::Decoder::with_buffer(input)?),
-        Compression::Xz => Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(input)),
+        Compression::Xz => {
+            let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+            Box::new(liblzma::bufread::XzDecoder::new_stream(input, stream))
+        }
         Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
     })
 }
 
-fn read_chunk(input: &mut dyn Read) -> io::Result<Vec<u8>> {
+/// The next bytes, and what is wrong behind them: what was read before an error counts, and may be all that is wanted.
+fn read_chunk(input: &mut dyn Read) -> (Vec<u8>, io::Result<()>) {
     const CHUNK: u64 = 256 << 10;
     let mut chunk = Vec::with_capacity(CHUNK as usize);
-    input.take(CHUNK).read_to_end(&mut chunk)?;
-    Ok(chunk)
+    let result = input.take(CHUNK).read_to_end(&mut chunk);
+    (chunk, result.map(drop))
 }
 
 /// What the other thread has decompressed.

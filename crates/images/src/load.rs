@@ -3,6 +3,7 @@
 //! The archive is read once, front to back. Layers are staged as they pass by, whatever they will turn out to belong to:
 //! what describes them may come last. Then the images are put together and committed, all of them or none.
 
+mod described;
 mod layout;
 mod scan;
 
@@ -12,12 +13,9 @@ use jiff::Timestamp;
 use skiff_snapshots::{ChainId, StagedLayer};
 use skiff_types::{Digest, ImageId};
 
-use self::{
-    layout::{Described, LayerRef},
-    scan::ScannedLayer,
-};
+use self::{described::Described, layout::LayerRef, scan::ScannedLayer};
 use crate::{
-    Error, ImageConfig, ImageStore, Platform, Reference, Result,
+    Error, ImageStore, Platform, Reference, Result,
     decompress::{Compression, decompressed, peek},
     pins::PinSet,
 };
@@ -70,6 +68,7 @@ impl ImageStore {
         let mut loading = Loading {
             store: self,
             layers: scan.layers,
+            files: scan.files,
             committed: Vec::new(),
             by_path: HashMap::new(),
             _scan_pins: scan.pins,
@@ -88,6 +87,8 @@ impl ImageStore {
 struct Loading<'a> {
     store: &'a ImageStore,
     layers: HashMap<Vec<u8>, ScannedLayer>,
+    /// Files that were not taken for layers.
+    files: HashMap<Vec<u8>, Vec<u8>>,
     /// Layers that were not there before, in order.
     committed: Vec<ChainId>,
     /// Where layers that have been used once are now.
@@ -99,26 +100,18 @@ struct Loading<'a> {
 impl Loading<'_> {
     /// Sees to it that the snapshotter has every layer of an image.
     fn layers_of(&mut self, image: &Described) -> Result<()> {
-        let diff_ids = &image.config.rootfs.diff_ids;
-        if diff_ids.len() != image.layers.len() {
-            return Err(Error::Archive(format!(
-                "invalid manifest, layers length mismatch: expected {}, got {}",
-                image.layers.len(),
-                diff_ids.len()
-            )));
-        }
         let mut parent = None;
-        for (layer, diff_id) in image.layers.iter().zip(diff_ids) {
+        for (number, (layer, diff_id)) in image.layers.iter().zip(&image.config.diff_ids).enumerate() {
             let chain = ChainId::new(parent.as_ref(), diff_id);
             self.pins.pin(chain);
             if self.store.snapshots.layer(&chain).is_err() {
                 let staged = self.staged(layer, diff_id)?;
                 if staged.diff_id() != diff_id {
-                    return Err(Error::Digest {
-                        what: format!("layer {}", layer.path.escape_ascii()),
-                        expected: *diff_id,
-                        found: *staged.diff_id(),
-                    });
+                    let found = staged.diff_id().to_string();
+                    return Err(Error::Archive(format!(
+                        "invalid diffID for layer {number}: expected {:?}, got {found:?}",
+                        diff_id.to_string()
+                    )));
                 }
                 self.store.snapshots.commit(staged, parent.as_ref())?;
                 self.committed.push(chain);
@@ -139,12 +132,16 @@ impl Loading<'_> {
                 Ok(staged)
             }
             Some(ScannedLayer::Present(chain)) => again(&chain),
-            None => match self.by_path.get(&layer.path) {
-                Some(chain) => again(chain),
-                None => match snapshots.layers().into_iter().find(|c| has_diff_id(self.store, c, diff_id)) {
-                    Some(chain) => again(&chain),
-                    None => Err(Error::Archive(format!("{}: no such file", layer.path.escape_ascii()))),
-                },
+            None => match (self.by_path.get(&layer.path), self.files.get(&layer.path)) {
+                (Some(chain), _) => again(chain),
+                // An empty one, or none: the reader says.
+                (None, Some(file)) => Ok(snapshots.stage(&mut &file[..])?),
+                (None, None) => {
+                    match snapshots.layers().into_iter().find(|c| has_diff_id(self.store, c, diff_id)) {
+                        Some(chain) => again(&chain),
+                        None => Err(layout::missing(&layer.path)),
+                    }
+                }
             },
         }
     }
@@ -155,17 +152,17 @@ impl Loading<'_> {
         let now = Timestamp::now();
         self.store.records.update(|records| {
             let mut loaded = Vec::new();
-            for image in described {
+            for Described { config, names, .. } in described {
                 // Within the update: a removal of the same image does not take the blob away again.
-                self.store.blobs.put(&image.config_bytes)?;
-                records.images.entry(image.id.digest()).or_default();
+                self.store.blobs.put(&config.bytes)?;
+                records.images.entry(config.id.digest()).or_default();
                 let mut renamed = Vec::new();
-                for name in &image.names {
-                    if let Some(old) = records.name(name.clone(), &image.id, now) {
+                for name in names {
+                    if let Some(old) = records.name(name.clone(), &config.id, now) {
                         renamed.push((name.clone(), old));
                     }
                 }
-                loaded.push(Loaded { id: image.id, references: image.names.clone(), renamed });
+                loaded.push(Loaded { id: config.id, references: names.clone(), renamed });
             }
             for (image, parent) in parents {
                 if let Some(record) = records.images.get_mut(&image.digest()) {
@@ -179,22 +176,18 @@ impl Loading<'_> {
 
 /// Each image's parent, where that is in the archive as well.
 fn parents(described: &[Described]) -> Result<Vec<(ImageId, ImageId)>> {
+    let by_id: HashMap<Digest, &Described> = described.iter().map(|i| (i.config.id.digest(), i)).collect();
     let mut parents = Vec::new();
     for image in described {
-        let Some(parent) = described.iter().find(|p| Some(p.id.digest()) == image.parent) else { continue };
-        if !is_parent(&parent.config, &image.config) {
-            let (child, parent) = (image.id.digest(), parent.id.digest());
+        let Some(parent) = image.parent.as_ref().and_then(|id| by_id.get(id)) else { continue };
+        let (child, parent) = (&image.config, &parent.config);
+        if !child.is_child_of(parent) {
+            let (child, parent) = (child.id.digest(), parent.id.digest());
             return Err(Error::Archive(format!("image {parent} is not a valid parent for {child}")));
         }
-        parents.push((image.id, parent.id));
+        parents.push((child.id, parent.id));
     }
     Ok(parents)
-}
-
-/// A child has its parent's history and one step more; images need not have a history.
-fn is_parent(parent: &ImageConfig, child: &ImageConfig) -> bool {
-    let (old, new) = (&parent.history, &child.history);
-    (old.is_empty() && new.is_empty()) || (new.len() == old.len() + 1 && new.starts_with(old))
 }
 
 impl Drop for Loading<'_> {
@@ -213,11 +206,4 @@ fn has_diff_id(store: &ImageStore, chain: &ChainId, diff_id: &Digest) -> bool {
 /// A layer of the store with this diff id, whatever is below it.
 fn find_diff_id(store: &ImageStore, diff_id: &Digest) -> Option<ChainId> {
     store.snapshots.layers().into_iter().find(|chain| has_diff_id(store, chain, diff_id))
-}
-
-/// Whether an image with this configuration is for the platform.
-fn is_for(config: &ImageConfig, platform: &Platform) -> bool {
-    config.os == platform.os
-        && config.architecture == platform.architecture
-        && (platform.variant.is_empty() || config.variant == platform.variant)
 }

@@ -1,25 +1,22 @@
 //! What an archive says its images are: `manifest.json` (docker-archive), `index.json` (OCI image-layout), or `repositories`
 //! with a `json` per layer (before Docker 1.10).
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    rc::Rc,
+};
 
 use serde::{Deserialize, de::DeserializeOwned};
-use skiff_types::{Digest, ImageId};
+use skiff_types::Digest;
 
-use super::{is_for, scan::Scan};
-use crate::{Error, ImageConfig, Platform, Reference, Result, blobs::digest, load::scan::clean};
-
-/// An image of the archive.
-pub(super) struct Described {
-    pub(super) id: ImageId,
-    pub(super) config: ImageConfig,
-    pub(super) config_bytes: Vec<u8>,
-    pub(super) layers: Vec<LayerRef>,
-    pub(super) names: Vec<Reference>,
-    pub(super) parent: Option<Digest>,
-}
+use super::{
+    described::{Described, Images, MOST_LAYERS},
+    scan::Scan,
+};
+use crate::{Error, Platform, Reference, Result, blobs::digest, load::scan::clean};
 
 /// A layer of the archive, and what is said about its file.
+#[derive(Clone)]
 pub(super) struct LayerRef {
     pub(super) path: Vec<u8>,
     digest: Option<Digest>,
@@ -44,28 +41,22 @@ impl LayerRef {
 
 /// The archive's images, in its order.
 pub(super) fn describe(scan: &Scan<'_>, platform: Option<&Platform>) -> Result<Vec<Described>> {
-    let images = if let Some(manifest) = scan.files.get(&b"manifest.json"[..]) {
-        docker(scan, manifest)?
+    let mut images = Images::new(scan);
+    if let Ok(manifest) = scan.file(&scan.follow(b"manifest.json")) {
+        docker(scan, manifest, &mut images)?;
     } else if let Some(index) = scan.files.get(&b"index.json"[..]) {
-        let mut images = Vec::new();
-        oci_index(scan, index, platform, 0, &mut images)?;
-        images
+        Oci { scan, platform, images: &mut images, seen: HashMap::new(), listed: 0 }.index(index, 0)?;
     } else if let Some(repositories) = scan.files.get(&b"repositories"[..]) {
-        legacy(scan, repositories)?
+        legacy(scan, repositories, &mut images)?;
     } else {
         return Err(Error::Archive("no manifest.json, index.json or repositories in the archive".to_owned()));
-    };
-    match platform {
-        None => Ok(images),
-        Some(platform) => {
-            let fitting: Vec<_> = images.into_iter().filter(|i| is_for(&i.config, platform)).collect();
-            if fitting.is_empty() {
-                return Err(Error::Platform(format!(
-                    "image does not provide the specified platform ({platform})"
-                )));
-            }
-            Ok(fitting)
-        }
+    }
+    let mut images = images.list;
+    let Some(platform) = platform else { return Ok(images) };
+    images.retain(|image| image.config.is_for(platform));
+    match images.is_empty() {
+        true => Err(Error::Platform(format!("image does not provide the specified platform ({platform})"))),
+        false => Ok(images),
     }
 }
 
@@ -95,20 +86,26 @@ struct Descriptor {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-fn docker(scan: &Scan<'_>, manifest: &[u8]) -> Result<Vec<Described>> {
-    let items: Vec<ManifestItem> = json("manifest.json", manifest)?;
-    items.iter().map(|item| docker_item(scan, item)).collect()
+fn docker(scan: &Scan<'_>, manifest: &[u8], images: &mut Images<'_>) -> Result<()> {
+    let items: Option<Vec<ManifestItem>> = json("manifest.json", manifest)?;
+    let items = items.ok_or_else(|| {
+        Error::Archive("invalid manifest, manifest cannot be null (but can be [])".to_owned())
+    })?;
+    for item in &items {
+        let image = docker_item(scan, item, images)?;
+        images.push(image)?;
+    }
+    Ok(())
 }
 
-fn docker_item(scan: &Scan<'_>, item: &ManifestItem) -> Result<Described> {
-    let config_path = scan.follow(item.config.as_bytes());
-    let (config, config_bytes) = config(scan, &config_path)?;
+fn docker_item(scan: &Scan<'_>, item: &ManifestItem, images: &mut Images<'_>) -> Result<Described> {
+    let config = images.config(&scan.follow(item.config.as_bytes()))?;
     let mut layers = Vec::new();
     for (i, path) in item.layers.iter().flatten().enumerate() {
         let path = scan.follow(path.as_bytes());
         let promised = super::scan::blob_digest(&path);
         // A source may describe the layer in another compression than the archive's.
-        let diff_id = config.rootfs.diff_ids.get(i).map(Digest::to_string);
+        let diff_id = config.diff_ids.get(i).map(Digest::to_string);
         let source = item.layer_sources.as_ref().and_then(|s| s.get(&diff_id?));
         let size = source
             .filter(|s| Some(&s.digest) == promised.map(|p| p.to_string()).as_ref())
@@ -123,11 +120,9 @@ fn docker_item(scan: &Scan<'_>, item: &ManifestItem) -> Result<Described> {
         }
     });
     Ok(Described {
-        id: digest(&config_bytes).into(),
         names: names.collect::<Result<_>>()?,
         parent: item.parent.as_ref().and_then(|p| p.parse().ok()),
         config,
-        config_bytes,
         layers,
     })
 }
@@ -150,62 +145,88 @@ struct Manifest {
 /// An index may lead to other indexes; deeper than this it is no image's.
 const MAX_DEPTH: u32 = 4;
 
-fn oci_index(
-    scan: &Scan<'_>,
-    bytes: &[u8],
-    platform: Option<&Platform>,
-    depth: u32,
-    images: &mut Vec<Described>,
-) -> Result<()> {
-    let index: Index = json("index.json", bytes)?;
-    for entry in &index.manifests {
-        let found = images.len();
-        // An index of several platforms need not come with all of them.
-        let Some(bytes) = blob(scan, entry)? else { continue };
+/// The most images that all indexes together may list.
+const MOST_LISTED: usize = 1 << 20;
+
+/// The way through an OCI layout.
+struct Oci<'a, 'b> {
+    scan: &'a Scan<'a>,
+    platform: Option<&'a Platform>,
+    images: &'b mut Images<'a>,
+    /// For each index or manifest that has been read where its images are in the list: it may be listed under several
+    /// names, and indexes that list each other would multiply without end.
+    seen: HashMap<Digest, Rc<[usize]>>,
+    /// How many images the entries of all indexes have led to.
+    listed: usize,
+}
+
+impl Oci<'_, '_> {
+    /// Reads an index; gives back where its images are in the list.
+    fn index(&mut self, bytes: &[u8], depth: u32) -> Result<Vec<usize>> {
+        let index: Index = json("index.json", bytes)?;
+        let mut found = BTreeSet::new();
+        for entry in &index.manifests {
+            // An index of several platforms need not come with all of them.
+            let Some((digest, bytes)) = blob(self.scan, entry)? else { continue };
+            let images = match self.seen.get(&digest) {
+                Some(images) => Rc::clone(images),
+                None => self.entry(entry, bytes, depth)?.into(),
+            };
+            self.seen.insert(digest, Rc::clone(&images));
+            self.name(&images, names(entry)?);
+            self.listed += 1 + images.len();
+            if self.listed > MOST_LISTED {
+                return Err(Error::Archive("too many images in the archive".to_owned()));
+            }
+            found.extend(images.iter());
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    fn entry(&mut self, entry: &Descriptor, bytes: &[u8], depth: u32) -> Result<Vec<usize>> {
         let nested = entry.media_type.ends_with("image.index.v1+json")
             || entry.media_type.ends_with("manifest.list.v2+json");
         if nested && depth < MAX_DEPTH {
-            oci_index(scan, bytes, platform, depth + 1, images)?;
-        } else if let Some(image) = oci_manifest(scan, bytes)? {
-            images.push(image);
+            return self.index(bytes, depth + 1);
         }
-        for name in names(entry)? {
-            // A name belongs to this machine's image among several.
-            let here = Platform::host();
-            let wanted = platform.unwrap_or(&here);
-            let candidates = &mut images[found..];
-            let at = candidates.iter().position(|i| is_for(&i.config, wanted)).unwrap_or(0);
-            if let Some(image) = candidates.get_mut(at) {
-                image.names.push(name);
-            }
-        }
+        let Some(image) = self.manifest(bytes)? else { return Ok(Vec::new()) };
+        self.images.push(image)?;
+        Ok(vec![self.images.list.len() - 1])
     }
-    Ok(())
-}
 
-/// The image of a manifest; nothing for an attestation or another artifact.
-fn oci_manifest(scan: &Scan<'_>, bytes: &[u8]) -> Result<Option<Described>> {
-    let manifest: Manifest = json("manifest", bytes)?;
-    let is_config = ["image.config.v1+json", "container.image.v1+json"]
-        .iter()
-        .any(|t| manifest.config.media_type.ends_with(t));
-    if !is_config {
-        return Ok(None);
+    /// A name belongs to this machine's image among several.
+    fn name(&mut self, candidates: &[usize], names: Vec<Reference>) {
+        let here = Platform::host();
+        let wanted = self.platform.unwrap_or(&here);
+        let list = &mut self.images.list;
+        let at = candidates.iter().find(|i| list[**i].config.is_for(wanted)).or(candidates.first());
+        if let Some(at) = at {
+            list[*at].names.extend(names);
+        }
     }
-    let config_bytes = blob(scan, &manifest.config)?
-        .ok_or_else(|| Error::Archive(format!("blob {} is missing", manifest.config.digest)))?
-        .to_vec();
-    let config: ImageConfig = json(&manifest.config.digest, &config_bytes)?;
-    if config.rootfs.diff_ids.is_empty() && !manifest.layers.is_empty() {
-        return Ok(None);
+
+    /// The image of a manifest; nothing for an attestation or another artifact.
+    fn manifest(&mut self, bytes: &[u8]) -> Result<Option<Described>> {
+        let manifest: Manifest = json("manifest", bytes)?;
+        let is_config = ["image.config.v1+json", "container.image.v1+json"]
+            .iter()
+            .any(|t| manifest.config.media_type.ends_with(t));
+        if !is_config {
+            return Ok(None);
+        }
+        let missing = || Error::Archive(format!("blob {} is missing", manifest.config.digest));
+        let (digest, _) = blob(self.scan, &manifest.config)?.ok_or_else(missing)?;
+        let config = self.images.config(&blob_path(&digest))?;
+        if config.diff_ids.is_empty() && !manifest.layers.is_empty() {
+            return Ok(None);
+        }
+        let layer = |layer: &Descriptor| {
+            let digest = digest_of(layer)?;
+            Ok(LayerRef { path: blob_path(&digest), digest: Some(digest), size: layer.size })
+        };
+        let layers = manifest.layers.iter().map(layer).collect::<Result<_>>()?;
+        Ok(Some(Described { config, layers, names: Vec::new(), parent: None }))
     }
-    let mut layers = Vec::new();
-    for layer in &manifest.layers {
-        let digest: Digest = digest_of(layer)?;
-        layers.push(LayerRef { path: blob_path(&digest), digest: Some(digest), size: layer.size });
-    }
-    let id = digest(&config_bytes).into();
-    Ok(Some(Described { id, config, config_bytes, layers, names: Vec::new(), parent: None }))
 }
 
 /// The names that tools write into an index: containerd's and Docker's whole one, or a tag or name alone.
@@ -221,8 +242,8 @@ fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
     }
 }
 
-/// A description among the blobs, checked; nothing if it is not there.
-fn blob<'a>(scan: &'a Scan<'_>, descriptor: &Descriptor) -> Result<Option<&'a [u8]>> {
+/// A description among the blobs with its digest, checked; nothing if it is not there.
+fn blob<'a>(scan: &'a Scan<'_>, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
     let expected = digest_of(descriptor)?;
     let Some(bytes) = scan.files.get(&blob_path(&expected)) else { return Ok(None) };
     let found = digest(bytes);
@@ -233,7 +254,7 @@ fn blob<'a>(scan: &'a Scan<'_>, descriptor: &Descriptor) -> Result<Option<&'a [u
         Some(size) if size != bytes.len() as u64 => {
             Err(Error::Archive(format!("blob {expected} has {} bytes, expected {size}", bytes.len())))
         }
-        _ => Ok(Some(bytes)),
+        _ => Ok(Some((expected, bytes))),
     }
 }
 
@@ -247,21 +268,18 @@ fn blob_path(digest: &Digest) -> Vec<u8> {
 
 /// Images of before Docker 1.10: a directory per layer with `layer.tar` and `json`, and no configuration that an id could
 /// be the digest of. It is made from the topmost layer's description.
-fn legacy(scan: &Scan<'_>, repositories: &[u8]) -> Result<Vec<Described>> {
+fn legacy(scan: &Scan<'_>, repositories: &[u8], images: &mut Images<'_>) -> Result<()> {
     let repositories: BTreeMap<String, BTreeMap<String, String>> = json("repositories", repositories)?;
-    let mut images: BTreeMap<String, Described> = BTreeMap::new();
+    let mut tops: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
     for (repository, tags) in repositories {
         for (tag, top) in tags {
-            let name = format!("{repository}:{tag}").parse()?;
-            match images.get_mut(&top) {
-                Some(image) => image.names.push(name),
-                None => drop(
-                    images.insert(top.clone(), Described { names: vec![name], ..legacy_image(scan, &top)? }),
-                ),
-            }
+            tops.entry(top).or_default().push(format!("{repository}:{tag}").parse()?);
         }
     }
-    Ok(images.into_values().collect())
+    for (top, names) in tops {
+        images.push(Described { names, ..legacy_image(scan, &top)? })?;
+    }
+    Ok(())
 }
 
 fn legacy_image(scan: &Scan<'_>, top: &str) -> Result<Described> {
@@ -272,15 +290,14 @@ fn legacy_image(scan: &Scan<'_>, top: &str) -> Result<Described> {
     let mut description: Option<serde_json::Map<String, serde_json::Value>> = None;
     while let Some(id) = next {
         let path = scan.follow(format!("{id}/json").as_bytes());
-        let bytes = scan.files.get(&path).ok_or_else(|| missing(&path))?;
-        let layer: serde_json::Map<String, serde_json::Value> = json("json", bytes)?;
+        let layer: serde_json::Map<String, serde_json::Value> = json("json", scan.file(&path)?)?;
         let path = scan.follow(format!("{id}/layer.tar").as_bytes());
         diff_ids.push(scan.diff_id(&path).ok_or_else(|| missing(&path))?);
         layers.push(LayerRef { path, digest: None, size: None });
         history.push(serde_json::json!({ "created": layer.get("created") }));
         next = layer.get("parent").and_then(|p| p.as_str()).filter(|p| !p.is_empty()).map(str::to_owned);
-        if layers.len() > 1024 {
-            return Err(Error::Archive("image has too many layers".to_owned()));
+        if layers.len() > MOST_LAYERS {
+            return Err(Error::Archive("max depth exceeded".to_owned()));
         }
         description.get_or_insert(layer);
     }
@@ -293,23 +310,12 @@ fn legacy_image(scan: &Scan<'_>, top: &str) -> Result<Described> {
     }
     config.insert("history".to_owned(), history.into());
     config.insert("rootfs".to_owned(), serde_json::json!({ "type": "layers", "diff_ids": diff_ids }));
-    let config_bytes = crate::gojson::to_vec(&config);
-    let config = json("json", &config_bytes)?;
-    let id = digest(&config_bytes).into();
-    Ok(Described { id, config, config_bytes, layers, names: Vec::new(), parent: None })
+    let config = Images::made_config(&crate::gojson::to_vec(&config))?;
+    Ok(Described { config, layers, names: Vec::new(), parent: None })
 }
 
-fn config(scan: &Scan<'_>, path: &[u8]) -> Result<(ImageConfig, Vec<u8>)> {
-    let bytes = scan.files.get(path).ok_or_else(|| missing(path))?;
-    // A path that is a digest promises its contents.
-    if let Some(expected) = super::scan::blob_digest(path).filter(|d| *d != digest(bytes)) {
-        return Err(Error::Digest { what: "image configuration".to_owned(), expected, found: digest(bytes) });
-    }
-    Ok((json("image configuration", bytes)?, bytes.clone()))
-}
-
-fn missing(path: &[u8]) -> Error {
-    Error::Archive(format!("{}: no such file", path.escape_ascii()))
+pub(super) fn missing(path: &[u8]) -> Error {
+    Error::Archive(format!("open {}: no such file or directory", path.escape_ascii()))
 }
 
 fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
@@ -317,6 +323,11 @@ fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
 }
 
 impl Scan<'_> {
+    /// The description at a path.
+    pub(super) fn file(&self, path: &[u8]) -> Result<&[u8]> {
+        self.files.get(path).map(Vec::as_slice).ok_or_else(|| missing(path))
+    }
+
     /// The path that a path of the archive leads to.
     fn follow(&self, path: &[u8]) -> Vec<u8> {
         let mut path = clean(path);

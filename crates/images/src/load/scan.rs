@@ -19,11 +19,14 @@ use crate::{
     pins::PinSet,
 };
 
-/// The longest description that is kept, in bytes: manifests and configurations are far shorter.
-const MAX_FILE: u64 = 16 << 20;
+/// The longest description that is kept, in bytes: that of a manifest in a registry (OCI distribution-spec).
+const MAX_FILE: u64 = 4 << 20;
 
-/// The most that is kept of descriptions altogether, in bytes.
-const MAX_FILES: u64 = 128 << 20;
+/// The most that is kept of names and descriptions altogether, in bytes.
+const MAX_KEPT: u64 = 64 << 20;
+
+/// What an entry costs beside its name and contents, in bytes.
+const ENTRY: u64 = 256;
 
 /// What an archive holds.
 pub(super) struct Scan<'a> {
@@ -66,7 +69,13 @@ pub(super) fn scan<'a>(
     };
     let mut kept = 0;
     while let Some(entry) = reader.next_entry().map_err(snapshot)? {
+        check(&entry.path)?;
         let path = clean(&entry.path);
+        let link = match &entry.kind {
+            EntryKind::Symlink(target) | EntryKind::HardLink(target) => target.len() as u64,
+            _ => 0,
+        };
+        keep(&mut kept, ENTRY + path.len() as u64 * 2 + link)?;
         match entry.kind {
             EntryKind::File if entry.size > 0 && entry.sparse.is_none() => {}
             EntryKind::File => {
@@ -99,10 +108,7 @@ pub(super) fn scan<'a>(
             let layer = stage(store, &path, size, &head, contents, progress)?;
             scan.layers.insert(path, layer);
         } else if size <= MAX_FILE {
-            kept += size;
-            if kept > MAX_FILES {
-                return Err(Error::Archive("too many descriptions".to_owned()));
-            }
+            keep(&mut kept, size)?;
             let mut contents = contents;
             let mut bytes = Vec::with_capacity(size as usize);
             contents.read_to_end(&mut bytes)?;
@@ -110,6 +116,15 @@ pub(super) fn scan<'a>(
         }
     }
     Ok(scan)
+}
+
+/// Counts what is kept in memory.
+fn keep(kept: &mut u64, more: u64) -> Result<()> {
+    *kept += more;
+    match *kept > MAX_KEPT {
+        true => Err(Error::Archive("too many files in the archive".to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Stages a layer, compressed or not.
@@ -149,7 +164,23 @@ fn is_layer(head: &[u8]) -> bool {
         || head.len() == crate::decompress::HEAD && head.iter().all(|b| *b == 0)
 }
 
-/// A name below the archive's root; one that leads out of it is just a name here.
+/// Refuses a name that leads out of the archive.
+fn check(path: &[u8]) -> Result<()> {
+    let mut depth = 0;
+    for part in path.split(|b| *b == b'/') {
+        depth += match part {
+            b"" | b"." => 0,
+            b".." => -1,
+            _ => 1,
+        };
+        if depth < 0 && !path.starts_with(b"/") {
+            return Err(Error::Archive(format!("invalid entry name {:?}", String::from_utf8_lossy(path))));
+        }
+    }
+    Ok(())
+}
+
+/// A name below the archive's root.
 pub(super) fn clean(path: &[u8]) -> Vec<u8> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {
