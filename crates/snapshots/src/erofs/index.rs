@@ -14,8 +14,10 @@ use crate::{tar::Extent, whiteout::is_overlay_xattr};
 
 /// The attribute that hides what layers below have in a directory.
 const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");
-/// The most chunks that one sparse file may have (64 MiB of entries).
+/// The most chunks that all sparse files together may have (64 MiB of entries).
 const MOST_CHUNKS: u64 = 8 << 20;
+/// The most blocks of directories, links and misplaced stretches (512 MiB): the image is put together in memory.
+const MOST_BLOCKS: u32 = 1 << 20;
 
 /// An archive that the index refers to.
 pub(super) struct Archive<'a> {
@@ -86,6 +88,8 @@ struct Planner<'a> {
     end: u64,
     /// Data blocks so far.
     blocks: u32,
+    /// Chunks of sparse files so far.
+    chunks: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -97,7 +101,7 @@ impl<'a> Planner<'a> {
         let end = format::SUPERBLOCK + (format::SUPERBLOCK_LEN + devices.len() * format::DEVICE_SLOT) as u64;
         let mut placed = Vec::new();
         placed.resize_with(tree.len(), || None);
-        Ok(Self { tree, devices, placed, order: Vec::new(), end, blocks: 0 })
+        Ok(Self { tree, devices, placed, order: Vec::new(), end, blocks: 0, chunks: 0 })
     }
 
     /// Counts a directory entry for a node, and places the node if it is the first.
@@ -158,7 +162,7 @@ impl<'a> Planner<'a> {
         let block = self.blocks;
         if stored {
             let whole = if inline { size / BLOCK as u64 } else { size.div_ceil(BLOCK as u64) };
-            self.blocks += u32::try_from(whole).map_err(|_| io::ErrorKind::FileTooLarge)?;
+            self.take_blocks(u32::try_from(whole).map_err(|_| io::ErrorKind::FileTooLarge)?)?;
         }
         self.end = offset + len as u64;
         let number = self.order.len() as u32 + 1;
@@ -181,7 +185,8 @@ impl<'a> Planner<'a> {
         let aligned = bits >= u32::from(format::BLOCK_BITS);
         let bits = if aligned { bits } else { u32::from(format::BLOCK_BITS) };
         let count = data.size.div_ceil(1 << bits);
-        if count > MOST_CHUNKS {
+        self.chunks += count;
+        if self.chunks > MOST_CHUNKS {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let mut table = vec![Place::Hole; count as usize];
@@ -194,12 +199,17 @@ impl<'a> Planner<'a> {
                     *place = Place::Archive(stored + ((chunk << bits) - extent.offset));
                 } else if matches!(place, Place::Hole) {
                     *place = Place::Own(self.blocks);
-                    self.blocks += 1;
+                    self.take_blocks(1)?;
                 }
             }
             stored += extent.len;
         }
         Ok(Chunks { bits, table })
+    }
+
+    fn take_blocks(&mut self, more: u32) -> io::Result<()> {
+        self.blocks = self.blocks.saturating_add(more);
+        if self.blocks > MOST_BLOCKS { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(()) }
     }
 
     fn write(&self, archives: &[Archive<'_>]) -> io::Result<Vec<u8>> {

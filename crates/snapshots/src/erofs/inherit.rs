@@ -80,11 +80,16 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
             tree.remove(&path);
         }
     }
-    for (id, path) in tree.undescribed() {
+    let mut described = Vec::new();
+    tree.undescribed(|id, path| {
         let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
-        if let Some(found) = below.lookup(&path).map_err(failed)?.filter(|f| f.metadata.is_dir()) {
-            tree.describe(id, node(&found, Content::Fifo).map_err(failed)?);
+        if let Some(found) = below.lookup(path).map_err(failed)?.filter(|f| f.metadata.is_dir()) {
+            described.push((id, node(&found, Content::Fifo).map_err(failed)?));
         }
+        Ok::<(), Error>(())
+    })?;
+    for (id, like) in described {
+        tree.describe(id, like);
     }
     Ok(())
 }

@@ -10,10 +10,13 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Read},
+    io::{self, BufRead, BufReader, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +39,50 @@ pub(super) struct Layers {
     pub(super) index: Index,
     /// Each layer is mounted once, when it is first needed, in no mount namespace: containers share its page cache.
     mounts: Mutex<HashMap<ChainId, Arc<OwnedFd>>>,
+    /// What the trees of staged layers take in memory, in bytes.
+    held: Arc<AtomicUsize>,
+}
+
+/// The most that the trees of all staged layers may take in memory: an archive may have any number of layers. The others
+/// are read once more when they are committed.
+const MOST_HELD: usize = 256 << 20;
+
+/// A tree whose memory is given back to the kernel when it is done with, in bytes.
+const LARGE: usize = 32 << 20;
+
+/// The tree of a layer that was staged and may be committed.
+struct HeldTree {
+    tree: Tree,
+    held: Arc<AtomicUsize>,
+}
+
+impl HeldTree {
+    fn hold(tree: Tree, held: &Arc<AtomicUsize>) -> Option<Self> {
+        let before = held.fetch_add(tree.weight(), Ordering::Relaxed);
+        let this = Self { tree, held: Arc::clone(held) };
+        (before + this.tree.weight() <= MOST_HELD).then_some(this)
+    }
+
+    fn release(mut self) -> Tree {
+        let weight = self.tree.weight();
+        self.held.fetch_sub(weight, Ordering::Relaxed);
+        std::mem::replace(&mut self.tree, Tree::new())
+    }
+}
+
+impl Drop for HeldTree {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.tree.weight(), Ordering::Relaxed);
+    }
+}
+
+fn read_tree(archive: impl BufRead) -> Result<Tree> {
+    let mut reader = Reader::new(archive);
+    let mut tree = Tree::new();
+    while let Some(entry) = reader.next_entry()? {
+        tree.apply(entry)?;
+    }
+    Ok(tree)
 }
 
 /// A layer's mount, open as a directory.
@@ -61,23 +108,16 @@ impl Layers {
     pub(super) fn open(root: &Path) -> Result<Self> {
         let dirs = StoreDirs::open(root)?;
         let index = LayerRecord::<SecondArchive>::index(&dirs)?;
-        Ok(Self { dirs, index, mounts: Mutex::default() })
+        Ok(Self { dirs, index, mounts: Mutex::default(), held: Arc::default() })
     }
 
     /// Stores an archive and reads what is in it.
     pub(super) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
         let staging = self.dirs.staging()?;
         let mut file = TarWriter::create(&staging.path().join("tar"))?;
-        let (tree, hashed) = hashed(tar, &mut |chunk| file.write(chunk), |chunks| {
-            let mut reader = Reader::new(chunks);
-            let mut tree = Tree::new();
-            while let Some(entry) = reader.next_entry()? {
-                tree.apply(entry)?;
-            }
-            Ok(tree)
-        })?;
+        let (tree, hashed) = hashed(tar, &mut |chunk| file.write(chunk), |chunks| read_tree(chunks))?;
         let mut staged = StagedLayer::new(staging, hashed.digest, hashed.len, tree.size());
-        staged.notes = Some(Box::new(tree));
+        staged.notes = HeldTree::hold(tree, &self.held).map(|held| Box::new(held) as _);
         Ok(staged)
     }
 
@@ -88,10 +128,12 @@ impl Layers {
         if self.index.layer(&chain).is_ok() {
             return Ok(chain);
         }
-        let tree = staged.notes.take().and_then(|notes| notes.downcast::<Tree>().ok());
-        let mut tree =
-            tree.ok_or_else(|| Error::Damaged("a layer was staged by another driver".to_owned()))?;
+        let held = staged.notes.take().and_then(|notes| notes.downcast::<HeldTree>().ok());
         let dir = staged.dir().path();
+        let mut tree = match held {
+            Some(held) => held.release(),
+            None => read_tree(BufReader::with_capacity(256 << 10, fs_err::File::open(dir.join("tar"))?))?,
+        };
         let mut extra = Extra::new(dir.join("extra"));
         inherit(&mut tree, &Stack::new(mounts.iter().map(LayerMount::path).collect()), &mut extra)?;
         let tar = fs_err::File::open(dir.join("tar"))?.into_file();
@@ -102,6 +144,11 @@ impl Layers {
         fs_err::write(dir.join("index"), encode(&tree, &archives).map_err(failed)?)?;
         let more = SecondArchive { extra: extra.is_some() };
         let record = LayerRecord::new(&staged, parent, tree.size(), more);
+        let large = tree.weight() >= LARGE;
+        drop(tree);
+        if large {
+            skiff_sys::memory::trim_heap();
+        }
         record.write(dir)?;
         for file in ["tar", "index", "meta", "extra"].iter().filter(|f| **f != "extra" || record.more.extra) {
             fs_err::File::open(dir.join(file))?.sync_data()?;

@@ -4,14 +4,14 @@
 //! that no entry describes come into being with mode 0755, links on the way are followed inside the layer's root and
 //! never out of it. Whiteouts become what overlayfs understands. Contents stay in the archive; a file only knows where.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, convert::Infallible, io};
 
 use rustix::io::Errno;
 
 use crate::{
     Error, Result,
     tar::{self, Device, Entry, EntryKind, Extent, Timestamp},
-    unpack::path::{clean, clean_target, join, split},
+    unpack::path::{clean, clean_target, split},
     whiteout,
 };
 
@@ -22,6 +22,13 @@ const MOST_LINKS: u32 = 40;
 
 /// `NAME_MAX`.
 const LONGEST_NAME: usize = 255;
+
+/// `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
+/// What a layer's tree may take in memory, in bytes: some three million files. A few megabytes of compressed archive could
+/// ask for any amount.
+const LARGEST: usize = 1 << 30;
 
 /// A node's place in [`Tree::nodes`].
 pub(super) type NodeId = u32;
@@ -35,6 +42,8 @@ pub(super) struct Tree {
     nodes: Vec<Node>,
     /// Hard links to files that the layers below must have.
     foreign: Vec<Foreign>,
+    /// What the tree takes in memory, about, in bytes.
+    weight: usize,
 }
 
 /// A hard link to a file of a layer below.
@@ -107,7 +116,7 @@ impl Tree {
             xattrs: Vec::new(),
             content: directory,
         };
-        Self { nodes: vec![root], foreign: Vec::new() }
+        Self { nodes: vec![root], foreign: Vec::new(), weight: 0 }
     }
 
     pub(super) fn node(&self, id: NodeId) -> &Node {
@@ -117,6 +126,11 @@ impl Tree {
     /// One past the highest id.
     pub(super) fn len(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// What the tree takes in memory, about, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.weight
     }
 
     /// Hard links that wait for [`Tree::link`].
@@ -131,24 +145,25 @@ impl Tree {
         if name.is_empty() { Some(dir) } else { self.directory(dir)?.children.get(name).copied() }
     }
 
-    /// Directories that no entry describes, with their paths.
-    pub(super) fn undescribed(&self) -> Vec<(NodeId, Vec<u8>)> {
-        let mut found = Vec::new();
-        self.visit(&mut |id, path, node| {
-            if matches!(&node.content, Content::Directory(directory) if !directory.described) {
-                found.push((id, path.to_vec()));
-            }
-        });
-        found
+    /// Calls `each` for every directory that no entry describes, with its path, until that fails.
+    pub(super) fn undescribed<E>(
+        &self,
+        mut each: impl FnMut(NodeId, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.visit(|id, path, node| match &node.content {
+            Content::Directory(directory) if !directory.described => each(id, path),
+            _ => Ok(()),
+        })
     }
 
     /// The paths of all whiteouts.
     pub(super) fn whiteouts(&self) -> Vec<Vec<u8>> {
         let mut found = Vec::new();
-        self.visit(&mut |_, path, node| {
+        let Ok(()) = self.visit(|_, path, node| -> Result<(), Infallible> {
             if matches!(node.content, Content::Whiteout) {
                 found.push(path.to_vec());
             }
+            Ok(())
         });
         found
     }
@@ -166,7 +181,7 @@ impl Tree {
     pub(super) fn size(&self) -> u64 {
         let mut seen = vec![false; self.nodes.len()];
         let mut sum = 0;
-        self.visit(&mut |id, _, node| {
+        let Ok(()) = self.visit(|id, _, node| -> Result<(), Infallible> {
             if !std::mem::replace(&mut seen[id as usize], true) {
                 sum += match &node.content {
                     Content::File(data) => data.size,
@@ -174,17 +189,35 @@ impl Tree {
                     _ => 0,
                 };
             }
+            Ok(())
         });
         sum
     }
 
-    /// Calls `each` for every name in the tree, and for the root.
-    fn visit(&self, each: &mut dyn FnMut(NodeId, &[u8], &Node)) {
-        let mut todo = vec![(ROOT, Vec::new())];
-        while let Some((id, path)) = todo.pop() {
-            each(id, &path, self.node(id));
-            if let Content::Directory(directory) = &self.node(id).content {
-                todo.extend(directory.children.iter().map(|(name, child)| (*child, join(&path, name))));
+    /// Calls `each` for every name in the tree, and for the root, until that fails. There is one path in memory at a time:
+    /// all of them could take a thousand times what the tree takes.
+    fn visit<E>(&self, mut each: impl FnMut(NodeId, &[u8], &Node) -> Result<(), E>) -> Result<(), E> {
+        let mut path = Vec::new();
+        let mut open = Vec::new();
+        let mut next = Some(ROOT);
+        loop {
+            if let Some(id) = next {
+                each(id, &path, self.node(id))?;
+                if let Some(directory) = self.directory(id) {
+                    open.push((path.len(), directory.children.iter()));
+                }
+            }
+            let Some((len, children)) = open.last_mut() else { return Ok(()) };
+            path.truncate(*len);
+            next = children.next().map(|(name, child)| {
+                if !path.is_empty() {
+                    path.push(b'/');
+                }
+                path.extend_from_slice(name);
+                *child
+            });
+            if next.is_none() {
+                open.pop();
             }
         }
     }
@@ -205,9 +238,13 @@ impl Tree {
         let path = clean(&entry.path)?;
         let (parent, name) = split(&path);
         let failed = |path: &[u8]| {
-            let path = path.escape_ascii().to_string();
+            let shown = &path[..path.len().min(LONGEST_PATH)];
+            let path = shown.escape_ascii().to_string();
             move |source| Error::Apply { path, source }
         };
+        if path.len() >= LONGEST_PATH {
+            return Err(failed(&path)(io::ErrorKind::InvalidFilename.into()));
+        }
         if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
             if name != whiteout::OPAQUE && matches!(hidden, b"" | b"." | b"..") {
                 return Err(tar::Error::Whiteout { path: path.escape_ascii().to_string() }.into());
@@ -225,6 +262,9 @@ impl Tree {
         }
         if let EntryKind::HardLink(target) = &entry.kind {
             let target = clean_target(target)?;
+            if target.len() >= LONGEST_PATH {
+                return Err(failed(&path)(io::ErrorKind::InvalidFilename.into()));
+            }
             return self.hard_link(&path, target).map_err(failed(&path));
         }
         let dir = self.make_directories(parent).map_err(failed(&path))?;
@@ -235,7 +275,7 @@ impl Tree {
     pub(super) fn copy_up(&mut self, path: &[u8], node: Node) -> io::Result<()> {
         let (parent, name) = split(path);
         let dir = self.make_directories(parent)?;
-        let id = self.push(node);
+        let id = self.push(node)?;
         self.insert(dir, name.to_vec(), id)
     }
 
@@ -251,6 +291,7 @@ impl Tree {
             _ => {
                 // What had the name is replaced, and what takes it after this replaces the link.
                 self.directory_mut(dir)?.children.remove(name);
+                self.grow(size_of::<Foreign>() + path.len() + target.len())?;
                 self.foreign.push(Foreign { dir, path: path.to_vec(), target });
                 Ok(())
             }
@@ -277,6 +318,8 @@ impl Tree {
             self.directory_mut(dir)?.opaque = true;
             return Ok(());
         }
+        // Their paths are gathered later.
+        self.grow(parent.len() + hidden.len())?;
         self.hide(dir, hidden)
     }
 
@@ -302,7 +345,8 @@ impl Tree {
                 position: entry.position.data,
                 sparse: entry.sparse,
             }),
-            EntryKind::Symlink(target) if target.len() >= 4096 => {
+            EntryKind::Symlink(target) if target.is_empty() => return Err(Errno::NOENT.into()),
+            EntryKind::Symlink(target) if target.len() >= LONGEST_PATH => {
                 return Err(io::ErrorKind::InvalidFilename.into());
             }
             EntryKind::Symlink(target) => Content::Symlink(target),
@@ -317,7 +361,7 @@ impl Tree {
             mtime: entry.mtime,
             xattrs: entry.xattrs,
             content,
-        });
+        })?;
         self.insert(dir, name, id)
     }
 
@@ -338,7 +382,7 @@ impl Tree {
                     mtime,
                     xattrs: Vec::new(),
                     content: Content::Whiteout,
-                });
+                })?;
                 self.insert(dir, name.to_vec(), id)?;
             }
         }
@@ -388,7 +432,7 @@ impl Tree {
     fn new_directory(&mut self, parent: NodeId, name: Vec<u8>, opaque: bool) -> io::Result<NodeId> {
         let content = Content::Directory(Directory { parent, opaque, ..Directory::default() });
         let mtime = Timestamp::default();
-        let id = self.push(Node { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: Vec::new(), content });
+        let id = self.push(Node { mode: 0o755, uid: 0, gid: 0, mtime, xattrs: Vec::new(), content })?;
         self.insert(parent, name, id)?;
         Ok(id)
     }
@@ -441,16 +485,47 @@ impl Tree {
     fn insert(&mut self, dir: NodeId, name: Vec<u8>, id: NodeId) -> io::Result<()> {
         match name.len() {
             0 => return Err(io::ErrorKind::InvalidInput.into()),
-            1..=LONGEST_NAME => self.directory_mut(dir)?.children.insert(name, id),
+            1..=LONGEST_NAME => {}
             _ => return Err(io::ErrorKind::InvalidFilename.into()),
-        };
+        }
+        // A map has room for eleven entries in each of its nodes, and uses half of it.
+        let entry = size_of::<(Vec<u8>, NodeId)>();
+        let first = self.directory_mut(dir)?.children.is_empty();
+        self.grow(name.len() + if first { 12 * entry } else { 2 * entry })?;
+        self.directory_mut(dir)?.children.insert(name, id);
         Ok(())
     }
 
-    fn push(&mut self, node: Node) -> NodeId {
+    fn push(&mut self, node: Node) -> io::Result<NodeId> {
+        self.grow(node.weight())?;
         self.nodes.push(node);
-        NodeId::try_from(self.nodes.len() - 1).expect("an archive has fewer than 2³² entries")
+        NodeId::try_from(self.nodes.len() - 1).map_err(|_| too_large())
     }
+
+    /// Counts what is about to be kept.
+    fn grow(&mut self, by: usize) -> io::Result<()> {
+        self.weight += by;
+        if self.weight > LARGEST { Err(too_large()) } else { Ok(()) }
+    }
+}
+
+impl Node {
+    /// What it takes in memory, about, in bytes.
+    fn weight(&self) -> usize {
+        let pair = size_of::<(Vec<u8>, Vec<u8>)>();
+        let xattrs: usize = self.xattrs.iter().map(|(name, value)| pair + name.len() + value.len()).sum();
+        let more = match &self.content {
+            Content::File(data) => data.sparse.as_ref().map_or(0, |map| map.len() * size_of::<Extent>()),
+            Content::Symlink(target) => target.len(),
+            _ => 0,
+        };
+        // The list of nodes has room for as many again.
+        2 * size_of::<Self>() + xattrs + more
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "too many files in a layer")
 }
 
 fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
@@ -526,6 +601,31 @@ mod tests {
         assert!(matches!(tree.node(tree.find(b"gone").unwrap()).content, Content::Whiteout));
         assert!(matches!(tree.node(tree.find(b"kept").unwrap()).content, Content::File(_)));
         assert_eq!(tree.find(b".wh..wh.plnk"), None);
+    }
+
+    #[test]
+    fn every_name_is_visited_once_with_its_path() {
+        let tree = tree([
+            entry("a/b/c", EntryKind::File),
+            entry("a/d", EntryKind::File),
+            entry("e", EntryKind::Fifo),
+        ]);
+        let mut seen = Vec::new();
+        let Ok(()) = tree.visit(|_, path, _| -> Result<(), Infallible> {
+            seen.push(String::from_utf8(path.to_vec()).unwrap());
+            Ok(())
+        });
+        assert_eq!(seen, ["", "a", "a/b", "a/b/c", "a/d", "e"]);
+    }
+
+    #[test]
+    fn a_tree_that_grows_too_large_is_refused() {
+        let mut tree = Tree::new();
+        tree.weight = LARGEST - 10;
+        let error = tree.apply(entry("a", EntryKind::File)).unwrap_err();
+        assert!(error.to_string().contains("too many files in a layer"), "{error}");
+        let long = format!("{}/x", "a/".repeat(2048));
+        assert!(Tree::new().apply(entry(&long, EntryKind::File)).is_err());
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! PAX extended headers (POSIX.1-2017, pax, "pax Extended Header"), with the records of star (`SCHILY.xattr.`) and of
 //! GNU's sparse formats 0.0, 0.1 and 1.0.
 
+use std::collections::HashSet;
+
 use super::{Extent, Timestamp};
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
@@ -38,9 +40,21 @@ impl Pax {
             self.set(key, value)?;
             bytes = rest;
         }
+        self.forget_earlier_xattrs();
         match &self.sparse {
             Some(PaxSparse { pending: Some(_), .. }) => None,
             _ => Some(self),
+        }
+    }
+
+    /// Of an attribute given more than once the last counts.
+    fn forget_earlier_xattrs(&mut self) {
+        let mut names = HashSet::new();
+        let last: Vec<bool> =
+            self.xattrs.iter().rev().map(|(name, _)| names.insert(name.as_slice())).collect();
+        if names.len() < last.len() {
+            let mut last = last.into_iter().rev();
+            self.xattrs.retain(|_| last.next().unwrap_or(true));
         }
     }
 
@@ -77,16 +91,11 @@ impl Pax {
             b"GNU.sparse.map" => self.sparse().map = map_list(value)?,
             _ => {
                 if let Some(name) = key.strip_prefix(XATTR) {
-                    self.set_xattr(text(name).filter(|n| !n.is_empty())?, value);
+                    self.xattrs.push((text(name).filter(|n| !n.is_empty())?, value.to_vec()));
                 }
             }
         }
         Some(())
-    }
-
-    fn set_xattr(&mut self, name: Vec<u8>, value: &[u8]) {
-        self.xattrs.retain(|(n, _)| *n != name);
-        self.xattrs.push((name, value.to_vec()));
     }
 
     fn sparse(&mut self) -> &mut PaxSparse {
@@ -187,6 +196,15 @@ mod tests {
     fn an_empty_value_takes_a_record_back() {
         let pax = Pax::default().parse(b"12 path=abc\n").unwrap().parse(b"8 path=\n");
         assert_eq!(pax.unwrap().path, None);
+    }
+
+    #[test]
+    fn the_last_of_several_values_of_an_attribute_counts() {
+        let pax = Pax::default()
+            .parse(b"22 SCHILY.xattr.a.b=1\n22 SCHILY.xattr.a.c=2\n22 SCHILY.xattr.a.b=3\n")
+            .unwrap();
+        let wanted = [(b"a.c".to_vec(), b"2".to_vec()), (b"a.b".to_vec(), b"3".to_vec())];
+        assert_eq!(pax.xattrs, wanted);
     }
 
     #[test]

@@ -121,10 +121,24 @@ impl<R: BufRead> Reader<R> {
     }
 
     fn skip_contents(&mut self) -> Result<(), Error> {
-        self.left += std::mem::take(&mut self.padding);
         while self.left > 0 {
             let n = self.fill()?.len();
             self.consume(n);
+        }
+        self.left = std::mem::take(&mut self.padding);
+        while self.left > 0 {
+            match self.fill() {
+                Ok(bytes) => {
+                    let n = bytes.len();
+                    self.consume(n);
+                }
+                // Go's reader does not miss the last padding either.
+                Err(Error::Truncated) => {
+                    self.left = 0;
+                    self.finished = true;
+                }
+                Err(e) => return Err(e),
+            }
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ pub(crate) mod path;
 mod tree;
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -68,7 +69,8 @@ pub(crate) fn unpack<R: BufRead>(source: Recorder<R>, root: &Path, shadow_dir: &
         tree: Tree::open(root)?,
         reader: Reader::new(source),
         shadow_dir: ShadowDir { path: shadow_dir, fd: None },
-        dir_times: Vec::new(),
+        dir_times: BTreeMap::new(),
+        deferred: 0,
         unpacked: Unpacked::default(),
     };
     while let Some(entry) = unpacker.reader.next_entry()? {
@@ -82,9 +84,14 @@ struct Unpacker<'a, R> {
     reader: Reader<Recorder<R>>,
     shadow_dir: ShadowDir<'a>,
     /// Directories' times, set at the end because every entry within changes them.
-    dir_times: Vec<(Vec<u8>, Timestamp)>,
+    dir_times: BTreeMap<Vec<u8>, Timestamp>,
+    /// What the deferred links take in memory, in bytes.
+    deferred: usize,
     unpacked: Unpacked,
 }
+
+/// The most that links whose targets are below may take in memory, in bytes.
+const MOST_DEFERRED: usize = 256 << 20;
 
 struct ShadowDir<'a> {
     path: &'a Path,
@@ -131,7 +138,7 @@ impl<R: BufRead> Unpacker<'_, R> {
     fn root(&mut self, entry: &Entry) -> io::Result<()> {
         set_file_attributes(entry, self.tree.open_real_readable(b"")?.as_fd())?;
         self.tree.described(b"");
-        self.dir_times.push((Vec::new(), entry.mtime));
+        self.dir_times.insert(Vec::new(), entry.mtime);
         Ok(())
     }
 
@@ -156,7 +163,7 @@ impl<R: BufRead> Unpacker<'_, R> {
         }
         set_file_attributes(entry, fd.as_fd())?;
         self.tree.described(at.path);
-        self.dir_times.push((at.path.to_vec(), entry.mtime));
+        self.dir_times.insert(at.path.to_vec(), entry.mtime);
         Ok(())
     }
 
@@ -226,6 +233,10 @@ impl<R: BufRead> Unpacker<'_, R> {
                 match self.clear(at) {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     result => result?,
+                }
+                self.deferred += size_of::<DeferredLink>() + at.path.len() + target.len();
+                if self.deferred > MOST_DEFERRED {
+                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many links in a layer"));
                 }
                 self.unpacked.links.push(DeferredLink { path: at.path.to_vec(), target: target.to_vec() });
                 Ok(())

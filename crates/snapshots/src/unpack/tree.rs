@@ -1,6 +1,7 @@
 //! Where entries go: directories below a layer's root, resolved so that no link leads out of it.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -31,7 +32,7 @@ pub(super) struct Tree {
     /// The directory used last: entries come directory by directory.
     last: Option<Dir>,
     /// Directories that no entry has described: parents that were missing, and at first the root.
-    implied: Vec<Vec<u8>>,
+    implied: BTreeSet<Vec<u8>>,
 }
 
 struct Dir {
@@ -45,12 +46,12 @@ impl Tree {
     pub(super) fn open(root: &Path) -> io::Result<Self> {
         let root: OwnedFd = fs_err::File::open(root)?.into_file().into();
         let root_path = fd_path(root.as_fd())?;
-        Ok(Self { root, root_path, last: None, implied: vec![Vec::new()] })
+        Ok(Self { root, root_path, last: None, implied: BTreeSet::from([Vec::new()]) })
     }
 
     /// Directories that no entry has made, by path.
     pub(super) fn into_implied(self) -> Vec<Vec<u8>> {
-        self.implied
+        self.implied.into_iter().collect()
     }
 
     /// Forgets the directory used last, because it may have been moved.
@@ -60,9 +61,7 @@ impl Tree {
 
     /// An entry has described this directory.
     pub(super) fn described(&mut self, path: &[u8]) {
-        if !self.implied.is_empty() {
-            self.implied.retain(|p| p != path);
-        }
+        self.implied.remove(path);
     }
 
     /// The directory at a [clean](super::path::clean) path, links resolved within the root, and its resolved path.
@@ -130,7 +129,7 @@ impl Tree {
             Err(Errno::EXIST) => {}
             made => {
                 made?;
-                self.implied.push(place);
+                self.implied.insert(place);
                 return self.resolve(path);
             }
         }
@@ -139,7 +138,7 @@ impl Tree {
             unlinkat(&dir, name, AtFlags::empty())?;
             mkdirat(&dir, name, IMPLIED_MODE)?;
             whiteout::make_opaque(self.open_real(&place)?.as_fd())?;
-            self.implied.push(place);
+            self.implied.insert(place);
             return self.resolve(path);
         }
         match FileType::from_raw_mode(stat.st_mode) {
