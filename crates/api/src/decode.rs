@@ -21,7 +21,9 @@ pub enum DecodeError {
     Trailing,
     /// A value of another type than its field has.
     Type {
-        /// The field, from the outermost inwards.
+        /// The outermost struct's name, without its package.
+        root: String,
+        /// The field, from the innermost outwards.
         path: Vec<String>,
         /// What was there, such as `string` or `number 1.5`.
         found: String,
@@ -38,13 +40,16 @@ impl fmt::Display for DecodeError {
             Self::Empty => f.write_str("EOF"),
             Self::Syntax(message) | Self::Value(message) => f.write_str(message),
             Self::Trailing => f.write_str("unexpected content after JSON"),
-            Self::Type { path, found, wanted } if path.is_empty() => {
+            Self::Type { path, found, wanted, .. } if path.is_empty() => {
                 write!(f, "json: cannot unmarshal {found} into Go value of type {wanted}")
             }
-            Self::Type { path, found, wanted } => {
-                f.write_str("json: cannot unmarshal ")?;
-                f.write_str(found)?;
-                f.write_str(" into Go struct field ")?;
+            Self::Type { root, path, found, wanted } => {
+                write!(f, "json: cannot unmarshal {found} into ")?;
+                // Inside a list Go has forgotten that it came from a struct.
+                if path[0].parse::<usize>().is_err() {
+                    f.write_str("Go struct field ")?;
+                }
+                f.write_str(root)?;
                 path.iter().rev().try_for_each(|name| write!(f, ".{name}"))?;
                 write!(f, " of type {wanted}")
             }
@@ -65,6 +70,18 @@ impl DecodeError {
     fn within(mut self, name: &str) -> Self {
         if let Self::Type { path, .. } = &mut self {
             path.push(name.to_owned());
+        }
+        self
+    }
+
+    /// The same error, in a struct.
+    fn of(mut self, name: &str) -> Self {
+        if let Self::Type { root, path, .. } = &mut self
+            && !path.is_empty()
+        {
+            let name = name.rsplit('.').next().unwrap_or(name);
+            // Go embeds the configuration, and names what is embedded by nothing.
+            *root = if matches!(name, "CreateRequest" | "Config") { String::new() } else { name.to_owned() };
         }
         self
     }
@@ -111,7 +128,7 @@ impl Lenient {
             Value::Array(_) => "array".to_owned(),
             Value::Object(_) => "object".to_owned(),
         };
-        DecodeError::Type { path: Vec::new(), found, wanted: wanted.to_owned() }
+        DecodeError::Type { root: String::new(), path: Vec::new(), found, wanted: wanted.to_owned() }
     }
 }
 
@@ -226,7 +243,9 @@ impl<'de> de::Deserializer<'de> for Lenient {
     ) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_map(Entries::new(Map::new())),
-            Value::Object(entries) => visitor.visit_map(Entries::new(known(entries, fields))),
+            Value::Object(entries) => {
+                visitor.visit_map(Entries::new(known(entries, fields))).map_err(|e| e.of(name))
+            }
             _ => Err(self.mismatch(name)),
         }
     }

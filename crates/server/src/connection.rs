@@ -27,6 +27,7 @@ use crate::{
     hijack::{self, Hijack},
     reply::{Body, Reply},
     request::{Context, Path, Request, decode_path, negotiate, split_version},
+    request_line::RequestLine,
     routes,
 };
 
@@ -46,8 +47,9 @@ pub async fn serve(context: Context, socket: Socket) {
     let (hand_over, mut handed_over) = mpsc::channel::<Hijack>(1);
     let service = service_fn(move |request| answer(context.clone(), request, hand_over.clone()));
     // Go writes header names so, and people search for them.
-    let mut connection =
-        http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(socket), service);
+    let mut connection = http1::Builder::new()
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(RequestLine::new(socket)), service);
     let hijack = tokio::select! {
         biased;
         hijack = handed_over.recv() => hijack,
@@ -60,7 +62,9 @@ pub async fn serve(context: Context, socket: Socket) {
     };
     if let Some(hijack) = hijack {
         let parts = connection.into_parts();
-        hijack::run(hijack, parts.io.into_inner(), parts.read_buf).await;
+        let (socket, ahead) = parts.io.into_inner().into_parts();
+        let read = [parts.read_buf, ahead.freeze()].concat();
+        hijack::run(hijack, socket, read.into()).await;
     }
 }
 
@@ -91,7 +95,7 @@ async fn route(context: Context, request: http::Request<Incoming>) -> Reply {
     }
     let method = request.method().clone();
     let version = negotiate(text);
-    let old = version.is_err() && text.is_some_and(|v| v.starts_with("1.") || v.starts_with("0."));
+    let old = version.is_err() && text.is_some_and(|v| matches!(v.split('.').next(), Some("0" | "1")));
     let outcome = async {
         let (version, path) = (version?, decode_path(rest)?);
         routes::dispatch(context, Request::new(request, version, path)?).await
@@ -108,18 +112,33 @@ async fn route(context: Context, request: http::Request<Incoming>) -> Reply {
     }
 }
 
-/// Where a path with doubled slashes should have gone.
+/// Where a path with doubled slashes, `.` or `..` should have gone.
 fn cleaned(uri: &http::Uri) -> Option<String> {
     let path = uri.path();
-    if !path.contains("//") {
+    let mut parts: Vec<&str> = Vec::new();
+    let mut clean = true;
+    let all: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    for (i, part) in all.iter().enumerate() {
+        match *part {
+            // A slash at the end stays.
+            "" if i + 1 == all.len() => continue,
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => {
+                parts.push(part);
+                continue;
+            }
+        }
+        clean = false;
+    }
+    if clean {
         return None;
     }
-    let mut location = String::with_capacity(path.len());
-    for c in path.chars().filter(|c| c.is_ascii_graphic()) {
-        if c != '/' || !location.ends_with('/') {
-            location.push(c);
-        }
+    let mut location = format!("/{}", parts.join("/"));
+    if path.ends_with('/') && !parts.is_empty() {
+        location.push('/');
     }
+    location.retain(|c| c.is_ascii_graphic());
     if let Some(query) = uri.query() {
         location.push('?');
         location.push_str(query);

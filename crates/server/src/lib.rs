@@ -14,6 +14,7 @@ mod hijack;
 mod query;
 mod reply;
 mod request;
+mod request_line;
 mod routes;
 mod time;
 mod websocket;

@@ -61,7 +61,8 @@ pub(crate) fn split_version(path: &str) -> Path<'_> {
 /// Numbers compare as numbers, whatever is missing counts as nothing: Docker accepts `/v1.44.0` and `/v2`.
 pub(crate) fn negotiate(version: Option<&str>) -> Outcome<ApiVersion> {
     let Some(text) = version else { return Ok(ApiVersion::MAX) };
-    let mut numbers = text.split('.').map(|n| n.parse::<u32>().unwrap_or(0));
+    // A number that is too large is not too small.
+    let mut numbers = text.split('.').map(|n| if n.is_empty() { 0 } else { n.parse().unwrap_or(u32::MAX) });
     let version = ApiVersion::new(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if version < ApiVersion::MIN {
         let min = ApiVersion::MIN;
@@ -141,14 +142,48 @@ impl Request {
                 _ => Err(Failure::invalid("malformed Content-Type header (): mime: no media type")),
             };
         }
-        let media = kind.split(';').next().unwrap_or_default().trim();
-        match media.eq_ignore_ascii_case("application/json") {
-            true => Ok(()),
-            false => Err(Failure::invalid(format!(
+        match media_type(kind) {
+            Ok(media) if media.eq_ignore_ascii_case("application/json") => Ok(()),
+            Ok(_) => Err(Failure::invalid(format!(
                 "unsupported Content-Type header ({kind}): must be 'application/json'"
             ))),
+            Err(fault) => {
+                Err(Failure::invalid(format!("malformed Content-Type header ({kind}): mime: {fault}")))
+            }
         }
     }
+}
+
+/// The media type of a header, or what is wrong with it, in the words of Go's `mime.ParseMediaType`.
+fn media_type(header: &str) -> Result<&str, &'static str> {
+    let is_token = |s: &str| {
+        let special = |c: u8| b"()<>@,;:\\\"/[]?=".contains(&c);
+        !s.is_empty() && s.bytes().all(|c| c.is_ascii_graphic() && !special(c))
+    };
+    let (media, parameters) = header.split_once(';').unwrap_or((header, ""));
+    let media = media.trim();
+    match media.split_once('/') {
+        None if media.is_empty() => return Err("no media type"),
+        None if is_token(media) => {}
+        Some((kind, sub)) if is_token(kind) && is_token(sub) => {}
+        Some((kind, sub)) if is_token(kind) && sub.starts_with(|c: char| c.is_ascii_alphanumeric()) => {
+            return Err("unexpected content after media subtype");
+        }
+        _ => return Err("expected token after slash"),
+    }
+    let mut seen = Vec::new();
+    for parameter in parameters.split(';').map(str::trim).filter(|p| !p.is_empty()) {
+        let (name, value) = parameter.split_once('=').ok_or("invalid media parameter")?;
+        if !is_token(name) || !(is_token(value) || value.starts_with('"')) {
+            return Err("invalid media parameter");
+        }
+        let name = name.to_ascii_lowercase();
+        if seen.contains(&name) {
+            return Err("duplicate parameter name");
+        }
+        seen.push(name);
+    }
+    Ok(media)
 }
 
 /// The path, decoded.
@@ -176,6 +211,25 @@ mod tests {
 
     /// Recorded from Docker 28.5.2.
     #[test]
+    fn content_types_are_read_as_go_reads_them() {
+        for (header, read) in [
+            ("application/json", Ok("application/json")),
+            ("application/json;", Ok("application/json")),
+            ("application/JSON; charset=utf-8", Ok("application/JSON")),
+            ("application", Ok("application")),
+            ("", Err("no media type")),
+            (";", Err("no media type")),
+            ("a/b/c", Err("unexpected content after media subtype")),
+            ("application/json, text/plain", Err("unexpected content after media subtype")),
+            ("application/json; charset", Err("invalid media parameter")),
+            ("application/json; a=b; a=c", Err("duplicate parameter name")),
+        ] {
+            assert_eq!(media_type(header), read, "{header}");
+        }
+    }
+
+    /// Recorded from Docker 28.5.2.
+    #[test]
     fn versions_that_are_not_served_are_refused_in_dockers_words() {
         assert_eq!(negotiate(None).unwrap(), ApiVersion::MAX);
         assert_eq!(negotiate(Some("1.24")).unwrap(), ApiVersion::MIN);
@@ -184,6 +238,7 @@ mod tests {
             negotiate(Some("1.99")).unwrap_err().message,
             "client version 1.99 is too new. Maximum supported API version is 1.51"
         );
+        assert!(negotiate(Some("1.9999999999")).unwrap_err().message.contains("too new"));
         assert_eq!(
             negotiate(Some("1.12")).unwrap_err().message,
             "client version 1.12 is too old. Minimum supported API version is 1.24, please upgrade your client to a newer version"

@@ -12,7 +12,7 @@ struct Inner {
 }
 
 #[derive(Debug, Default, PartialEq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "container.Config")]
 struct Outer {
     image: String,
     tty: bool,
@@ -88,10 +88,13 @@ fn wrong_types_are_refused_in_the_words_of_go() {
             r#"{"Labels":{"a":1}}"#,
             "json: cannot unmarshal number into Go struct field .Labels.a of type string",
         ),
-        (r#"{"List":["a",2]}"#, "json: cannot unmarshal number into Go struct field .List.1 of type string"),
+        (r#"{"List":["a",2]}"#, "json: cannot unmarshal number into .List.1 of type string"),
     ] {
         assert_eq!(read(json).unwrap_err().to_string(), message);
     }
+    let exec = from_slice::<crate::model::ExecCreateRequest>(br#"{"Cmd":"x"}"#).unwrap_err();
+    let words = "json: cannot unmarshal string into Go struct field ExecOptions.Cmd of type []string";
+    assert_eq!(exec.to_string(), words);
     assert_eq!(read("").unwrap_err(), DecodeError::Empty);
     assert_eq!(read("{} {}").unwrap_err(), DecodeError::Trailing);
 }

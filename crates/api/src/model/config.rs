@@ -50,7 +50,7 @@ pub struct Config {
 
 /// How a container is found to be healthy. Times are nanoseconds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "v1.HealthcheckConfig")]
 pub struct HealthConfig {
     #[serde(skip_serializing_if = "empty_list")]
     pub test: StringList,
@@ -158,13 +158,21 @@ pub(super) fn words<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String
         }
         fn visit_seq<A: de::SeqAccess<'de>>(self, mut words: A) -> Result<StringList, A::Error> {
             let mut list = Vec::new();
-            while let Some(word) = words.next_element()? {
+            // Go tries a list first, then a string, and tells of the second.
+            let refused = |_| de::Error::custom("json: cannot unmarshal array into Go value of type string");
+            while let Some(word) = words.next_element().map_err(refused)? {
                 list.push(word);
             }
             Ok(Some(list))
         }
         fn visit_u64<E: de::Error>(self, _: u64) -> Result<StringList, E> {
             Err(E::custom("json: cannot unmarshal number into Go value of type string"))
+        }
+        fn visit_i64<E: de::Error>(self, _: i64) -> Result<StringList, E> {
+            self.visit_u64(0)
+        }
+        fn visit_f64<E: de::Error>(self, _: f64) -> Result<StringList, E> {
+            self.visit_u64(0)
         }
         fn visit_bool<E: de::Error>(self, _: bool) -> Result<StringList, E> {
             Err(E::custom("json: cannot unmarshal bool into Go value of type string"))
@@ -201,10 +209,10 @@ mod tests {
         assert_eq!(cmd(r#"{"Cmd":["a","b"]}"#), Ok(Some(vec!["a".to_owned(), "b".to_owned()])));
         assert_eq!(cmd(r#"{"Cmd":[]}"#), Ok(Some(Vec::new())));
         assert_eq!(cmd(r#"{"Cmd":null}"#), Ok(None));
-        assert_eq!(
-            cmd(r#"{"Cmd":5}"#).unwrap_err().to_string(),
-            "json: cannot unmarshal number into Go value of type string"
-        );
+        for (json, found) in [("5", "number"), ("-1.5", "number"), ("[1]", "array"), ("{}", "object")] {
+            let words = format!("json: cannot unmarshal {found} into Go value of type string");
+            assert_eq!(cmd(&format!(r#"{{"Cmd":{json}}}"#)).unwrap_err().to_string(), words);
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StringList, config::words, empty};
+use super::{StringList, empty};
 
 /// The body of `POST /containers/{id}/exec`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -21,7 +21,6 @@ pub struct ExecCreateRequest {
     pub detach_keys: String,
     pub env: StringList,
     pub working_dir: String,
-    #[serde(deserialize_with = "words")]
     pub cmd: StringList,
     pub detach: bool,
 }

@@ -108,7 +108,7 @@ pub struct HostConfig {
 
 /// Where a container's port is published.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "nat.PortBinding")]
 pub struct PortBinding {
     pub host_ip: String,
     pub host_port: String,
@@ -116,7 +116,7 @@ pub struct PortBinding {
 
 /// The log driver and its options.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "container.LogConfig")]
 pub struct LogConfig {
     pub r#type: String,
     pub config: StringMap,
@@ -132,7 +132,7 @@ pub struct RestartPolicy {
 
 /// A weight in the sharing of one block device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "blkiodev.WeightDevice")]
 pub struct WeightDevice {
     pub path: String,
     pub weight: u16,
@@ -140,7 +140,7 @@ pub struct WeightDevice {
 
 /// A limit on the use of one block device, per second.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "blkiodev.ThrottleDevice")]
 pub struct ThrottleDevice {
     pub path: String,
     pub rate: u64,
@@ -148,7 +148,7 @@ pub struct ThrottleDevice {
 
 /// A device of the host in the container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "container.DeviceMapping")]
 pub struct DeviceMapping {
     pub path_on_host: String,
     pub path_in_container: String,
@@ -157,7 +157,7 @@ pub struct DeviceMapping {
 
 /// Devices asked of a device driver.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "container.DeviceRequest")]
 pub struct DeviceRequest {
     pub driver: String,
     pub count: i64,
@@ -169,7 +169,7 @@ pub struct DeviceRequest {
 
 /// A resource limit (setrlimit(2)).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "units.Ulimit")]
 pub struct Ulimit {
     pub name: String,
     pub hard: i64,

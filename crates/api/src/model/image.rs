@@ -130,3 +130,12 @@ pub struct PruneImages {
     pub images_deleted: Option<Vec<ImageDelete>>,
     pub space_reclaimed: u64,
 }
+
+/// What an image is for, as `load` and `save` are told it (OCI image-spec).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename = "Platform")]
+pub struct ImagePlatform {
+    pub os: String,
+    pub architecture: String,
+    pub variant: String,
+}

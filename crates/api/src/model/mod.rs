@@ -30,7 +30,8 @@ pub use host_config::{
     Ulimit, WeightDevice,
 };
 pub use image::{
-    HistoryItem, ImageConfig, ImageDelete, ImageInspect, ImageMetadata, ImageSummary, PruneImages, RootFs,
+    HistoryItem, ImageConfig, ImageDelete, ImageInspect, ImageMetadata, ImagePlatform, ImageSummary,
+    PruneImages, RootFs,
 };
 pub use inspect::{
     ContainerInspect, ContainerState, DriverData, Health, HealthcheckResult, MountPoint, NetworkSettings,

@@ -6,7 +6,7 @@ use super::{StringMap, empty, empty_list, empty_map};
 
 /// A mount that is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "mount.Mount")]
 pub struct Mount {
     #[serde(skip_serializing_if = "empty")]
     pub r#type: String,

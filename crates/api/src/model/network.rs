@@ -8,7 +8,7 @@ use super::{StringList, StringMap, empty, empty_list, empty_map};
 
 /// The networks that a new container shall be in.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
+#[serde(default, rename_all = "PascalCase", rename = "network.NetworkingConfig")]
 pub struct NetworkingConfig {
     pub endpoints_config: Option<BTreeMap<String, Option<EndpointSettings>>>,
 }

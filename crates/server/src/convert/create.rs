@@ -20,7 +20,13 @@ pub(crate) fn request(
     };
     let mut config = asked_config(config);
     let mut asked = host::asked(wire.host_config.unwrap_or_default());
-    let mut endpoints = network::asked(wire.networking_config.unwrap_or_default());
+    let networks = wire.networking_config.unwrap_or_default();
+    if let Some((name, _)) =
+        networks.endpoints_config.iter().flatten().find(|(_, endpoint)| endpoint.is_none())
+    {
+        return Err(Failure::invalid(format!("invalid config for network {name}: EndpointsConfig is nil")));
+    }
+    let mut endpoints = network::asked(networks);
     if matches!(asked.network_mode.as_str(), "" | "default") {
         asked.network_mode = "bridge".to_owned();
         if let Some(endpoint) = endpoints.remove("default") {

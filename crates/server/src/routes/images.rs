@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
-use skiff_api::model::{ImageDelete, JsonError, JsonMessage};
+use skiff_api::{
+    decode,
+    model::{ImageDelete, ImagePlatform, JsonError, JsonMessage},
+};
 use skiff_engine::{ImageListOptions, ImportRequest, RemoveImageOptions, model::DeletedImage};
 use tokio::sync::mpsc;
 
@@ -67,10 +70,24 @@ pub(super) async fn remove(context: Context, request: &Request, name: String) ->
 }
 
 /// An archive of these images. The names are checked before the answer begins.
-pub(super) async fn save(context: &Context, names: Vec<String>) -> Outcome<Reply> {
-    let write = context.engine.images.save(names).await?;
+pub(super) async fn save(context: &Context, request: &Request, names: Vec<String>) -> Outcome<Reply> {
+    let write = context.engine.images.save(names, &platform(request)?).await?;
     let body = body::written(move |out| write(out).map_err(BodyError::from));
     Ok(Reply::stream("application/x-tar", body))
+}
+
+/// The platform of the images to load or save, as the engine takes it; empty if none is given.
+fn platform(request: &Request) -> Outcome<String> {
+    let Some(text) = request.query.given("platform").filter(|_| request.version.at_least(48)) else {
+        return Ok(String::new());
+    };
+    let platform: ImagePlatform = decode::from_slice(text.as_bytes())
+        .map_err(|e| Failure::invalid(format!("failed to parse platform: {e}")))?;
+    if platform.os.is_empty() || platform.architecture.is_empty() {
+        return Err(Failure::invalid("both OS and Architecture must be provided"));
+    }
+    let parts = [platform.os, platform.architecture, platform.variant];
+    Ok(parts.iter().filter(|part| !part.is_empty()).map(String::as_str).collect::<Vec<_>>().join("/"))
 }
 
 /// Import, or pull: by which parameter is there.
@@ -105,13 +122,14 @@ pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply
 pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let images = context.engine.images.clone();
+    let only = platform(&request)?;
     let tar = Box::new(body::reader(request.body));
     tokio::spawn(async move {
         let progress = sender.clone();
         let said = move |line: &str| {
             let _ = progress.send(JsonMessage { stream: line.to_owned(), ..JsonMessage::default() });
         };
-        if let Err(error) = images.load(tar, Box::new(said)).await {
+        if let Err(error) = images.load(tar, &only, Box::new(said)).await {
             let message = error.to_string();
             let error_detail = Some(JsonError { message: message.clone(), ..JsonError::default() });
             let _ = sender.send(JsonMessage { error: message, error_detail, ..JsonMessage::default() });

@@ -68,12 +68,12 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("GET", ["exec", id @ .., "json"]) => exec::inspect(&context, &join(id)).await,
 
         ("GET", ["images", "json"]) => images::list(&context, &request).await,
-        ("GET", ["images", "get"]) => images::save(&context, request.query.all("names")).await,
+        ("GET", ["images", "get"]) => images::save(&context, &request, request.query.all("names")).await,
         ("POST", ["images", "load"]) => images::load(&context, request).await,
         ("POST", ["images", "create"]) => images::create(&context, request).await,
         ("GET", ["images", name @ .., "json"]) => images::inspect(&context, &request, &join(name)).await,
         ("GET", ["images", name @ .., "history"]) => images::history(&context, &join(name)).await,
-        ("GET", ["images", name @ .., "get"]) => images::save(&context, vec![join(name)]).await,
+        ("GET", ["images", name @ .., "get"]) => images::save(&context, &request, vec![join(name)]).await,
         ("POST", ["images", name @ .., "tag"]) => images::tag(&context, &request, &join(name)).await,
         ("DELETE", ["images", name @ ..]) => images::remove(context, &request, join(name)).await,
 
