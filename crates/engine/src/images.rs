@@ -168,13 +168,18 @@ impl Images {
     }
 
     /// Takes over the images of an archive (docker-archive or OCI layout), compressed or not. What was loaded is told
-    /// through `progress`, a line each, in Docker's words.
+    /// through `progress`, a line each, in Docker's words. `only` is the platform of images to take, or empty for all.
     ///
     /// # Errors
     /// The archive is malformed.
-    pub async fn load(&self, mut tar: Box<dyn Read + Send>, mut progress: ProgressSink) -> Result<()> {
-        let store = self.store.clone();
-        let loaded = blocking(move || store.load(&mut *tar, None, &mut |_| {})).await??;
+    pub async fn load(
+        &self,
+        mut tar: Box<dyn Read + Send>,
+        only: &str,
+        mut progress: ProgressSink,
+    ) -> Result<()> {
+        let (store, only) = (self.store.clone(), platform(only)?);
+        let loaded = blocking(move || store.load(&mut *tar, only.as_ref(), &mut |_| {})).await??;
         for image in loaded {
             let id = image.id.digest().to_string();
             for (name, former) in &image.renamed {
@@ -196,16 +201,21 @@ impl Images {
         Ok(())
     }
 
-    /// Checks the names, then answers a writer of an archive of these images; call it on a thread that may block.
+    /// Checks the names, then answers a writer of an archive of these images; call it on a thread that may block. `only` is
+    /// the platform they must be for, or empty.
     ///
     /// # Errors
-    /// There is no such image.
-    pub async fn save(&self, images: Vec<String>) -> Result<ArchiveWriter> {
+    /// There is no such image, or it is for another platform.
+    pub async fn save(&self, images: Vec<String>, only: &str) -> Result<ArchiveWriter> {
+        let only = platform(only)?;
+        if let Some(only) = &only {
+            self.store.check_platform(&images, only)?;
+        }
         let ids: Vec<String> =
             self.store.saved_images(&images)?.iter().map(|id| id.digest().to_string()).collect();
         let (store, events) = (self.store.clone(), self.events.clone());
         Ok(Box::new(move |out: &mut dyn Write| {
-            store.save(&images, None, &mut Sink(out))?;
+            store.save(&images, only.as_ref(), &mut Sink(out))?;
             for id in &ids {
                 publish(&events, "save", id, id);
             }
@@ -254,12 +264,11 @@ fn users(registry: &Registry, id: &ImageId) -> Vec<ImageUser> {
 
 /// A name of an image, with a tag; an empty one means `latest`.
 fn reference(repository: &str, tag: &str) -> Result<Reference> {
-    let name = match tag {
-        "" => repository.to_owned(),
-        tag => format!("{repository}:{tag}"),
-    };
-    let reference: Reference = name.parse().map_err(skiff_images::Error::from)?;
-    Ok(reference.or_latest())
+    let reference: Reference = repository.parse().map_err(skiff_images::Error::from)?;
+    match tag {
+        "" => Ok(reference.or_latest()),
+        tag => Ok(reference.with_tag(tag).map_err(skiff_images::Error::from)?),
+    }
 }
 
 fn import_options(request: &ImportRequest) -> Result<ImportOptions> {

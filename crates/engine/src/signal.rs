@@ -76,6 +76,9 @@ pub(crate) fn parse(signal: &str) -> Result<i32> {
 /// # Errors
 /// There is no such signal.
 pub(crate) fn parse_deliverable(signal: &str) -> Result<i32> {
+    if signal.parse::<i32>().is_err() && signal.parse::<i64>().is_ok() {
+        return Err(Error::Invalid(format!("the linux daemon does not support signal {signal}")));
+    }
     match parse(signal)? {
         number if NAMES.iter().any(|(_, n)| *n == number) || (RTMIN..=RTMAX).contains(&number) => Ok(number),
         number => Err(Error::Invalid(format!("the linux daemon does not support signal {number}"))),

@@ -3,7 +3,7 @@
 //! The files are opened inside the container's root (openat2(2), `RESOLVE_IN_ROOT`), so that no link in the image leads
 //! out of it, and nothing of the image is run.
 
-use std::{io::Read, os::fd::BorrowedFd};
+use std::{collections::HashSet, io::Read, os::fd::BorrowedFd};
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
@@ -115,12 +115,10 @@ pub(crate) fn resolve(accounts: &Accounts, user: &str, group_add: &[String]) -> 
     for added in group_add {
         more.push(find_group(accounts, added)?);
     }
+    // An image's list may be as long as it likes.
+    let mut seen = HashSet::from([gid]);
     let mut all = vec![gid];
-    for gid in more {
-        if !all.contains(&gid) {
-            all.push(gid);
-        }
-    }
+    all.extend(more.into_iter().filter(|gid| seen.insert(*gid)));
     Ok(User { uid, gid, groups: all, home })
 }
 

@@ -53,6 +53,9 @@ fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
         "VOLUME" => {
             require(name, rest)?;
             let volumes = json_list(rest).unwrap_or_else(|| words(rest));
+            if volumes.is_empty() {
+                return Err(bad("VOLUME requires at least one argument"));
+            }
             for volume in volumes {
                 if volume.is_empty() {
                     return Err(bad("VOLUME specified can not be an empty string"));
@@ -190,7 +193,7 @@ fn healthcheck(rest: &str) -> Result<Healthcheck> {
             (None, "") => return Err(bad("missing command after HEALTHCHECK CMD")),
             (None, shell) => vec!["CMD-SHELL".to_owned(), shell.to_owned()],
         },
-        _ => return Err(bad(format!("unknown type {kind:?} in HEALTHCHECK (try CMD)"))),
+        other => return Err(bad(format!("Unknown type {other:?} in HEALTHCHECK (try CMD)"))),
     };
     Ok(check)
 }

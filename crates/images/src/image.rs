@@ -87,26 +87,61 @@ impl fmt::Display for Platform {
     }
 }
 
+/// The beginning of the patterns' names in containerd's messages, and the patterns.
+const COMPONENT: &str = "specifier component must match";
+const OS: &str = r"^([A-Za-z0-9_-]+)(?:\(([A-Za-z0-9_.%-]*)((?:\+[A-Za-z0-9_.%-]+)*)\))?$";
+const PART: &str = "^[A-Za-z0-9_.-]+$";
+
+/// Operating systems that Go knows, which may stand alone.
+const SYSTEMS: &[&str] = &[
+    "aix",
+    "android",
+    "darwin",
+    "dragonfly",
+    "freebsd",
+    "hurd",
+    "illumos",
+    "ios",
+    "js",
+    "linux",
+    "netbsd",
+    "openbsd",
+    "plan9",
+    "solaris",
+    "windows",
+    "zos",
+];
+
+/// Architectures that Go knows, likewise.
+const ARCHITECTURES: &[&str] = &[
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x", "sparc64", "wasm",
+];
+
 impl FromStr for Platform {
     type Err = Error;
 
     /// Parses `os/architecture[/variant]`, or an architecture alone, with the names people use for them.
     fn from_str(s: &str) -> Result<Self, Error> {
-        let part = |s: &str| {
-            !s.is_empty()
-                && s.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_' || c == b'-' || c == b'.')
-        };
-        let parts: Vec<&str> = s.split('/').collect();
-        let invalid = || Error::Platform(format!("{s:?}: cannot parse platform specifier: invalid argument"));
-        if !parts.iter().all(|p| part(p)) {
-            return Err(invalid());
+        let invalid = |what: String| Error::Platform(format!("{what}: invalid argument"));
+        let parts: Vec<&str> = s.splitn(4, '/').collect();
+        for (i, part) in parts.iter().enumerate() {
+            let word = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-') || (i > 0 && c == b'.');
+            if part.is_empty() || !part.bytes().all(word) {
+                return Err(invalid(match i {
+                    0 => format!(
+                        "{part:?} is an invalid OS component of {s:?}: OSAndVersion {COMPONENT} {OS:?}"
+                    ),
+                    _ => format!("{part:?} is an invalid component of {s:?}: platform {COMPONENT} {PART:?}"),
+                }));
+            }
         }
         let (os, architecture, variant) = match parts[..] {
-            ["linux"] => ("linux", Self::host().architecture, ""),
+            [os] if SYSTEMS.contains(&&os.to_ascii_lowercase()[..]) => (os, Self::host().architecture, ""),
             [architecture] => ("linux", architecture.to_owned(), ""),
             [os, architecture] => (os, architecture.to_owned(), ""),
             [os, architecture, variant] => (os, architecture.to_owned(), variant),
-            _ => return Err(invalid()),
+            _ => return Err(invalid(format!("{s:?}: cannot parse platform specifier"))),
         };
         let (architecture, normal) = match architecture.to_ascii_lowercase().as_str() {
             "x86_64" | "x86-64" => ("amd64".to_owned(), ""),
@@ -116,6 +151,9 @@ impl FromStr for Platform {
             "armel" => ("arm".to_owned(), "v6"),
             other => (other.to_owned(), ""),
         };
+        if parts.len() == 1 && !ARCHITECTURES.contains(&&architecture[..]) && parts[0] != os {
+            return Err(invalid(format!("{s:?}: unknown operating system or architecture")));
+        }
         let variant = if variant.is_empty() { normal } else { variant };
         Ok(Self { os: os.to_ascii_lowercase(), architecture, variant: variant.to_owned() })
     }

@@ -34,6 +34,9 @@ pub enum ParseReferenceError {
     /// The path is longer than 255 characters.
     #[error("repository name must not be more than 255 characters")]
     TooLong,
+    /// A tag that was given by itself.
+    #[error("invalid tag format")]
+    Tag,
     /// What would be taken for an image id.
     #[error("invalid repository name ({0}), cannot specify 64-byte hexadecimal strings")]
     LooksLikeId(String),
@@ -119,6 +122,18 @@ impl Reference {
             self.tag = Some("latest".to_owned());
         }
         self
+    }
+
+    /// The same with another tag.
+    ///
+    /// # Errors
+    /// What is no tag.
+    pub fn with_tag(mut self, tag: &str) -> Result<Self, ParseReferenceError> {
+        if !is_tag(tag) {
+            return Err(ParseReferenceError::Tag);
+        }
+        self.tag = Some(tag.to_owned());
+        Ok(self)
     }
 
     fn with_suffix(&self, mut name: String) -> String {

@@ -85,6 +85,14 @@ impl ImageStore {
         Plan::new(self, &images)?.write(self, out)
     }
 
+    /// Whether all images that these names stand for are for the platform.
+    ///
+    /// # Errors
+    /// A name does not resolve, or its image is for another platform.
+    pub fn check_platform(&self, names: &[String], platform: &Platform) -> Result<()> {
+        self.selection(names)?.iter().try_for_each(|selected| selected.check(platform))
+    }
+
     /// The images that [`save`](Self::save) would write for these names.
     ///
     /// # Errors

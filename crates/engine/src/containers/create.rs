@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use skiff_images::{Image, ImportOptions, Reference};
+use skiff_images::{Image, ImportOptions, Platform, Reference};
 use skiff_types::ContainerId;
 
 use super::parts::{Parts, blocking, to_the_end};
@@ -84,11 +84,12 @@ async fn bring_builtin(parts: &Arc<Parts>, name: &str) -> Result<()> {
 
 fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
     let image = parts.images.get(&request.config.image)?;
-    let wanted = request.platform.as_str();
+    if request.platform.is_empty() {
+        return Ok(image);
+    }
+    let wanted: Platform = request.platform.parse()?;
     let have = format!("{}/{}", image.config.os, image.config.architecture);
-    let fits =
-        wanted.is_empty() || wanted == "linux" || wanted == have || wanted.starts_with(&format!("{have}/"));
-    if fits {
+    if have == format!("{}/{}", wanted.os, wanted.architecture) {
         return Ok(image);
     }
     Err(Error::NotFound(format!(
@@ -159,6 +160,10 @@ fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
         }
     }
     for link in request.host.links.iter().flatten() {
+        if link.is_empty() {
+            // Recorded: Docker answers 500 here.
+            return Err(Error::Internal("empty string specified for links".to_owned()));
+        }
         let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
         parts
             .registry
@@ -171,6 +176,9 @@ fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
 /// `--volumes-from container[:ro|rw]`.
 fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<MountPoint>) -> Result<()> {
     for from in request.host.volumes_from.iter().flatten() {
+        if from.is_empty() {
+            return Err(Error::Invalid("volumes-from specification cannot be an empty string".to_owned()));
+        }
         let (other, mode) = from.split_once(':').unwrap_or((from, "rw"));
         if !matches!(mode, "ro" | "rw") {
             return Err(Error::Invalid(format!("invalid mode: {mode}")));

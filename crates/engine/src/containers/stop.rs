@@ -28,7 +28,12 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) async fn stop(parts: &Arc<Parts>, reference: &str, options: StopOptions) -> Result<()> {
     let container = parts.registry.resolve(reference)?;
-    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose()?;
+    if !container.status().is_running() {
+        return Err(Error::NotModified);
+    }
+    // Recorded: Docker answers 500 to a signal that there is not.
+    let failed = |e: Error| Error::Internal(format!("cannot stop container: {reference}: {e}"));
+    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose().map_err(failed)?;
     let parts = parts.clone();
     to_the_end(async move { stop_running(&parts, &container, with, options.timeout).await }).await
 }
@@ -165,7 +170,8 @@ fn own_signal(container: &Container) -> i32 {
 
 pub(super) async fn restart(parts: &Arc<Parts>, reference: &str, options: StopOptions) -> Result<()> {
     let container = parts.registry.resolve(reference)?;
-    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose()?;
+    let failed = |e: Error| Error::Internal(format!("Cannot restart container {reference}: {e}"));
+    let with = options.signal.as_deref().map(signal::parse_deliverable).transpose().map_err(failed)?;
     let parts = parts.clone();
     to_the_end(async move {
         // `--rm` does not count while it is restarted.

@@ -24,6 +24,9 @@ pub(super) fn list(
 ) -> Result<Vec<ImageSummary>> {
     let filters = &options.filters;
     filters.accept(FILTERS)?;
+    if filters.values("reference").any(|pattern| !is_pattern(pattern)) {
+        return Err(Error::Internal("syntax error in pattern".to_owned()));
+    }
     let dangling = filters.has("dangling").then(|| filters.boolean("dangling", false)).transpose()?;
     let moment = |key: &str| -> Result<Option<Timestamp>> {
         let Some(name) = filters.values(key).next() else { return Ok(None) };
@@ -88,6 +91,21 @@ fn until(text: &str) -> Result<Timestamp> {
 /// Whether a name, with or without tag, matches a shell pattern, as Docker's `reference` filter.
 fn reference(pattern: &str, tag: &Reference) -> bool {
     glob(pattern, &tag.familiar()) || glob(pattern, &tag.familiar_name())
+}
+
+/// Whether every set of a pattern is closed and has its characters in order (Go's `path.ErrBadPattern`).
+fn is_pattern(pattern: &str) -> bool {
+    let mut rest = pattern;
+    while let Some((_, set)) = rest.split_once('[') {
+        let Some((set, after)) = set.split_once(']') else { return false };
+        let set: Vec<char> = set.strip_prefix('^').unwrap_or(set).chars().collect();
+        let backwards = set.windows(3).any(|range| range[1] == '-' && range[0] > range[2]);
+        if set.is_empty() || backwards || set.last() == Some(&'-') {
+            return false;
+        }
+        rest = after;
+    }
+    true
 }
 
 /// `*`, `?` and `[…]`, none of which matches a slash (Go's `path.Match`).

@@ -205,8 +205,8 @@ fn security_option(option: &str) -> Result<()> {
     }
     match option.split_once('=').or_else(|| option.split_once(':')) {
         None => bad(1),
-        Some(("label" | "apparmor" | "seccomp" | "writable-cgroups", _)) => Ok(()),
-        Some(("no-new-privileges", "1" | "t" | "true" | "0" | "f" | "false")) => Ok(()),
+        Some(("label" | "apparmor" | "seccomp", _)) => Ok(()),
+        Some(("no-new-privileges" | "writable-cgroups", "1" | "t" | "true" | "0" | "f" | "false")) => Ok(()),
         Some(_) => bad(2),
     }
 }

@@ -145,8 +145,10 @@ pub(super) fn check_endpoints(request: &CreateRequest) -> Result<()> {
             endpoint.ipam.as_ref().filter(|i| !i.ipv4_address.is_empty() || !i.ipv6_address.is_empty());
         if let Some(ipam) = ipam {
             problems.push("user specified IP address is supported on user defined networks only".to_owned());
-            if !ipam.ipv4_address.is_empty() && ipam.ipv4_address.parse::<std::net::Ipv4Addr>().is_err() {
-                problems.push(format!("invalid IPv4 address: {}", ipam.ipv4_address));
+            let address = &ipam.ipv4_address;
+            if !address.is_empty() && address.parse::<std::net::Ipv4Addr>().is_err() {
+                problems.push(format!("invalid IPv4 address: {address}"));
+                problems.push(format!("no configured subnet or ip-range contain the IP address {address}"));
             }
         }
         match problems.as_slice() {
