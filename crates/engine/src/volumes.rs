@@ -73,7 +73,7 @@ pub(crate) fn remove_anonymous(parts: &Parts, mounts: &[MountPoint]) {
         let used = |c: &Container| c.record().mounts.iter().any(|m| m.name == mount.name);
         let dir = parts.config.root.join("volumes").join(&mount.name);
         if !parts.registry.all().iter().any(|c| used(c))
-            && let Err(e) = fs_err::remove_dir_all(&dir)
+            && let Err(e) = skiff_snapshots::remove_tree(&dir)
         {
             tracing::warn!("cannot remove volume {}: {e}", mount.name);
         }

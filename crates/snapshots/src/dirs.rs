@@ -94,15 +94,16 @@ impl StoreDirs {
 
     /// Frees what was discarded.
     pub(crate) fn collect(&self) -> Result<()> {
+        let mut failed = Ok(());
         for garbage in fs_err::read_dir(self.root.join("trash"))? {
-            let path = garbage?.path();
-            match fs_err::remove_dir_all(&path) {
+            match crate::remove_tree(&garbage?.path()) {
                 // Another collection took it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                result => result?,
+                // The others go all the same.
+                result => failed = failed.and(result),
             }
         }
-        Ok(())
+        Ok(failed?)
     }
 }
 

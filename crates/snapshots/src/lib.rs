@@ -20,6 +20,7 @@ mod merge;
 mod overlay;
 mod overlay2;
 mod record;
+pub use remove::remove_tree;
 mod skeleton;
 mod snapshotter;
 mod staging;
@@ -34,6 +35,7 @@ use std::{path::Path, sync::Arc};
 
 pub use chain::ChainId;
 pub use error::{Error, Result};
+pub use remove::remove_tree;
 pub use snapshotter::{Change, ChangeKind, Layer, Lifetime, Snapshotter, Usage};
 pub use staging::{LayerTar, StagedLayer};
 

@@ -83,7 +83,7 @@ impl Drop for StagingDir {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed now is removed when the store is opened again.
-            let _ = fs_err::remove_dir_all(&self.path);
+            let _ = crate::remove_tree(&self.path);
         }
     }
 }

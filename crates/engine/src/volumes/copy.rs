@@ -25,17 +25,21 @@ pub(super) fn from_image(root: OwnedFd, target: &str, to: &Path) -> io::Result<(
         Err(e) => return Err(e.into()),
     };
     let to = rustix::fs::openat(CWD, to, flags, Mode::empty())?;
-    directory(from.as_fd(), to.as_fd())
+    directory(from.as_fd(), to.as_fd(), DEPTH)
 }
 
-fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
+/// Directories inside each other that an image may have in a volume: the stack is not endless.
+const DEPTH: u32 = 256;
+
+fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, depth: u32) -> io::Result<()> {
+    let depth = depth.checked_sub(1).ok_or(Errno::NAMETOOLONG)?;
     for entry in Dir::read_from(from)? {
         let entry = entry?;
         let name = entry.file_name();
         if matches!(name.to_bytes(), b"." | b"..") {
             continue;
         }
-        one(from, to, name)?;
+        one(from, to, name, depth)?;
     }
     let stat = rustix::fs::fstat(from)?;
     rustix::fs::fchown(to, owner(&stat).0, owner(&stat).1)?;
@@ -45,7 +49,7 @@ fn directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::Result<()> {
+fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr, depth: u32) -> io::Result<()> {
     let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let open = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match FileType::from_raw_mode(stat.st_mode) {
@@ -53,7 +57,7 @@ fn one(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr) -> io::R
             rustix::fs::mkdirat(to, name, Mode::RWXU)?;
             let from = rustix::fs::openat(from, name, open | OFlags::DIRECTORY, Mode::empty())?;
             let to = rustix::fs::openat(to, name, open | OFlags::DIRECTORY, Mode::empty())?;
-            return directory(from.as_fd(), to.as_fd());
+            return directory(from.as_fd(), to.as_fd(), depth);
         }
         FileType::RegularFile => {
             let from = rustix::fs::openat(from, name, open, Mode::empty())?;

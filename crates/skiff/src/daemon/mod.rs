@@ -98,10 +98,12 @@ fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<()
     let log = logging::start(&config.log);
     // Requests are answered at once even when containers use every processor; a kernel that cannot do it serves them too.
     let _ = skiff_sys::sched::short_turns(false);
+    skiff_runtime::launcher::raise_open_files().map_err(|e| failed(&e))?;
     // Two threads answer requests; what blocks has threads of its own that end when they are idle.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .thread_stack_size(1 << 20)
+        // Trees are walked as deep as a path may be long. What is not used takes no memory.
+        .thread_stack_size(8 << 20)
         .thread_keep_alive(std::time::Duration::from_secs(2))
         .enable_all()
         .build()

@@ -90,6 +90,9 @@ struct Unpacker<'a, R> {
     unpacked: Unpacked,
 }
 
+/// `PATH_MAX`.
+const LONGEST_PATH: usize = 4096;
+
 /// The most that links whose targets are below may take in memory, in bytes.
 const MOST_DEFERRED: usize = 256 << 20;
 
@@ -106,6 +109,10 @@ impl<R: BufRead> Unpacker<'_, R> {
             return self.whiteout(parent, name, hidden);
         }
         let failed = |e: io::Error| Error::Apply { path: entry.path.escape_ascii().to_string(), source: e };
+        if path.len() >= LONGEST_PATH {
+            let shown = path[..LONGEST_PATH].escape_ascii().to_string();
+            return Err(Error::Apply { path: shown, source: Errno::NAMETOOLONG.into() });
+        }
         if path.is_empty() {
             return match entry.kind {
                 EntryKind::Directory => self.root(entry).map_err(failed),

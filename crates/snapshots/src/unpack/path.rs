@@ -26,9 +26,10 @@ pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Error> {
 /// The same for where a hard link leads.
 ///
 /// # Errors
-/// [`Error::LinkEscape`] for a relative path that leads above the root.
+/// [`Error::LinkEscape`] for a relative path that leads above the root, and for the root itself.
 pub(crate) fn clean_target(target: &[u8]) -> Result<Vec<u8>, Error> {
-    clean(target).map_err(|_| Error::LinkEscape { target: target.escape_ascii().to_string() })
+    let cleaned = clean(target).ok().filter(|path| !path.is_empty());
+    cleaned.ok_or_else(|| Error::LinkEscape { target: target.escape_ascii().to_string() })
 }
 
 /// The parent and the last component.

@@ -119,11 +119,25 @@ impl Tree {
     /// Makes the missing directories of a path, also those that links on the way lead to, since the layer below may have
     /// them, and those that a whiteout stands for so far.
     fn make(&mut self, path: &[u8], links: u32) -> io::Result<(OwnedFd, Vec<u8>)> {
+        let mut missing = vec![path];
+        loop {
+            let (parent, _) = split(missing[missing.len() - 1]);
+            match self.resolve(parent) {
+                Err(e) if is_missing(&e) && !parent.is_empty() => missing.push(parent),
+                found => break drop(found?),
+            }
+        }
+        let mut made = None;
+        for path in missing.into_iter().rev() {
+            made = Some(self.make_last(path, links)?);
+        }
+        made.ok_or(Errno::NOENT.into())
+    }
+
+    /// Makes a directory whose parent exists.
+    fn make_last(&mut self, path: &[u8], links: u32) -> io::Result<(OwnedFd, Vec<u8>)> {
         let (parent, name) = split(path);
-        let (dir, resolved) = match self.resolve(parent) {
-            Err(e) if is_missing(&e) && !parent.is_empty() => self.make(parent, links)?,
-            found => found?,
-        };
+        let (dir, resolved) = self.resolve(parent)?;
         let place = join(&resolved, name);
         match mkdirat(&dir, name, IMPLIED_MODE) {
             Err(Errno::EXIST) => {}
