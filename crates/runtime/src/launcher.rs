@@ -11,8 +11,10 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
     process::{Child, Command, Stdio as ChildStdio},
+    sync::OnceLock,
 };
 
+use rustix::process::{Pid, Resource, Rlimit};
 use serde::{Deserialize, Serialize};
 use skiff_sys::{exe, socket};
 use skiff_types::ContainerId;
@@ -113,6 +115,20 @@ pub(crate) struct StartAnswer {
     pub(crate) result: Result<(i32, UnixTime), StageError>,
 }
 
+/// The limit on open files that this process was started with, once it is [raised](raise_open_files).
+static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
+
+/// Lets this process open as many files as it may, as Go's programs do: every connection is one. Containers get the limit
+/// that was in force before.
+///
+/// # Errors
+/// The kernel's.
+pub fn raise_open_files() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    OPEN_FILES.get_or_init(|| limit.clone());
+    Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
+}
+
 /// The daemon's hold on its launcher. Dropping it ends the launcher; monitors stay.
 #[derive(Debug)]
 pub struct Launcher {
@@ -137,6 +153,9 @@ impl Launcher {
             .stdin(ChildStdio::from(theirs))
             .stdout(ChildStdio::null())
             .spawn()?;
+        if let (Some(limit), Some(pid)) = (OPEN_FILES.get(), Pid::from_raw(child.id().cast_signed())) {
+            rustix::process::prlimit(Some(pid), Resource::Nofile, limit.clone())?;
+        }
         Ok(Self { socket: ours, child })
     }
 
