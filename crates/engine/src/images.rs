@@ -14,7 +14,7 @@ use skiff_images::{
 use skiff_types::ImageId;
 
 use crate::{
-    Events, Result,
+    Error, Events, Result,
     containers::blocking,
     model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
     registry::Registry,
@@ -161,7 +161,12 @@ impl Images {
         let options = import_options(&request)?;
         let name = options.reference.as_ref().map(Reference::familiar);
         let store = self.store.clone();
-        let id = blocking(move || store.import(&mut *tar, &options)).await??.digest().to_string();
+        // Recorded: Docker answers 500 to an archive that it cannot read.
+        let id = blocking(move || store.import(&mut *tar, &options)).await?.map_err(|e| match e {
+            skiff_images::Error::Snapshot(_) | skiff_images::Error::Io(_) => Error::Internal(e.to_string()),
+            e => e.into(),
+        })?;
+        let id = id.digest().to_string();
         progress(&id);
         self.tell("import", &id, name.as_deref().unwrap_or(&id));
         Ok(id)

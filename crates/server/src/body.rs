@@ -24,7 +24,7 @@ pub(crate) fn reader(mut body: Incoming) -> impl Read + Send + 'static {
                     Ok(data) => Ok(Some(data)),
                     Err(_trailers) => continue,
                 },
-                Some(Err(error)) => Err(io::Error::other(error)),
+                Some(Err(error)) => Err(broken(error)),
                 None => Ok(None),
             };
             let last = !matches!(piece, Ok(Some(_)));
@@ -40,6 +40,15 @@ pub(crate) fn reader(mut body: Incoming) -> impl Read + Send + 'static {
         while let Some(Ok(_)) = body.frame().await {}
     });
     BodyReader { receiver, current: Bytes::new(), ended: false }
+}
+
+/// A client that left has Go's words.
+fn broken(error: hyper::Error) -> io::Error {
+    let source = std::error::Error::source(&error).and_then(|e| e.downcast_ref::<io::Error>());
+    match source.map(io::Error::kind) {
+        Some(kind @ io::ErrorKind::UnexpectedEof) => io::Error::new(kind, "unexpected EOF"),
+        _ => io::Error::other(error),
+    }
 }
 
 struct BodyReader {

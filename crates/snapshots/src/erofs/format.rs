@@ -1,6 +1,8 @@
 //! EROFS on disk, as far as an index uses it (Linux Documentation/filesystems/erofs.rst, fs/erofs/erofs_fs.h).
 //! All numbers are little-endian.
 
+use std::io;
+
 /// Where the superblock starts.
 pub(super) const SUPERBLOCK: u64 = 1024;
 /// Length of the superblock without extensions.
@@ -87,14 +89,14 @@ impl Inode {
     }
 }
 
-/// The extended attributes behind an inode; empty for none. Names whose prefix EROFS does not know are left out: they
+/// The extended attributes behind an inode; empty for none. A value that is too long is an error, as when it is set. Names whose prefix EROFS does not know are left out: they
 /// could not be read back.
-pub(super) fn xattrs(attributes: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn xattrs(attributes: &[(Vec<u8>, Vec<u8>)]) -> io::Result<Vec<u8>> {
     let mut out = Vec::new();
     for (name, value) in attributes {
         let Some((prefix, rest)) = xattr_prefix(name) else { continue };
         let (Ok(name_len), Ok(value_len)) = (u8::try_from(rest.len()), u16::try_from(value.len())) else {
-            continue;
+            return Err(io::ErrorKind::ArgumentListTooLong.into());
         };
         if out.is_empty() {
             out.resize(12, 0);
@@ -105,7 +107,7 @@ pub(super) fn xattrs(attributes: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
         out.extend_from_slice(value);
         out.resize(out.len().next_multiple_of(4), 0);
     }
-    out
+    Ok(out)
 }
 
 fn xattr_prefix(name: &[u8]) -> Option<(u8, &[u8])> {
@@ -119,6 +121,7 @@ fn xattr_prefix(name: &[u8]) -> Option<(u8, &[u8])> {
 
 /// A device number as an inode holds it (the kernel's `new_encode_dev`).
 pub(super) fn device_number(major: u32, minor: u32) -> u32 {
+    let (major, minor) = (major & 0xfff, minor & 0xf_ffff);
     (minor & 0xff) | (major << 8) | ((minor & !0xff) << 12)
 }
 
@@ -149,8 +152,9 @@ mod tests {
 
     #[test]
     fn attributes_are_padded_and_unknown_prefixes_left_out() {
-        assert!(xattrs(&[(b"odd.name".to_vec(), b"x".to_vec())]).is_empty());
-        let bytes = xattrs(&[(b"user.a".to_vec(), b"xyz".to_vec())]);
+        assert!(xattrs(&[(b"odd.name".to_vec(), b"x".to_vec())]).unwrap().is_empty());
+        let bytes = xattrs(&[(b"user.a".to_vec(), b"xyz".to_vec())]).unwrap();
+        assert!(xattrs(&[(b"user.a".to_vec(), vec![0; 1 << 16])]).is_err());
         assert_eq!(bytes[12..], [1, 1, 3, 0, b'a', b'x', b'y', b'z']);
     }
 
@@ -159,5 +163,6 @@ mod tests {
         assert_eq!(device_number(0, 0), 0);
         assert_eq!(device_number(8, 1), 0x801);
         assert_eq!(device_number(0x123, 0x45678), 0x4561_2378);
+        assert_eq!(device_number(0x1000, 0x10_0000), 0);
     }
 }

@@ -136,7 +136,7 @@ impl<'a> Planner<'a> {
             }
             _ => {}
         }
-        let xattrs = format::xattrs(&attributes);
+        let xattrs = format::xattrs(&attributes)?;
         if (xattrs.len().saturating_sub(12)) / 4 >= usize::from(u16::MAX) {
             return Err(io::ErrorKind::ArgumentListTooLong.into());
         }

@@ -22,6 +22,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    format::BLOCK,
     index::{Archive, encode},
     inherit::{Extra, inherit},
     mount::mount,
@@ -116,6 +117,7 @@ impl Layers {
         let staging = self.dirs.staging()?;
         let mut file = TarWriter::create(&staging.path().join("tar"))?;
         let (tree, hashed) = hashed(tar, &mut |chunk| file.write(chunk), |chunks| read_tree(chunks))?;
+        file.fill_up()?;
         let mut staged = StagedLayer::new(staging, hashed.digest, hashed.len, tree.size());
         staged.notes = HeldTree::hold(tree, &self.held).map(|held| Box::new(held) as _);
         Ok(staged)
@@ -162,7 +164,11 @@ impl Layers {
     pub(super) fn tar(&self, chain: &ChainId) -> Result<LayerTar> {
         let len = self.index.layer(chain)?.tar_size;
         let file = fs_err::File::open(self.dirs.layer(chain).join("tar"))?.into_file();
-        Ok(LayerTar::File { file, len })
+        match len % BLOCK as u64 {
+            0 => Ok(LayerTar::File { file, len }),
+            // What was filled up is not the archive's.
+            _ => Ok(LayerTar::Stream { reader: Box::new(file.take(len)), len }),
+        }
     }
 
     /// Removes a layer.
@@ -216,6 +222,12 @@ const WRITEBACK: u64 = 8 << 20;
 impl TarWriter {
     fn create(path: &Path) -> io::Result<Self> {
         Ok(Self { file: fs_err::File::create(path)?.into_file(), written: 0, started: 0 })
+    }
+
+    /// An archive may end without its last padding, and the kernel reads whole blocks.
+    fn fill_up(&mut self) -> io::Result<()> {
+        let missing = self.written.next_multiple_of(BLOCK as u64) - self.written;
+        self.write(&[0; BLOCK][..missing as usize])
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

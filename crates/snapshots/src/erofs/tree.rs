@@ -243,7 +243,7 @@ impl Tree {
             move |source| Error::Apply { path, source }
         };
         if path.len() >= LONGEST_PATH {
-            return Err(failed(&path)(io::ErrorKind::InvalidFilename.into()));
+            return Err(failed(&path)(Errno::NAMETOOLONG.into()));
         }
         if let Some(hidden) = name.strip_prefix(whiteout::PREFIX) {
             if name != whiteout::OPAQUE && matches!(hidden, b"" | b"." | b"..") {
@@ -263,7 +263,7 @@ impl Tree {
         if let EntryKind::HardLink(target) = &entry.kind {
             let target = clean_target(target)?;
             if target.len() >= LONGEST_PATH {
-                return Err(failed(&path)(io::ErrorKind::InvalidFilename.into()));
+                return Err(failed(&path)(Errno::NAMETOOLONG.into()));
             }
             return self.hard_link(&path, target).map_err(failed(&path));
         }
@@ -347,15 +347,17 @@ impl Tree {
             }),
             EntryKind::Symlink(target) if target.is_empty() => return Err(Errno::NOENT.into()),
             EntryKind::Symlink(target) if target.len() >= LONGEST_PATH => {
-                return Err(io::ErrorKind::InvalidFilename.into());
+                return Err(Errno::NAMETOOLONG.into());
             }
             EntryKind::Symlink(target) => Content::Symlink(target),
             EntryKind::CharDevice(device) => Content::CharDevice(device),
             EntryKind::BlockDevice(device) => Content::BlockDevice(device),
             EntryKind::Fifo => Content::Fifo,
         };
+        // The kernel's own links have this mode, whatever the archive says.
+        let mode = if matches!(content, Content::Symlink(_)) { 0o777 } else { entry.mode };
         let id = self.push(Node {
-            mode: entry.mode,
+            mode,
             uid: entry.uid,
             gid: entry.gid,
             mtime: entry.mtime,
@@ -486,7 +488,7 @@ impl Tree {
         match name.len() {
             0 => return Err(io::ErrorKind::InvalidInput.into()),
             1..=LONGEST_NAME => {}
-            _ => return Err(io::ErrorKind::InvalidFilename.into()),
+            _ => return Err(Errno::NAMETOOLONG.into()),
         }
         // A map has room for eleven entries in each of its nodes, and uses half of it.
         let entry = size_of::<(Vec<u8>, NodeId)>();

@@ -27,7 +27,7 @@ pub enum Error {
         offset: u64,
     },
     /// An entry that layers cannot hold (a multi-volume part, a GNU volume label with contents, …).
-    #[error("unhandled tar header type {}", char::from(*.kind))]
+    #[error("unhandled tar header type {kind}")]
     Unsupported {
         /// Where the entry starts in the stream.
         offset: u64,
@@ -47,7 +47,7 @@ pub enum Error {
         target: String,
     },
     /// A whiteout of nothing, of `.` or of `..`.
-    #[error("invalid whiteout {path:?}")]
+    #[error("invalid whiteout entry {path:?}")]
     Whiteout {
         /// The entry's name.
         path: String,

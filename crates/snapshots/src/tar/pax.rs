@@ -101,13 +101,6 @@ impl Pax {
     fn sparse(&mut self) -> &mut PaxSparse {
         self.sparse.get_or_insert_default()
     }
-
-    /// Only what a global header may say about every entry.
-    pub(super) fn without_entry_records(mut self) -> Self {
-        self.sparse = None;
-        self.xattrs.clear();
-        self
-    }
 }
 
 /// `length key=value\n`, where the length counts itself.

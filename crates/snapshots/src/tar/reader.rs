@@ -25,8 +25,6 @@ pub struct Reader<R> {
     left: u64,
     /// Padding behind them.
     padding: u64,
-    /// What global PAX headers said so far.
-    global: Pax,
     finished: bool,
 }
 
@@ -41,7 +39,7 @@ struct Extensions {
 impl<R: BufRead> Reader<R> {
     /// A reader at the beginning of an archive.
     pub fn new(source: R) -> Self {
-        Self { source, offset: 0, left: 0, padding: 0, global: Pax::default(), finished: false }
+        Self { source, offset: 0, left: 0, padding: 0, finished: false }
     }
 
     /// The stream, for what stands in it behind the archive.
@@ -67,19 +65,19 @@ impl<R: BufRead> Reader<R> {
         loop {
             let at = self.offset;
             let Some(block) = self.header_block()? else {
-                return if at == start { Ok(None) } else { Err(Error::Truncated) };
+                // Extensions of nothing are nothing, as for Go's reader.
+                return Ok(None);
             };
             let header = Header::parse(&block, at)?;
             match header.kind() {
                 b'x' | b'X' => {
-                    let base = self.global.clone();
-                    let body = self.extension(&header)?;
-                    extensions.pax = Some(base.parse(&body).ok_or_else(|| header.invalid("PAX record"))?);
+                    let pax = Pax::default().parse(&self.extension(&header)?);
+                    extensions.pax = Some(pax.ok_or_else(|| header.invalid("PAX record"))?);
                 }
                 b'g' => {
-                    let body = self.extension(&header)?;
-                    let global = std::mem::take(&mut self.global).parse(&body);
-                    self.global = global.ok_or_else(|| header.invalid("PAX record"))?.without_entry_records();
+                    // Docker reads global headers, and does not apply them.
+                    let global = Pax::default().parse(&self.extension(&header)?);
+                    global.ok_or_else(|| header.invalid("PAX record"))?;
                 }
                 b'L' => extensions.path = Some(until_nul(&self.extension(&header)?).to_vec()),
                 b'K' => extensions.link = Some(until_nul(&self.extension(&header)?).to_vec()),
@@ -204,7 +202,7 @@ impl<R: BufRead> Reader<R> {
     /// The entry that a header block and the extensions before it describe.
     fn entry(&mut self, header: &Header<'_>, extensions: Extensions, start: u64) -> Result<Entry, Error> {
         let Extensions { pax, path, link } = extensions;
-        let pax = pax.unwrap_or_else(|| self.global.clone());
+        let pax = pax.unwrap_or_default();
         let path = path.or(pax.path).unwrap_or_else(|| header.path());
         let link = link.or(pax.link).unwrap_or_else(|| header.link());
         let id = |n: i64| u32::try_from(n).ok().filter(|n| *n != u32::MAX).ok_or(header.invalid("owner"));
