@@ -162,10 +162,13 @@ impl Images {
         let name = options.reference.as_ref().map(Reference::familiar);
         let store = self.store.clone();
         // Recorded: Docker answers 500 to an archive that it cannot read.
-        let id = blocking(move || store.import(&mut *tar, &options)).await?.map_err(|e| match e {
-            skiff_images::Error::Snapshot(_) | skiff_images::Error::Io(_) => Error::Internal(e.to_string()),
+        let unreadable = |e| match e {
+            skiff_images::Error::Snapshot(_) | skiff_images::Error::Io(_) => {
+                Error::Internal(Error::from(e).to_string())
+            }
             e => e.into(),
-        })?;
+        };
+        let id = blocking(move || store.import(&mut *tar, &options)).await?.map_err(unreadable)?;
         let id = id.digest().to_string();
         progress(&id);
         self.tell("import", &id, name.as_deref().unwrap_or(&id));

@@ -125,7 +125,7 @@ static OPEN_FILES: OnceLock<Rlimit> = OnceLock::new();
 /// The kernel's.
 pub fn raise_open_files() -> io::Result<()> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    OPEN_FILES.get_or_init(|| limit.clone());
+    OPEN_FILES.get_or_init(|| limit);
     Ok(rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })?)
 }
 
@@ -154,7 +154,7 @@ impl Launcher {
             .stdout(ChildStdio::null())
             .spawn()?;
         if let (Some(limit), Some(pid)) = (OPEN_FILES.get(), Pid::from_raw(child.id().cast_signed())) {
-            rustix::process::prlimit(Some(pid), Resource::Nofile, limit.clone())?;
+            rustix::process::prlimit(Some(pid), Resource::Nofile, *limit)?;
         }
         Ok(Self { socket: ours, child })
     }

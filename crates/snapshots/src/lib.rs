@@ -20,7 +20,7 @@ mod merge;
 mod overlay;
 mod overlay2;
 mod record;
-pub use remove::remove_tree;
+mod remove;
 mod skeleton;
 mod snapshotter;
 mod staging;
