@@ -3,10 +3,7 @@
 mod convert;
 mod list;
 
-use std::{
-    io::{Read, Write},
-    sync::Arc,
-};
+use std::{io::Read, sync::Arc};
 
 use skiff_images::{
     ArchiveSink, ImageStore, ImageUser, ImportOptions, Platform, Reference, RemoveOptions, Removed,
@@ -71,7 +68,7 @@ pub struct ImportRequest {
 pub type ProgressSink = Box<dyn FnMut(&str) + Send>;
 
 /// Writes an archive; call it on a thread that may block.
-pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn Write) -> Result<()> + Send>;
+pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn ArchiveSink) -> Result<()> + Send>;
 
 impl Images {
     pub(crate) fn new(store: Arc<ImageStore>, registry: Arc<Registry>, events: Events) -> Self {
@@ -222,8 +219,8 @@ impl Images {
         let ids: Vec<String> =
             self.store.saved_images(&images)?.iter().map(|id| id.digest().to_string()).collect();
         let (store, events) = (self.store.clone(), self.events.clone());
-        Ok(Box::new(move |out: &mut dyn Write| {
-            store.save(&images, only.as_ref(), &mut Sink(out))?;
+        Ok(Box::new(move |out: &mut dyn ArchiveSink| {
+            store.save(&images, only.as_ref(), out)?;
             for id in &ids {
                 publish(&events, "save", id, id);
             }
@@ -240,20 +237,6 @@ fn publish(events: &Events, action: &str, id: &str, name: &str) {
     let attributes = [("name".to_owned(), name.to_owned())].into();
     events.publish(EventKind::Image, action, Actor { id: id.to_owned(), attributes });
 }
-
-struct Sink<'a>(&'a mut dyn Write);
-
-impl Write for Sink<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl ArchiveSink for Sink<'_> {}
 
 /// The containers that an image's removal would harm.
 fn users(registry: &Registry, id: &ImageId) -> Vec<ImageUser> {

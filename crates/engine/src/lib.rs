@@ -39,5 +39,6 @@ pub use events::{EventStream, Events};
 pub use execs::{ExecStart, Execs, StartedExec};
 pub use images::{ArchiveWriter, ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
 pub use networks::Networks;
+pub use skiff_images::ArchiveSink;
 pub use start::Engine;
 pub use system::{Reloadable, System};

@@ -1,11 +1,15 @@
 //! Large bodies between HTTP and code that blocks: uploads are read, downloads are written on another thread.
 
-use std::io::{self, Read, Write};
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+};
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use skiff_engine::ArchiveSink;
 use tokio::sync::mpsc;
 
 use crate::reply::BodyError;
@@ -76,11 +80,11 @@ impl Read for BodyReader {
 /// Runs `write` on a thread that may block; what it writes is the stream. An error cuts the stream short.
 pub(crate) fn written<F>(write: F) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static
 where
-    F: FnOnce(&mut dyn Write) -> Result<(), BodyError> + Send + 'static,
+    F: FnOnce(&mut dyn ArchiveSink) -> Result<(), BodyError> + Send + 'static,
 {
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
-        let mut out = io::BufWriter::with_capacity(256 << 10, PieceWriter(sender.clone()));
+        let mut out = PieceWriter { sender: sender.clone(), piece: Vec::new() };
         let result = write(&mut out).and_then(|()| Ok(out.flush()?));
         if let Err(error) = result {
             let _ = sender.blocking_send(Err(error));
@@ -89,16 +93,52 @@ where
     stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
 }
 
-struct PieceWriter(mpsc::Sender<Result<Bytes, BodyError>>);
+/// Bytes of a piece.
+const PIECE: usize = 256 << 10;
+
+struct PieceWriter {
+    sender: mpsc::Sender<Result<Bytes, BodyError>>,
+    piece: Vec<u8>,
+}
+
+impl PieceWriter {
+    fn send(&mut self, piece: Bytes) -> io::Result<()> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.sender.blocking_send(Ok(piece)).map_err(gone)
+    }
+}
 
 impl Write for PieceWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
-        self.0.blocking_send(Ok(Bytes::copy_from_slice(bytes))).map_err(gone)?;
+        self.piece.extend_from_slice(bytes);
+        if self.piece.len() >= PIECE {
+            self.flush()?;
+        }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        match std::mem::take(&mut self.piece) {
+            piece if piece.is_empty() => Ok(()),
+            piece => self.send(piece.into()),
+        }
+    }
+}
+
+impl ArchiveSink for PieceWriter {
+    /// Reads into the pieces themselves.
+    fn copy_file(&mut self, file: &mut File, len: u64) -> io::Result<()> {
+        self.flush()?;
+        let mut left = len;
+        while left > 0 {
+            let want = left.min(PIECE as u64);
+            let mut piece = Vec::with_capacity(want as usize);
+            if file.take(want).read_to_end(&mut piece)? as u64 != want {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            left -= want;
+            self.send(piece.into())?;
+        }
         Ok(())
     }
 }

@@ -1,12 +1,10 @@
 //! Images in and out: `load`, `save`, `import`, `pull`.
 
-use std::{os::fd::AsFd, path::Path};
+use std::{io::Write, os::fd::AsFd, path::Path};
 
-use skiff_client::Query;
-use tokio::{
-    fs::File,
-    io::{AsyncRead, AsyncWriteExt},
-};
+use bytes::Bytes;
+use skiff_client::{Query, Response};
+use tokio::{fs::File, io::AsyncRead, sync::mpsc};
 
 use super::{Call, create};
 use crate::{
@@ -75,26 +73,23 @@ pub(super) async fn save(call: Call<'_>) -> Outcome {
     }
     let platform = platform_json(call)?;
     let client = session.engine().await?;
-    let mut target = match path {
+    let target = match path {
         "" => None,
         path => Some(NewFile::create(Path::new(path))?),
     };
     let mut response = client.image_save(args, platform.as_deref()).await?;
+    if let Some(file) = target {
+        return file.fill(response).await;
+    }
     while let Some(chunk) = response.chunk().await? {
-        match &mut target {
-            Some(file) => file.file.write_all(&chunk).await?,
-            None => Output::Stdout.write_all(&chunk).await?,
-        }
+        Output::Stdout.write_all(&chunk).await?;
     }
-    match target {
-        Some(file) => file.finish().await,
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// A file that takes its name only once it is complete.
 struct NewFile {
-    file: File,
+    file: std::fs::File,
     temporary: std::path::PathBuf,
     path: std::path::PathBuf,
     done: bool,
@@ -118,7 +113,7 @@ impl NewFile {
             // A device or a pipe is written to as it is.
             let file =
                 std::fs::OpenOptions::new().write(true).open(path).map_err(|e| failed(e.to_string()))?;
-            return Ok(Self { file: file.into(), temporary: path.into(), path: path.into(), done: true });
+            return Ok(Self { file, temporary: path.into(), path: path.into(), done: true });
         }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory.join(format!(".tmp-{name}{}", std::process::id()));
@@ -129,11 +124,38 @@ impl NewFile {
             .mode(0o600)
             .open(&temporary)
             .map_err(|e| failed(env::go_open_error(&path.to_string_lossy(), &e)))?;
-        Ok(Self { file: file.into(), temporary, path: path.into(), done: false })
+        Ok(Self { file, temporary, path: path.into(), done: false })
     }
 
-    async fn finish(mut self) -> Outcome {
-        self.file.flush().await?;
+    /// Takes the whole body. It is written on another thread while more arrives.
+    async fn fill(self, mut response: Response) -> Outcome {
+        /// Pieces on their way to the disk, of some hundred KiB.
+        const PIECES: usize = 8;
+        let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);
+        let writer = tokio::task::spawn_blocking(move || {
+            let mut this = self;
+            while let Some(piece) = queue.blocking_recv() {
+                this.file.write_all(&piece)?;
+            }
+            Ok::<_, std::io::Error>(this)
+        });
+        let received = async {
+            while let Some(piece) = response.chunk().await? {
+                // Nobody takes it any more: the writer says why.
+                if pieces.send(piece).await.is_err() {
+                    break;
+                }
+            }
+            Ok::<_, Failure>(())
+        };
+        let received = received.await;
+        drop(pieces);
+        let file = writer.await.map_err(std::io::Error::other)??;
+        received?;
+        file.finish()
+    }
+
+    fn finish(mut self) -> Outcome {
         if !self.done {
             fs_err::rename(&self.temporary, &self.path)?;
             self.done = true;
