@@ -1,9 +1,14 @@
 //! Rows about images: moving them in and out, and reading what is in them.
 
-use std::{path::PathBuf, process::Stdio, time::Instant};
+use std::{
+    io::Read,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Instant,
+};
 
-use anyhow::{Context, Result};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
 use skiff_testkit::image::Tar;
 
 use super::{
@@ -21,9 +26,21 @@ pub(super) const ROWS: &[Row] = &[
         .target(250.0)
         .around(save_archive, forget_archive),
     Row::new("rmi of it", Unit::Milliseconds, 5, rmi).target(5.0).around(save_archive, forget_archive),
-    Row::new("reading every file of the rootfs, warm", Unit::Milliseconds, 5, read_all)
-        .around(|s| import_as(s, "bench-read").map(drop), |s| remove_image(s, "bench-read")),
+    Row::new("reading every file of the rootfs in a new container, warm", Unit::Milliseconds, 5, read_all)
+        .around(|s| import_as(s, READ).map(drop), |s| remove_image(s, READ)),
+    Row::new("reading every file, cold, beside an unpacked ext4 directory", Unit::Ratio, 5, |s| {
+        reading_ratio(s, drop_caches)
+    })
+    .target(0.6)
+    .around(prepare_reading, finish_reading),
+    Row::new("reading every file, warm, beside an unpacked ext4 directory", Unit::Ratio, 5, |s| {
+        reading_ratio(s, || Ok(()))
+    })
+    .target(1.0)
+    .around(prepare_reading, finish_reading),
 ];
+
+const READ: &str = "bench-read";
 
 const LAYERED: &str = "bench-layers";
 
@@ -167,8 +184,85 @@ fn read_all(subject: &mut Subject) -> Result<f64> {
     let busybox = if subject.rootfs.is_some() { "" } else { "/bin/busybox " };
     let read = format!("{busybox}find / -xdev -type f -exec {busybox}cat {{}} + >/dev/null");
     let shell = format!("{busybox}sh");
-    let mut args = vec!["run", "--rm", "--network", "none", "bench-read"];
+    let mut args = vec!["run", "--rm", "--network", "none", READ];
     args.extend(shell.split(' '));
     args.extend(["-c", &read]);
     subject.cli_with(&args, Stdio::null(), Stdio::null())
+}
+
+/// A container of the image that stays, and the same tree unpacked beside it.
+fn prepare_reading(subject: &mut Subject) -> Result<()> {
+    import_as(subject, READ)?;
+    let body = json!({
+        "Image": READ, "Entrypoint": [if subject.rootfs.is_some() { "sleep" } else { "/bin/busybox" }],
+        "Cmd": if subject.rootfs.is_some() { json!(["100000"]) } else { json!(["sleep", "100000"]) },
+    });
+    let created = subject.client.post("/containers/create", &body)?.ok()?.json()?;
+    let id = created["Id"].as_str().context("no Id")?.to_owned();
+    subject.client.post(&format!("/containers/{id}/start"), &Value::Null)?.ok()?;
+    subject.containers.push(id);
+    let unpacked = unpacked(subject);
+    fs_err::create_dir_all(&unpacked)?;
+    let tar = rootfs(subject)?;
+    let status = Command::new("tar").arg("-xf").arg(tar).arg("-C").arg(&unpacked).status()?;
+    ensure!(status.success(), "tar: {status}");
+    rustix::fs::sync();
+    Ok(())
+}
+
+fn unpacked(subject: &Subject) -> PathBuf {
+    subject.scratch.path().join("unpacked")
+}
+
+fn finish_reading(subject: &mut Subject) -> Result<()> {
+    fs_err::remove_dir_all(unpacked(subject))?;
+    subject.remove_containers()?;
+    remove_image(subject, READ)
+}
+
+/// How long every file of the container takes, divided by how long the unpacked ones take.
+fn reading_ratio(subject: &mut Subject, before: impl Fn() -> Result<()>) -> Result<f64> {
+    let id = subject.containers.first().context("no container")?;
+    let shown = subject.client.get(&format!("/containers/{id}/json"))?.ok()?.json()?;
+    let root = PathBuf::from(format!("/proc/{}/root", shown["State"]["Pid"]));
+    let mut took = Vec::new();
+    for root in [root, unpacked(subject)] {
+        before()?;
+        let start = Instant::now();
+        let bytes = read_below(&root)?;
+        took.push(milliseconds(start));
+        ensure!(bytes > 50_000_000, "only {bytes} bytes in {}", root.display());
+    }
+    Ok(took[0] / took[1])
+}
+
+/// Reads every regular file below a directory, what a container has mounted there left out; the number of bytes.
+fn read_below(root: &Path) -> Result<u64> {
+    let mut buffer = vec![0; 128 << 10];
+    let mut bytes = 0;
+    let mut directories = vec![root.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs_err::read_dir(&directory)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            let mounted = directory == root && ["dev", "proc", "sys"].iter().any(|n| entry.file_name() == *n);
+            if kind.is_dir() && !mounted {
+                directories.push(entry.path());
+            } else if kind.is_file() {
+                let mut file = fs_err::File::open(entry.path())?;
+                loop {
+                    match file.read(&mut buffer)? {
+                        0 => break,
+                        read => bytes += read as u64,
+                    }
+                }
+            }
+        }
+    }
+    Ok(bytes)
+}
+
+fn drop_caches() -> Result<()> {
+    rustix::fs::sync();
+    Ok(fs_err::write("/proc/sys/vm/drop_caches", "3")?)
 }

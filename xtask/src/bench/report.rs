@@ -9,6 +9,8 @@ use anyhow::Result;
 pub(super) enum Unit {
     Milliseconds,
     Kibibytes,
+    /// Of the same thing done without an engine.
+    Ratio,
 }
 
 impl Unit {
@@ -16,6 +18,7 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Kibibytes => "KiB",
+            Self::Ratio => "× ext4",
         }
     }
 }
