@@ -18,6 +18,7 @@ use crate::{
     apply::{Stage, StageError},
     monitor::{
         self,
+        protocol::UnixTime,
         wire::{self, Packet, WireError},
     },
 };
@@ -66,6 +67,8 @@ pub(crate) fn silence(number: i32) -> rustix::io::Result<()> {
 /// Keeps one monitor waiting for its container: neither the fork nor what a new process must first do stands between a
 /// request and its container.
 fn serve(socket: OwnedFd) -> u8 {
+    // Finds the kernel's clock, which no monitor has to look for then.
+    let _ = UnixTime::now();
     let launcher = rustix::process::getpid();
     loop {
         let turn = match fork_spare() {

@@ -20,7 +20,7 @@ pub const SOCKET_NAME: &str = "monitor.sock";
 
 /// A [`crate::plan::Plan`] or [`crate::plan::ExecPlan`] in its wire form. The launcher passes it on without looking inside.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EncodedPlan(Vec<u8>);
+pub struct EncodedPlan(#[serde(with = "serde_bytes")] Vec<u8>);
 
 impl EncodedPlan {
     /// Encodes a plan.

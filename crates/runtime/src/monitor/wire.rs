@@ -19,7 +19,7 @@ use skiff_sys::socket;
 use super::protocol::VERSION;
 
 /// The largest payload inside a packet.
-const INLINE: usize = 8 << 10;
+const INLINE: usize = 16 << 10;
 /// The largest payload at all: a plan with thousands of mounts is a few hundred kilobytes.
 const LARGEST: u64 = 64 << 20;
 

@@ -34,7 +34,7 @@ pub use self::notify::send_listener;
 pub use self::profile::{ProfileError, parse_docker_profile};
 
 /// One instruction of classic BPF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
     /// Operation.
     pub code: u16,
@@ -50,6 +50,7 @@ pub struct Instruction {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Program {
     /// The instructions.
+    #[serde(with = "packed")]
     pub instructions: Vec<Instruction>,
     /// `SECCOMP_FILTER_FLAG_*`, without that for a listener.
     pub flags: u32,
@@ -77,6 +78,46 @@ impl Program {
             }
         }
         seccomp::load(&program, flags)
+    }
+}
+
+/// Instructions as the bytes of the kernel's `struct sock_filter`, in this machine's order: hundreds of them travel in every plan.
+mod packed {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use serde_bytes::ByteBuf;
+
+    use super::Instruction;
+
+    const SIZE: usize = 8;
+
+    pub(super) fn serialize<S: Serializer>(
+        instructions: &[Instruction],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(instructions.len() * SIZE);
+        for &Instruction { code, jt, jf, k } in instructions {
+            bytes.extend_from_slice(&code.to_ne_bytes());
+            bytes.extend_from_slice(&[jt, jf]);
+            bytes.extend_from_slice(&k.to_ne_bytes());
+        }
+        serializer.serialize_bytes(&bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Instruction>, D::Error> {
+        let bytes = ByteBuf::deserialize(deserializer)?;
+        let (instructions, rest) = bytes.as_chunks::<SIZE>();
+        if !rest.is_empty() {
+            return Err(D::Error::custom("half an instruction"));
+        }
+        let unpack = |&[c0, c1, jt, jf, k0, k1, k2, k3]: &[u8; SIZE]| Instruction {
+            code: u16::from_ne_bytes([c0, c1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        };
+        Ok(instructions.iter().map(unpack).collect())
     }
 }
 
