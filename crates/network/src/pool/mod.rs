@@ -11,7 +11,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::NetworkError;
@@ -22,6 +22,10 @@ use shelf::{Need, Shelf};
 /// How long nothing must have been taken before a shelf that is still half full is filled up: making namespaces beside
 /// a container's start would slow that down.
 const QUIET: Duration = Duration::from_millis(50);
+
+/// How long a shelf that needs more waits after something was taken, unless somebody waits for it: to make a namespace keeps a
+/// processor in the kernel for half a millisecond, in which the container it was taken for would come up.
+const REST: Duration = Duration::from_millis(3);
 
 /// The namespaces in stock, and the thread that makes them.
 #[derive(Debug)]
@@ -121,11 +125,21 @@ impl Shared {
         let mut quiet = true;
         // After a failure nothing is made in advance until somebody asks again.
         let mut failed = false;
+        let mut rest_until = None;
         let mut stock = self.lock();
         while !stock.stopped {
             let (endpoint, isolated) = (stock.endpoints.need(quiet), stock.isolated.need(quiet));
             let need = endpoint.max(isolated);
             let make = need == Need::Now || (need == Need::Soon && !failed);
+            if make && need == Need::Soon {
+                let until = *rest_until.get_or_insert_with(|| Instant::now() + REST);
+                let left = until.saturating_duration_since(Instant::now());
+                if !left.is_zero() {
+                    stock = self.taken.wait_timeout(stock, left).unwrap_or_else(PoisonError::into_inner).0;
+                    continue;
+                }
+            }
+            rest_until = None;
             if make && endpoint == need {
                 drop(stock);
                 let made = maker.endpoint();
