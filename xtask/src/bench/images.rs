@@ -1,13 +1,13 @@
 //! Rows about images: moving them in and out, and reading what is in them.
 
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Instant,
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use serde_json::{Value, json};
 use skiff_testkit::image::Tar;
 
@@ -236,26 +236,36 @@ fn reading_ratio(subject: &mut Subject, before: impl Fn() -> Result<()>) -> Resu
     Ok(took[0] / took[1])
 }
 
-/// Reads every regular file below a directory, what a container has mounted there left out; the number of bytes.
+/// Reads every regular file below a directory, what a container has mounted there left out; the number of bytes. Names are
+/// looked up from their own directory, so that both trees take the same steps.
 fn read_below(root: &Path) -> Result<u64> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = rustix::fs::open(root, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut buffer = vec![0; 128 << 10];
     let mut bytes = 0;
-    let mut directories = vec![root.to_owned()];
-    while let Some(directory) = directories.pop() {
-        for entry in fs_err::read_dir(&directory)? {
+    let mut pending = vec![(root, true)];
+    while let Some((directory, is_root)) = pending.pop() {
+        for entry in Dir::read_from(&directory)? {
             let entry = entry?;
-            let kind = entry.file_type()?;
-            let mounted = directory == root && ["dev", "proc", "sys"].iter().any(|n| entry.file_name() == *n);
-            if kind.is_dir() && !mounted {
-                directories.push(entry.path());
-            } else if kind.is_file() {
-                let mut file = fs_err::File::open(entry.path())?;
-                loop {
-                    match file.read(&mut buffer)? {
-                        0 => break,
-                        read => bytes += read as u64,
+            let name = entry.file_name();
+            let mounted = is_root && [c"dev", c"proc", c"sys"].contains(&name);
+            match entry.file_type() {
+                FileType::Directory if mounted || [c".", c".."].contains(&name) => {}
+                FileType::Directory => {
+                    let below =
+                        rustix::fs::openat(&directory, name, flags | OFlags::DIRECTORY, Mode::empty())?;
+                    pending.push((below, false));
+                }
+                FileType::RegularFile => {
+                    let file = rustix::fs::openat(&directory, name, flags, Mode::empty())?;
+                    loop {
+                        match rustix::io::read(&file, &mut buffer)? {
+                            0 => break,
+                            read => bytes += read as u64,
+                        }
                     }
                 }
+                _ => {}
             }
         }
     }
