@@ -6,6 +6,7 @@ use std::{
 };
 
 use rustix::{
+    fs::{Mode, OFlags},
     io::Errno,
     process::{Pid, Signal, WaitId, WaitIdOptions},
 };
@@ -70,10 +71,22 @@ fn start(place: &Place, daemon: OwnedFd) -> u8 {
         let client = server.new_client(daemon);
         server.clients.push(client);
     }
+    server.mounts = mount_namespace(server.children[0].pid);
     server.cgroup.watch(&server.reactor);
     memory::trim_heap();
     server.run();
     0
+}
+
+/// The mount namespace of a process; none if it has ended already, or shares the monitor's own.
+fn mount_namespace(pid: Pid) -> Option<OwnedFd> {
+    let open = |process: String| {
+        let path = format!("/proc/{process}/ns/mnt");
+        rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+    };
+    let (its, own) = (open(pid.as_raw_nonzero().to_string())?, open("self".to_owned())?);
+    let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).map(|stat| stat.st_ino).ok();
+    (inode(&its) != inode(&own)).then_some(its)
 }
 
 fn start_container(
@@ -116,6 +129,7 @@ fn start_container(
             Rootfs::Fd(index) => plan_fds.into_iter().nth(index as usize),
             Rootfs::Path(_) => None,
         },
+        mounts: None,
         buffer: Vec::new(),
         reactor,
     })

@@ -45,6 +45,9 @@ pub(crate) struct Server {
     /// system below it, which whoever waits for the container's end need not wait for.
     #[expect(dead_code, reason = "held, not used")]
     pub(super) root: Option<OwnedFd>,
+    /// The container's mount namespace, held until its end is told: to take it apart takes several grace periods of RCU, for
+    /// which the dying process 1 would have everybody wait.
+    pub(super) mounts: Option<OwnedFd>,
     /// Empty between bursts.
     pub(super) buffer: Vec<u8>,
 }
@@ -275,5 +278,6 @@ impl Server {
             self.cgroup.remove();
         }
         self.children[0].close_attachments();
+        self.mounts = None;
     }
 }
