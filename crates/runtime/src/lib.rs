@@ -12,5 +12,6 @@ pub mod launcher;
 pub mod monitor;
 pub mod oci;
 pub mod plan;
+pub mod rdt;
 pub mod seccomp;
 pub mod spec;

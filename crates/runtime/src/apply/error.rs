@@ -64,6 +64,8 @@ pub enum Stage {
     Log,
     /// Making the pipes of the standard streams, or what the monitor needs to watch them.
     Streams,
+    /// Classes of service and monitoring groups (Intel RDT).
+    Rdt,
 }
 
 /// Why a process did not start.
@@ -120,6 +122,7 @@ impl std::fmt::Display for StageError {
             Stage::Sync => "container init",
             Stage::Log => "log",
             Stage::Streams => "standard streams",
+            Stage::Rdt => "intelRdt",
         };
         match self.stage {
             // By these words the callers of OCI runtimes recognise what happened.

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::{ContainerState, State};
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, ThreadNameSpaceType};
 use skiff_sys::clone::{self, CloneFlags, Cloned};
@@ -35,39 +36,46 @@ pub(super) fn exec(
     let prepared = Prepared { plan, surroundings, init, entry, proc: init::open_proc()? };
     let (ours, theirs) =
         skiff_sys::socket::seqpacket_pair().map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
-    let own_pids = enter_pids(plan, init)?;
+    let joins_user = plan.join.contains(&ExecNamespace::User);
+    let (own_pids, pids_later) = match enter_pids(plan, init) {
+        // Without privileges only the container's user namespace gives the right to it: to the child that has joined it.
+        Err(error) if joins_user && error.errno == Errno::PERM.raw_os_error() => (None, true),
+        other => (other?, false),
+    };
     let into = if plan.process.initial_cpus.is_none() { prepared.entry.clone_into() } else { None };
     let cloned = clone::clone3(CloneFlags::empty(), into);
     if matches!(cloned, Ok(Cloned::Child)) {
         drop(ours);
-        run(&prepared, theirs)
+        run(&prepared, theirs, pids_later)
     }
     // Before anything else can fail: later children belong to this process's own pid namespace again.
     leave_pids(own_pids)?;
     drop(theirs);
     let child = match cloned.map_err(|errno| StageError::new(Stage::Clone, errno, "process"))? {
+        Cloned::Parent { pid, pidfd } if pids_later => Child { pid, pidfd }.successor(&ours)?,
         Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
         Cloned::Child => return Err(StageError::refused(Stage::Clone, "a child came back")),
     };
-    let joins_user = plan.join.contains(&ExecNamespace::User);
     let userns = Namespace::Join(crate::plan::NamespaceSource::Fd(0));
     let in_userns = if joins_user { userns } else { Namespace::Inherit };
     let mut state = State::default();
     state.set_id(plan.container.clone()).set_status(ContainerState::Running);
     state.set_pid(Some(init_pid.as_raw_nonzero().get()));
     let waits = matches!(surroundings.start, Start::Parent);
+    let rdt = plan.rdt.as_ref();
     parent::supervise(
         child,
         ours,
-        &Supervised { plan: None, process: &plan.process, state, in_userns, waits },
+        &Supervised { plan: None, process: &plan.process, rdt, state, in_userns, waits },
     )
 }
 
 /// The cgroup of the plan; on v2 that of the container's first process, if it has moved itself further down and given
 /// controllers to cgroups beside it, since processes may not be above such.
 fn open_cgroup(plan: &ExecPlan, init: Pid) -> Result<Entry, StageError> {
-    let cgroup = Cgroup::open(&plan.layout, &plan.cgroup);
-    let cgroup = if plan.layout.is_unified() {
+    let open = if plan.dispensable { Cgroup::open_if_there } else { Cgroup::open };
+    let cgroup = open(&plan.layout, &plan.cgroup);
+    let cgroup = if plan.layout.is_unified() && plan.below.is_empty() {
         let text =
             fs_err::read_to_string(format!("/proc/{}/cgroup", init.as_raw_nonzero())).unwrap_or_default();
         let below = text.lines().find_map(|line| line.strip_prefix("0::"));
@@ -79,7 +87,7 @@ fn open_cgroup(plan: &ExecPlan, init: Pid) -> Result<Entry, StageError> {
     } else {
         cgroup
     };
-    cgroup.entry().map_err(parent::cgroup_failure)
+    cgroup.entry_below(&plan.below).map_err(parent::cgroup_failure)
 }
 
 /// Lets the next child be born in the container's pid namespace. This process itself stays where it is.
@@ -100,8 +108,8 @@ fn leave_pids(own: Option<OwnedFd>) -> Result<(), StageError> {
         .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "pid"))
 }
 
-fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
-    match set_up(prepared, &sync) {
+fn run(prepared: &Prepared<'_>, sync: OwnedFd, pids_later: bool) -> ! {
+    match set_up(prepared, &sync, pids_later) {
         Ok(terminal) => finish::run(Finish {
             process: &prepared.plan.process,
             surroundings: prepared.surroundings,
@@ -119,7 +127,24 @@ fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
     }
 }
 
-fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Option<console::Terminal>, StageError> {
+/// Only children are born in a joined pid namespace: one of them goes on, as a child of the parent, and this process ends.
+fn go_on_in_a_sibling(sync: &OwnedFd) -> Result<(), StageError> {
+    let cloned = clone::clone3(CloneFlags::PARENT, None)
+        .map_err(|errno| StageError::new(Stage::Clone, errno, "process"))?;
+    match cloned {
+        Cloned::Child => init::cut_off(),
+        Cloned::Parent { pid, pidfd } => {
+            let told = sync::report(sync, &Report::Cloned(pid.as_raw_nonzero().get()), &[pidfd.as_fd()]);
+            skiff_sys::exec::exit_now(u8::from(told.is_err()))
+        }
+    }
+}
+
+fn set_up(
+    prepared: &Prepared<'_>,
+    sync: &OwnedFd,
+    pids_later: bool,
+) -> Result<Option<console::Terminal>, StageError> {
     let plan = prepared.plan;
     init::cut_off()?;
     if let Some(cpus) = &plan.process.initial_cpus {
@@ -130,8 +155,18 @@ fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Option<console::Ter
     }
     prepared.entry.join_v1().map_err(|errno| StageError::new(Stage::Cgroup, errno, "joining"))?;
     // All at once: the kernel takes care of the order, and of the privileges that a user namespace gives.
-    rustix::thread::move_into_thread_name_spaces(prepared.init, namespaces::exec_types(&plan.join))
-        .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "those of the container"))?;
+    let mut types = namespaces::exec_types(&plan.join);
+    let join = |types| {
+        rustix::thread::move_into_thread_name_spaces(prepared.init, types)
+            .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, "those of the container"))
+    };
+    if pids_later {
+        let first = ThreadNameSpaceType::USER | ThreadNameSpaceType::PROCESS_ID;
+        join(first)?;
+        go_on_in_a_sibling(sync)?;
+        types.remove(first);
+    }
+    join(types)?;
     if plan.join.contains(&ExecNamespace::User) {
         init::become_root()?;
     }

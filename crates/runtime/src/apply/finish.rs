@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::{Gid, Mode, Uid};
@@ -17,6 +18,17 @@ use super::hooks;
 use super::sync::{self, Report};
 use super::{Stage, StageError, Start, Stdio, Surroundings, idmap, limits, privileges, program};
 use crate::plan::{Hook, Plan, Process};
+
+/// As many as fit into the set; those that are not there or not allowed are left out by the kernel.
+const EVERY_CPU: [u32; CpuSet::MAX_CPU] = {
+    let mut all = [0; CpuSet::MAX_CPU];
+    let mut cpu = 0;
+    while cpu < all.len() {
+        all[cpu] = cpu as u32;
+        cpu += 1;
+    }
+    all
+};
 
 /// What the last stretch needs.
 pub(super) struct Finish<'a> {
@@ -65,7 +77,7 @@ impl Channel {
 /// are placed at numbers at which this process may have had some of its own.
 pub(super) fn run(mut finish: Finish<'_>) -> ! {
     let error = match prepare(&mut finish) {
-        Ok((program, gate)) => match wait(&mut finish, gate) {
+        Ok((program, gate)) => match wait(&mut finish, gate, program.env()) {
             Ok(()) => program.execute(),
             Err(error) => error,
         },
@@ -119,13 +131,13 @@ fn prepare(finish: &mut Finish<'_>) -> Result<(program::Program, Option<OwnedGat
 }
 
 /// Waits for the start signal, and runs the last hooks.
-fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>) -> Result<(), StageError> {
+fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>, env: &[String]) -> Result<(), StageError> {
     finish.channel.report(&Report::Ready, &[])?;
     match (gate, &finish.channel) {
         (Some(gate), _) => {
-            // The parent has what it waited for: its end of the socket closes.
-            finish.channel = Channel::Gate(gate.reports);
-            gate::wait(&gate.start)?;
+            let preserved = finish.surroundings.preserved.len();
+            let start = keep_only(gate, &mut finish.channel, preserved)?;
+            gate::wait(&start)?;
         }
         (None, Channel::Parent(socket)) if matches!(finish.surroundings.start, Start::Parent) => {
             sync::wait(socket)?;
@@ -133,15 +145,42 @@ fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>) -> Result<(), StageErr
         (None, Channel::Parent(_)) => {}
         (None, Channel::Gate(_)) => {}
     }
-    finish.plan.map_or(Ok(()), |plan| run_start_hooks(plan, &plan.hooks.start_container))
+    finish.plan.map_or(Ok(()), |plan| run_start_hooks(plan, env))
 }
 
-fn run_start_hooks(plan: &Plan, start: &[Hook]) -> Result<(), StageError> {
+/// A process that waits at the gate may wait for long: it keeps nothing open but the gate and what the program gets. Gives
+/// the start signal's end; the other becomes the channel. What owned the other descriptors is never dropped (see [`run`]).
+fn keep_only(gate: OwnedGate, channel: &mut Channel, preserved: usize) -> Result<OwnedFd, StageError> {
+    let failed = |errno| StageError::new(Stage::Streams, errno, "descriptors");
+    // Here the parent's end of the socket closes: it has what it waited for.
+    *channel = Channel::Gate(gate.reports);
+    let Channel::Gate(reports) = channel else { return Ok(gate.start) };
+    let first = 3 + preserved as i32;
+    // Above the two places first, so that none is overwritten before it is moved.
+    let above = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, first + 2).map_err(failed);
+    let copies = [above(&gate.start)?, above(reports)?];
+    let placed = |fd: &OwnedFd, number: i32| -> Result<OwnedFd, Errno> {
+        skiff_sys::fd::place_at(fd.as_fd(), number)?;
+        let placed = skiff_sys::fd::adopt(number)?;
+        rustix::io::fcntl_setfd(&placed, rustix::io::FdFlags::CLOEXEC)?;
+        Ok(placed)
+    };
+    let originals = gate.start;
+    let start = placed(&copies[0], first).map_err(failed)?;
+    let old = std::mem::replace(reports, placed(&copies[1], first + 1).map_err(failed)?);
+    std::mem::forget((originals, old, copies));
+    skiff_sys::fd::close_from(first + 2).map_err(failed)?;
+    Ok(start)
+}
+
+fn run_start_hooks(plan: &Plan, env: &[String]) -> Result<(), StageError> {
+    let start: &[Hook] = &plan.hooks.start_container;
     if start.is_empty() {
         return Ok(());
     }
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    hooks::run("startContainer", start, &hooks::state(plan, ContainerState::Created, Some(pid)))
+    let place = hooks::Place { directory: Path::new("."), env };
+    hooks::run("startContainer", start, &hooks::state(plan, ContainerState::Created, Some(pid)), place)
 }
 
 /// A directory that only root, or only the user, can enter: one of both has succeeded. What is outside of the root
@@ -170,8 +209,11 @@ fn schedule(process: &Process) -> Result<(), StageError> {
         let detail = what.to_owned();
         move |errno| StageError::new(Stage::Scheduling, errno, detail)
     };
-    if let Some(cpus) = &process.final_cpus {
-        set_affinity(cpus).map_err(failed("CPU affinity"))?;
+    match (&process.final_cpus, &process.initial_cpus) {
+        (Some(cpus), _) => set_affinity(cpus).map_err(failed("CPU affinity"))?,
+        // To whatever CPUs the runtime was bound, the container may use those of its cgroup.
+        (None, None) => set_affinity(&EVERY_CPU).map_err(failed("CPU affinity"))?,
+        (None, Some(_)) => {}
     }
     if let Some(plan) = &process.scheduling {
         let attributes = SchedAttr {

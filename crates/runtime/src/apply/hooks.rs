@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use oci_spec::runtime::{ContainerState, State};
@@ -25,18 +26,27 @@ pub fn state(plan: &Plan, status: ContainerState, pid: Option<i32>) -> State {
     state
 }
 
+/// Where and with what a hook runs, besides what it says itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// Its working directory.
+    pub directory: &'a Path,
+    /// The environment of a hook that names none.
+    pub env: &'a [String],
+}
+
 /// Runs hooks one after the other; the first that fails ends it.
 ///
 /// # Errors
 /// Which hook failed, and what it said.
-pub fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<(), StageError> {
+pub fn run(kind: &str, hooks: &[Hook], state: &State, place: Place<'_>) -> Result<(), StageError> {
     if hooks.is_empty() {
         return Ok(());
     }
     let state =
         serde_json::to_vec(state).map_err(|error| StageError::refused(Stage::Hook, error.to_string()))?;
     for (index, hook) in hooks.iter().enumerate() {
-        one(hook, &state).map_err(|reason| {
+        one(hook, &state, place).map_err(|reason| {
             StageError::refused(
                 Stage::Hook,
                 format!("error running {kind} hook #{index}: {}: {reason}", hook.path),
@@ -46,7 +56,7 @@ pub fn run(kind: &str, hooks: &[Hook], state: &State) -> Result<(), StageError> 
     Ok(())
 }
 
-fn one(hook: &Hook, state: &[u8]) -> Result<(), String> {
+fn one(hook: &Hook, state: &[u8], place: Place<'_>) -> Result<(), String> {
     let text = |error: std::io::Error| error.to_string();
     let output =
         rustix::fs::memfd_create(c"hook output", MemfdFlags::CLOEXEC).map_err(|errno| text(errno.into()))?;
@@ -55,8 +65,8 @@ fn one(hook: &Hook, state: &[u8]) -> Result<(), String> {
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
-    command.env_clear();
-    for variable in &hook.env {
+    command.env_clear().current_dir(place.directory);
+    for variable in hook.env.as_deref().unwrap_or(place.env) {
         if let Some((name, value)) = variable.split_once('=') {
             command.env(name, value);
         }

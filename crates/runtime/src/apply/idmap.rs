@@ -11,17 +11,30 @@ use skiff_sys::clone::{self, CloneFlags, Cloned};
 use super::{Stage, StageError};
 use crate::plan::IdMap;
 
-/// Writes both maps of a process that is in a new user namespace. The caller has the privileges to map any id, so
-/// setgroups(2) stays allowed.
-pub(super) fn write_maps(pid: Pid, uid_map: &[IdMap], gid_map: &[IdMap]) -> Result<(), StageError> {
+/// Writes both maps, of users and of groups, for a process that is in a new user namespace. With the privileges to map any
+/// id setgroups(2) stays allowed; without them it has to be given up for the map of groups (user_namespaces(7)).
+pub(super) fn write_maps(
+    pid: Pid,
+    (uid_map, gid_map): (&[IdMap], &[IdMap]),
+    rootless: bool,
+) -> Result<(), StageError> {
+    let directory = format!("/proc/{}", pid.as_raw_nonzero());
     for (file, map) in [("uid_map", uid_map), ("gid_map", gid_map)] {
         let mut lines = String::new();
         for range in map {
             let _ = writeln!(lines, "{} {} {}", range.container, range.host, range.size);
         }
-        let path = format!("/proc/{}/{file}", pid.as_raw_nonzero());
-        write_file(&path, lines.as_bytes())
-            .map_err(|errno| StageError::new(Stage::IdMap, errno, format!("{file} {}", lines.trim_end())))?;
+        let write = || write_file(&format!("{directory}/{file}"), lines.as_bytes());
+        let written = match write() {
+            Err(Errno::PERM) if rootless && file == "gid_map" => {
+                write_file(&format!("{directory}/setgroups"), b"deny").and_then(|()| write())
+            }
+            other => other,
+        };
+        written.map_err(|errno| {
+            let hint = if rootless { " (without privileges only one's own id can be mapped)" } else { "" };
+            StageError::new(Stage::IdMap, errno, format!("{file} {}{hint}", lines.trim_end()))
+        })?;
     }
     Ok(())
 }
@@ -38,7 +51,7 @@ pub(super) fn namespace(uid_map: &[IdMap], gid_map: &[IdMap]) -> Result<OwnedFd,
             skiff_sys::exec::exit_now(0)
         }
         Cloned::Parent { pid, pidfd } => {
-            let made = write_maps(pid, uid_map, gid_map).and_then(|()| {
+            let made = write_maps(pid, (uid_map, gid_map), false).and_then(|()| {
                 let path = format!("/proc/{}/ns/user", pid.as_raw_nonzero());
                 rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(failed)
             });

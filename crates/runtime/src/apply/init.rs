@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use oci_spec::runtime::ContainerState;
 use rustix::fs::{Mode, OFlags};
@@ -99,7 +100,7 @@ fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<(Option<Terminal>, 
     }
     let in_userns = plan.namespaces.user != Namespace::Inherit;
     if plan.namespaces.user == Namespace::New {
-        sync::wait(sync)?;
+        await_maps(sync, plan.rootless)?;
     }
     if in_userns {
         become_root()?;
@@ -115,7 +116,7 @@ fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<(Option<Terminal>, 
     if plan.dev_links {
         devices::link(&root)?;
     }
-    run_hooks(plan, sync, prepared.proc.as_fd())?;
+    run_hooks(plan, sync, prepared.proc.as_fd(), &root)?;
     // The working directory may be missing from the image; whether it can be entered shows later.
     let _ = root.directory(&plan.process.cwd);
     let terminal = terminal(prepared.surroundings, plan, &root, sync)?;
@@ -153,6 +154,20 @@ pub(super) fn cut_off() -> Result<(), StageError> {
     }
 }
 
+/// Waits until the parent has written the id maps. Without privileges the parent can only do so while the files in
+/// `/proc` belong to its user, as those of a process do that may be looked into: nobody but that user can, since nothing
+/// of the container is there yet.
+fn await_maps(sync: &OwnedFd, rootless: bool) -> Result<(), StageError> {
+    let failed = |errno| StageError::new(Stage::IdMap, errno, "dumpable");
+    if !rootless {
+        return sync::wait(sync);
+    }
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).map_err(failed)?;
+    sync::report(sync, &Report::Unmapped, &[])?;
+    sync::wait(sync)?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)
+}
+
 /// In v2 the process was born in its cgroup.
 fn join_cgroup(entry: &Entry) -> Result<(), StageError> {
     entry.join_v1().map_err(|errno| StageError::new(Stage::Cgroup, errno, "joining"))
@@ -181,7 +196,12 @@ fn set_names(plan: &Plan) -> Result<(), StageError> {
 }
 
 /// Hooks of the runtime's namespaces run in the parent, those of the container's here.
-fn run_hooks(plan: &Plan, sync: &OwnedFd, proc: BorrowedFd<'_>) -> Result<(), StageError> {
+fn run_hooks(
+    plan: &Plan,
+    sync: &OwnedFd,
+    proc: BorrowedFd<'_>,
+    root: &ContainerRoot,
+) -> Result<(), StageError> {
     if !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty() {
         sync::report(sync, &Report::Mounted, &[])?;
         sync::wait(sync)?;
@@ -189,6 +209,9 @@ fn run_hooks(plan: &Plan, sync: &OwnedFd, proc: BorrowedFd<'_>) -> Result<(), St
     if plan.hooks.create_container.is_empty() {
         return Ok(());
     }
+    // Where the container's files are until the root is changed; `.` is the only name for it.
+    rustix::process::fchdir(root.fd())
+        .map_err(|errno| StageError::new(Stage::Hook, errno, "root file system"))?;
     // The number on the host, as other hooks get it.
     let pid = rustix::fs::readlinkat(proc, "self", Vec::new())
         .ok()
@@ -197,6 +220,7 @@ fn run_hooks(plan: &Plan, sync: &OwnedFd, proc: BorrowedFd<'_>) -> Result<(), St
         "createContainer",
         &plan.hooks.create_container,
         &hooks::state(plan, ContainerState::Creating, pid),
+        hooks::Place { directory: Path::new("."), env: &[] },
     )
 }
 

@@ -35,7 +35,7 @@ use crate::plan::{ExecPlan, Plan};
 
 pub use error::{Stage, StageError, errno_text};
 pub use gate::{Gate, OwnedGate, START as GATE_FILE, open as open_gate};
-pub use hooks::{run as run_hooks, state as container_state};
+pub use hooks::{Place as HookPlace, run as run_hooks, state as container_state};
 pub use parent::Birthplace;
 
 /// Standard streams of a new process.

@@ -178,7 +178,13 @@ fn new_filesystem(
     let failed = |errno| StageError::new(Stage::Mount, errno, format!("{}: mount point", step.target));
     let keeps_mode = fstype == "tmpfs" && !options.iter().any(|(name, _)| name == "mode");
     let existed = if keeps_mode { context.root.open(&step.target, OFlags::PATH).ok() } else { None };
-    let target = mount_point(step, fstype, context.root).map_err(failed)?;
+    let target = mount_point(step, fstype, context.root).map_err(|errno| match errno {
+        Errno::LOOP | Errno::NOTDIR => {
+            let detail = format!("{}: {fstype} must be mounted on ordinary directory", step.target);
+            StageError::refused(Stage::Mount, detail)
+        }
+        errno => failed(errno),
+    })?;
     let mut options = options.to_vec();
     if let Some(label) = context.label {
         options.push(("context".to_owned(), Some(label.to_owned())));

@@ -20,8 +20,7 @@ pub(super) struct Joined {
 }
 
 impl Namespaces {
-    /// All of them, in the order in which they are joined: the user namespace first, for its privileges; the mount
-    /// namespace last, because it changes what paths mean.
+    /// All of them, the mount namespace last, because it changes what paths mean; for the user namespace see [`join`].
     fn all(&self) -> [(&Namespace, LinkNameSpaceType, &'static str); 8] {
         [
             (&self.user, LinkNameSpaceType::User, "user"),
@@ -110,13 +109,32 @@ impl Namespaces {
     }
 }
 
-/// Joins them all.
+/// Joins them all. With privileges of the host's every other comes before the user namespace, since some may belong to a
+/// user namespace above it; without them those that refuse are joined with the privileges which that one gives.
 pub(super) fn join(joined: &[Joined]) -> Result<(), StageError> {
-    for namespace in joined {
-        rustix::thread::move_into_link_name_space(namespace.file.as_fd(), Some(namespace.kind))
-            .map_err(|errno| StageError::new(Stage::JoinNamespace, errno, namespace.name))?;
+    let (user, others): (Vec<&Joined>, Vec<&Joined>) =
+        joined.iter().partition(|namespace| namespace.kind == LinkNameSpaceType::User);
+    let mut refused = Vec::new();
+    for namespace in others {
+        match namespace.join() {
+            Err(Errno::PERM) if !user.is_empty() => refused.push(namespace),
+            result => result.map_err(|errno| namespace.failure(errno))?,
+        }
+    }
+    for namespace in user.into_iter().chain(refused) {
+        namespace.join().map_err(|errno| namespace.failure(errno))?;
     }
     Ok(())
+}
+
+impl Joined {
+    fn join(&self) -> Result<(), Errno> {
+        rustix::thread::move_into_link_name_space(self.file.as_fd(), Some(self.kind))
+    }
+
+    fn failure(&self, errno: Errno) -> StageError {
+        StageError::new(Stage::JoinNamespace, errno, self.name)
+    }
 }
 
 /// What setns(2) takes for the namespaces of a running container, apart from the pid namespace.

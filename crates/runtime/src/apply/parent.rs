@@ -13,7 +13,10 @@ use super::init::{self, Prepared};
 use super::sync::{self, Report};
 use super::{Spawned, Stage, StageError, Start, Surroundings, idmap, limits, mounts};
 use crate::cgroups::{Cgroup, CgroupError, CgroupPath, Entry, Layout};
-use crate::plan::{MountKind, MountStep, Namespace, NamespaceSource, Plan, Process, SeccompListener};
+use crate::plan::{
+    CgroupPlan, MountKind, MountStep, Namespace, NamespaceSource, Plan, Process, SeccompListener,
+};
+use crate::rdt::RdtPlan;
 use crate::seccomp;
 
 /// A cgroup whose doors are open: all of a container that can be made before its plan is known.
@@ -29,7 +32,20 @@ impl Birthplace {
     /// # Errors
     /// The kernel's. Nothing new is left then.
     pub fn make(layout: &Layout, path: &CgroupPath) -> Result<Self, StageError> {
-        let cgroup = Cgroup::create(layout, path).map_err(cgroup_failure)?;
+        Self::in_cgroup(Cgroup::create(layout, path))
+    }
+
+    /// Likewise for a whole plan, which may do without a cgroup.
+    ///
+    /// # Errors
+    /// As [`Birthplace::make`].
+    pub fn of(plan: &CgroupPlan) -> Result<Self, StageError> {
+        let create = if plan.dispensable { Cgroup::create_if_allowed } else { Cgroup::create };
+        Self::in_cgroup(create(&plan.layout, &plan.path))
+    }
+
+    fn in_cgroup(cgroup: Result<Cgroup, CgroupError>) -> Result<Self, StageError> {
+        let cgroup = cgroup.map_err(cgroup_failure)?;
         match cgroup.entry() {
             Ok(entry) => Ok(Self { cgroup, entry }),
             Err(error) => {
@@ -75,7 +91,16 @@ fn spawn_into(
     cgroup: &Cgroup,
     entry: Entry,
 ) -> Result<Spawned, StageError> {
-    cgroup.apply(&plan.cgroup.resources).map_err(cgroup_failure)?;
+    if !cgroup.is_nowhere() {
+        cgroup.apply(&plan.cgroup.resources).map_err(cgroup_failure)?;
+    }
+    let Some(rdt) = &plan.cgroup.rdt else { return clone_into(plan, surroundings, entry) };
+    rdt.create()?;
+    // The error that is already there says more than one about what it leaves.
+    clone_into(plan, surroundings, entry).inspect_err(|_| drop(rdt.remove()))
+}
+
+fn clone_into(plan: &Plan, surroundings: &Surroundings<'_>, entry: Entry) -> Result<Spawned, StageError> {
     let prepared = Prepared {
         plan,
         surroundings,
@@ -103,6 +128,7 @@ fn spawn_into(
     let of = Supervised {
         plan: Some(plan),
         process: &plan.process,
+        rdt: plan.cgroup.rdt.as_ref(),
         state: State::default(),
         in_userns: plan.namespaces.user.clone(),
         waits: matches!(surroundings.start, Start::Parent),
@@ -112,7 +138,8 @@ fn spawn_into(
 
 /// Opens the bind mounts that the child could not: sources that a user namespace hides, and shifted owners.
 fn open_mounts(plan: &Plan, fds: &[OwnedFd]) -> Result<Vec<Option<OwnedFd>>, StageError> {
-    let in_userns = plan.namespaces.user != Namespace::Inherit;
+    // Without privileges nothing can be opened that the child could not open itself.
+    let in_userns = plan.namespaces.user != Namespace::Inherit && !plan.rootless;
     if !in_userns && plan.mounts.iter().all(|step| step.idmap.is_none()) {
         return Ok(Vec::new());
     }
@@ -169,7 +196,7 @@ pub(super) struct Child {
 
 impl Child {
     /// The process that an intermediate one leaves behind.
-    fn successor(self, sync: &OwnedFd) -> Result<Self, StageError> {
+    pub(super) fn successor(self, sync: &OwnedFd) -> Result<Self, StageError> {
         let report = sync::next(sync);
         let reaped = reap(self.pidfd.as_fd());
         match report? {
@@ -209,6 +236,8 @@ pub(super) struct Supervised<'a> {
     /// The container's plan, for a first process.
     pub(super) plan: Option<&'a Plan>,
     pub(super) process: &'a Process,
+    /// The groups it joins in resctrl.
+    pub(super) rdt: Option<&'a RdtPlan>,
     /// The state of the container that a further process joins, for whoever answers its filter.
     pub(super) state: State,
     /// What becomes of the user namespace.
@@ -219,7 +248,8 @@ pub(super) struct Supervised<'a> {
 
 /// Does what the child cannot do itself, until it is ready. Ends it if something fails.
 pub(super) fn supervise(child: Child, sync: OwnedFd, of: &Supervised<'_>) -> Result<Spawned, StageError> {
-    match prepare(&child, &sync, of).and_then(|()| serve(&child, &sync, of)) {
+    let joined = of.rdt.map_or(Ok(()), |rdt| rdt.join(child.pid));
+    match joined.and_then(|()| prepare(&child, &sync, of)).and_then(|()| serve(&child, &sync, of)) {
         Ok(console) => Ok(Spawned { pid: child.pid, pidfd: child.pidfd, console, sync, waits: of.waits }),
         Err(error) => {
             let signal = child.end();
@@ -235,12 +265,22 @@ fn prepare(child: &Child, sync: &OwnedFd, of: &Supervised<'_>) -> Result<(), Sta
     if of.in_userns == Namespace::Inherit {
         return Ok(());
     }
+    if of.plan.is_some_and(|plan| plan.rootless) && of.in_userns == Namespace::New {
+        match sync::next(sync)? {
+            Some((Report::Unmapped, _)) => {}
+            Some((Report::Failed(error), _)) => return Err(error),
+            _ => {
+                return Err(StageError::refused(Stage::Sync, "the process ended before its ids were mapped"));
+            }
+        }
+    }
     let proc = init::open_proc()?;
     let process = child.pid.as_raw_nonzero().to_string();
     limits::raise(child.pid, &of.process.rlimits)?;
     limits::set_oom_score(of.process.oom_score_adj, proc.as_fd(), &process)?;
     if let (Some(plan), Namespace::New) = (of.plan, &of.in_userns) {
-        idmap::write_maps(child.pid, &plan.namespaces.uid_map, &plan.namespaces.gid_map)?;
+        let maps = (plan.namespaces.uid_map.as_slice(), plan.namespaces.gid_map.as_slice());
+        idmap::write_maps(child.pid, maps, plan.rootless)?;
         sync::go_ahead(sync)?;
     }
     Ok(())
@@ -264,13 +304,14 @@ fn serve(child: &Child, sync: &OwnedFd, of: &Supervised<'_>) -> Result<Option<Ow
             Some((Report::Mounted, _)) => {
                 if let Some(plan) = of.plan {
                     let state = hooks::state(plan, ContainerState::Creating, Some(pid));
-                    hooks::run("prestart", &plan.hooks.prestart, &state)?;
-                    hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                    let place = hooks::Place { directory: &plan.bundle, env: &[] };
+                    hooks::run("prestart", &plan.hooks.prestart, &state, place)?;
+                    hooks::run("createRuntime", &plan.hooks.create_runtime, &state, place)?;
                 }
                 sync::go_ahead(sync)?;
             }
-            Some((Report::Cloned(_), _)) => {
-                return Err(StageError::refused(Stage::Sync, "a second container process"));
+            Some((Report::Cloned(_) | Report::Unmapped, _)) => {
+                return Err(StageError::refused(Stage::Sync, "an unexpected report"));
             }
         }
     }
@@ -287,6 +328,13 @@ fn hand_over(
         Some(plan) => hooks::state(plan, ContainerState::Creating, Some(pid)),
         None => of.state.clone(),
     };
-    seccomp::send_listener(&agent.path, listener.as_fd(), pid, agent.metadata.as_deref(), &state)
-        .map_err(|errno| StageError::new(Stage::Seccomp, errno, format!("listener {}", agent.path.display())))
+    seccomp::send_listener(&agent.path, listener.as_fd(), pid, agent.metadata.as_deref(), &state).map_err(
+        |errno| {
+            StageError::new(
+                Stage::Seccomp,
+                errno,
+                format!("failed to connect with seccomp agent at {}", agent.path.display()),
+            )
+        },
+    )
 }

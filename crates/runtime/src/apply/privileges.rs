@@ -74,7 +74,13 @@ fn set_ambient(ambient: u64) -> Result<(), StageError> {
 fn become_user(process: &Process, may_set_groups: bool) -> Result<(), StageError> {
     let groups: Vec<Gid> = process.groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
     let groups = (may_set_groups || !groups.is_empty()).then_some(groups.as_slice());
-    identity::become_user(process.uid, process.gid, groups).map_err(|errno| {
+    let become_user = |groups| identity::become_user(process.uid, process.gid, groups);
+    let result = match become_user(groups) {
+        // A user namespace made without privileges, in which groups cannot be changed, and none are asked for.
+        Err(Errno::PERM) if process.groups.is_empty() => become_user(None),
+        other => other,
+    };
+    result.map_err(|errno| {
         let detail = format!("{}:{} {:?}", process.uid, process.gid, process.groups);
         StageError::new(Stage::User, errno, detail)
     })

@@ -17,6 +17,8 @@ use super::{Stage, StageError};
 pub(super) enum Report {
     /// From the intermediate process: the init was cloned; its pidfd comes along.
     Cloned(i32),
+    /// The id maps can be written; said only where the parent has to wait for that.
+    Unmapped,
     /// The mounts are there and nothing has been pivoted: the moment of the hooks in the runtime's namespaces.
     Mounted,
     /// The master of the terminal comes along.

@@ -14,7 +14,7 @@ use skiff_sys::bpf;
 use super::files::{OpenFile, read_text, subdirectories};
 use super::layout::parse_controllers;
 use super::plan::Tolerance;
-use super::{CgroupError, Controller, Current, Layout, Operation, ResourcePlan, Step};
+use super::{BelowCgroup, CgroupError, Controller, Current, Layout, Operation, ResourcePlan, Step};
 
 /// How long removal waits for the last processes to be reaped before it gives up.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -99,6 +99,36 @@ impl Cgroup {
             fresh: false,
             without_program: AtomicBool::new(false),
         }
+    }
+
+    /// A group without any directory, for whoever may make none.
+    fn nowhere() -> Self {
+        let without_program = AtomicBool::new(false);
+        Self { directories: Vec::new(), limits_in_v2: false, fresh: false, without_program }
+    }
+
+    /// Whether it is a group without any directory.
+    pub(crate) fn is_nowhere(&self) -> bool {
+        self.directories.is_empty()
+    }
+
+    /// Likewise [`Cgroup::create`], for a container that needs no cgroup: without the permission to make one it does
+    /// without.
+    ///
+    /// # Errors
+    /// Any other failure.
+    pub fn create_if_allowed(layout: &Layout, path: &CgroupPath) -> Result<Self, CgroupError> {
+        let denied = [Errno::ACCESS, Errno::PERM, Errno::ROFS].map(Errno::raw_os_error);
+        match Self::create(layout, path) {
+            Err(error) if error.errno().is_some_and(|errno| denied.contains(&errno)) => Ok(Self::nowhere()),
+            other => other,
+        }
+    }
+
+    /// The cgroup at `path` if it was made, and none otherwise; see [`Cgroup::create_if_allowed`].
+    pub fn open_if_there(layout: &Layout, path: &CgroupPath) -> Self {
+        let group = Self::open(layout, path);
+        if group.exists() { group } else { Self::nowhere() }
     }
 
     /// Makes the directories, and on the way those above them: cpusets with their parent's processors, v2 with every controller enabled.
@@ -245,15 +275,28 @@ impl Cgroup {
     /// # Errors
     /// When a directory is not there.
     pub fn entry(&self) -> Result<Entry, CgroupError> {
+        self.entry_below(&[])
+    }
+
+    /// The doors into cgroups below this one, in the hierarchies that each of these names.
+    ///
+    /// # Errors
+    /// When a directory is not there.
+    pub fn entry_below(&self, below: &[BelowCgroup]) -> Result<Entry, CgroupError> {
         let mut entry = Entry { v1_tasks: Vec::with_capacity(self.directories.len()), v2: None };
         for directory in &self.directories {
-            let failed = |errno: Errno| CgroupError::kernel(Operation::Open, &directory.path, errno);
+            let place = below.iter().rev().find(|below| directory.is_named_by(below));
+            let path = match place {
+                Some(below) if !below.path.as_os_str().is_empty() => &directory.path.join(&below.path),
+                _ => &directory.path,
+            };
+            let failed = |errno: Errno| CgroupError::kernel(Operation::Open, path, errno);
             if directory.is_v2 {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                entry.v2 = Some(rustix::fs::open(&directory.path, flags, FileMode::empty()).map_err(failed)?);
+                entry.v2 = Some(rustix::fs::open(path, flags, FileMode::empty()).map_err(failed)?);
             } else {
                 let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-                let tasks = directory.path.join("tasks");
+                let tasks = path.join("tasks");
                 entry.v1_tasks.push(rustix::fs::open(tasks, flags, FileMode::empty()).map_err(failed)?);
             }
         }
@@ -289,6 +332,14 @@ const MISSING: i32 = Errno::NOENT.raw_os_error();
 const INVALID: i32 = Errno::INVAL.raw_os_error();
 
 impl Directory {
+    fn is_named_by(&self, below: &BelowCgroup) -> bool {
+        let is_own = |name: &String| {
+            self.controllers.iter().any(|controller| controller.v1_name() == name)
+                || self.mount.file_name().is_some_and(|mount| mount == name.as_str())
+        };
+        below.hierarchies.is_empty() || below.hierarchies.iter().any(is_own)
+    }
+
     /// Makes the directory; answers whether it was not there before.
     fn create(&self) -> Result<bool, CgroupError> {
         let made = match make_directory(&self.path)? {

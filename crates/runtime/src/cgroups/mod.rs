@@ -13,6 +13,7 @@
 //!
 //! The systemd cgroup driver (`slice:prefix:name`) is refused: this crate talks to the kernel, not to another daemon.
 
+mod below;
 mod devices;
 mod files;
 mod group;
@@ -30,6 +31,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use skiff_types::ErrorKind;
 
+pub use self::below::BelowCgroup;
 pub use self::devices::runtime_default_rules;
 pub use self::group::{Cgroup, CgroupPath, Entry};
 pub use self::layout::{Controller, Hierarchy, Layout, Mode, Unified};

@@ -79,32 +79,48 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Lets every process go on.
+    /// Lets every process go on, whoever has frozen it: in the hybrid another runtime may have used the v1 freezer.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a file cannot be written.
     pub fn thaw(&self) -> Result<(), CgroupError> {
-        let (directory, is_v2) = self.freezer()?;
-        let (file, _, go) = freezer_words(is_v2);
-        OpenFile::default().write(&directory.join(file), go)
+        let (first, _) = self.freezer()?;
+        for (directory, is_v2) in self.freezers() {
+            if directory == first || is_frozen(directory, is_v2)? {
+                let (file, _, go) = freezer_words(is_v2);
+                OpenFile::default().write(&directory.join(file), go)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Whether the cgroup itself is frozen.
+    /// Whether the cgroup itself is frozen, by either version's freezer.
     ///
     /// # Errors
     /// When the state cannot be read.
     pub fn is_frozen(&self) -> Result<bool, CgroupError> {
-        let (directory, is_v2) = self.freezer()?;
-        is_frozen(directory, is_v2)
+        self.freezer()?;
+        for (directory, is_v2) in self.freezers() {
+            if is_frozen(directory, is_v2)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
+    /// The freezer that is used.
     fn freezer(&self) -> Result<(&Path, bool), CgroupError> {
-        let v2 = self.unified().map(|directory| (directory, true));
-        let v1 = || self.directory(Controller::Freezer).map(|directory| (directory, false));
-        v2.or_else(v1).ok_or_else(|| CgroupError::MissingController {
+        self.freezers().next().ok_or_else(|| CgroupError::MissingController {
             controller: Controller::Freezer,
             setting: "the frozen state".to_owned(),
         })
+    }
+
+    /// Directory and whether it is v2's, the better one first.
+    fn freezers(&self) -> impl Iterator<Item = (&Path, bool)> {
+        let v2 = self.unified().map(|directory| (directory, true));
+        let v1 = self.directory(Controller::Freezer).map(|directory| (directory, false));
+        v2.into_iter().chain(v1.filter(|_| !self.limits_in_v2()))
     }
 
     /// Kills every process in the cgroup and below it: at one stroke where the kernel has `cgroup.kill` (5.14, hybrid included), else by signals to a
@@ -169,7 +185,11 @@ fn freezer_words(is_v2: bool) -> (&'static str, &'static str, &'static str) {
 
 fn is_frozen(directory: &Path, is_v2: bool) -> Result<bool, CgroupError> {
     let path = directory.join(if is_v2 { "cgroup.events" } else { "freezer.state" });
-    let text = read_text(&path)?;
+    let text = match read_text(&path) {
+        // A cgroup that is not there in this hierarchy.
+        Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => return Ok(false),
+        other => other?,
+    };
     Ok(if is_v2 { text.lines().any(|line| line == "frozen 1") } else { text.trim() == "FROZEN" })
 }
 

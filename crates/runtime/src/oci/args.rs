@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rustix::process::geteuid;
 
 /// Runs containers from OCI bundles.
 #[derive(Debug, Parser)]
@@ -16,8 +17,9 @@ pub(super) struct CommandLine {
 
 #[derive(Debug, Args)]
 pub(super) struct Global {
-    /// Directory for the state of containers; should be a tmpfs.
-    #[arg(long, default_value = "/run/skiff/runtime")]
+    /// Directory for the state of containers; should be a tmpfs. `/run/skiff/runtime` by default, without privileges a
+    /// directory of the user's.
+    #[arg(long, default_value_os_t = default_root(), hide_default_value = true)]
     pub(super) root: PathBuf,
     /// File that errors are appended to, besides standard error.
     #[arg(long)]
@@ -31,9 +33,40 @@ pub(super) struct Global {
     /// Use systemd for cgroups (not supported).
     #[arg(long)]
     pub(super) systemd_cgroup: bool,
-    /// Ignore cgroup permission errors: true, false or auto (true is not supported).
-    #[arg(long)]
-    pub(super) rootless: Option<String>,
+    /// Do without a cgroup where none can be made, for containers that ask for no limits; auto: without privileges.
+    #[arg(long, value_enum, default_value_t = Rootless::Auto)]
+    pub(super) rootless: Rootless,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Rootless {
+    True,
+    False,
+    Auto,
+}
+
+impl Global {
+    /// Whether containers are made without privileges of the host's.
+    pub(super) fn is_rootless(&self) -> bool {
+        match self.rootless {
+            Rootless::True => true,
+            Rootless::False => false,
+            Rootless::Auto => !geteuid().is_root() || in_user_namespace(),
+        }
+    }
+}
+
+/// Whether this process is in a user namespace: then not every id is mapped to itself.
+fn in_user_namespace() -> bool {
+    let map = fs_err::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.is_empty() && map.split_whitespace().ne(["0", "0", "4294967295"])
+}
+
+fn default_root() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR") {
+        Some(directory) if !geteuid().is_root() => PathBuf::from(directory).join("skiff/runtime"),
+        _ => PathBuf::from("/run/skiff/runtime"),
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -99,6 +132,18 @@ pub(super) enum Command {
         /// Print ids only.
         #[arg(short, long)]
         quiet: bool,
+    },
+    /// Not supported.
+    #[command(hide = true)]
+    Checkpoint {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Not supported.
+    #[command(hide = true)]
+    Restore {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
     },
     /// Write a specification to start from.
     Spec {
@@ -210,9 +255,9 @@ pub(super) struct Exec {
     /// How many descriptors from 3 on the process inherits.
     #[arg(long, default_value_t = 0)]
     pub(super) preserve_fds: u32,
-    /// Cgroup below the container's.
+    /// Cgroup below the container's; on v1 also `CONTROLLER[,CONTROLLER]:PATH`.
     #[arg(long)]
-    pub(super) cgroup: Option<String>,
+    pub(super) cgroup: Vec<String>,
     /// Do so even if the container is paused.
     #[arg(long)]
     pub(super) ignore_paused: bool,
@@ -269,10 +314,10 @@ pub(super) struct Update {
     /// Greatest number of processes.
     #[arg(long, allow_hyphen_values = true)]
     pub(super) pids_limit: Option<i64>,
-    /// Intel RDT (not supported).
+    /// Intel RDT: schema of the L3 cache.
     #[arg(long)]
     pub(super) l3_cache_schema: Option<String>,
-    /// Intel RDT (not supported).
+    /// Intel RDT: schema of the memory bandwidth.
     #[arg(long)]
     pub(super) mem_bw_schema: Option<String>,
     pub(super) id: String,

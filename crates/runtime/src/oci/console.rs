@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{OptionalActions, OutputModes, Termios};
 
 use super::OciError;
 
@@ -29,6 +29,8 @@ impl RawTerminal {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
+            // Lines end with a line feed alone where they come from (see `adopt`).
+            raw.output_modes |= OutputModes::OPOST;
             // A terminal that refuses stays as it is; the bytes pass all the same.
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw);
         }
@@ -42,6 +44,18 @@ impl Drop for RawTerminal {
             // Nothing can be done about a terminal that is gone.
             let _ = rustix::termios::tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, before);
         }
+    }
+}
+
+/// Prepares the container's terminal for being copied to our own standard streams. Its line feeds stay as they are: what
+/// comes out in a file or a pipe is then what the program would have written there by itself, and our own terminal, if
+/// there is one, adds the carriage returns.
+pub(super) fn adopt(master: &OwnedFd) {
+    copy_size(master);
+    if let Ok(mut modes) = rustix::termios::tcgetattr(master) {
+        modes.output_modes.remove(OutputModes::ONLCR);
+        // A terminal that refuses stays as it is; the text can be read all the same.
+        let _ = rustix::termios::tcsetattr(master, OptionalActions::Now, &modes);
     }
 }
 

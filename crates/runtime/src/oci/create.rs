@@ -9,17 +9,20 @@ use rustix::process::Pid;
 use super::args::{Create, Global, Run};
 use super::foreground::Foreground;
 use super::record::{self, Directory, Identity, Record, Status};
-use super::{OciError, console, delete, log};
-use crate::apply::{self, Birthplace, Gate, OwnedGate, Spawned, Start, Stdio, Surroundings};
-use crate::plan::{self, HostFacts, Plan, PlanOptions};
+use super::{OciError, bundle, console, delete, log};
+use crate::apply::{self, Birthplace, Gate, HookPlace, OwnedGate, Spawned, Start, Stdio, Surroundings};
+use crate::cgroups::Cgroup;
+use crate::plan::{self, Hook, Hooks, HostFacts, Plan, PlanOptions};
 
 /// Creates a container that waits for `start`.
 pub(super) fn create(global: &Global, args: &Create) -> Result<(), OciError> {
+    let preserved = preserved(args.preserve_fds)?;
     Directory::of(global, &args.id)?;
-    let (spec, plan) = load(args)?;
+    let (spec, plan) = load(global, args)?;
     check_console(args, &plan, true)?;
+    check_free(global, &plan)?;
     let directory = Directory::create(global, &args.id)?;
-    let created = create_in(&directory, args, &spec, &plan);
+    let created = create_in(global, &directory, args, (&spec, &plan), &preserved);
     if created.is_err() {
         // The first error is the one to tell.
         let _ = directory.remove();
@@ -27,11 +30,19 @@ pub(super) fn create(global: &Global, args: &Create) -> Result<(), OciError> {
     created
 }
 
-fn create_in(directory: &Directory, args: &Create, spec: &Spec, plan: &Plan) -> Result<(), OciError> {
+fn create_in(
+    global: &Global,
+    directory: &Directory,
+    args: &Create,
+    (spec, plan): (&Spec, &Plan),
+    preserved: &[OwnedFd],
+) -> Result<(), OciError> {
     let gate = OwnedGate::create(directory.path()).map_err(OciError::kernel("start gate"))?;
-    let preserved = preserved(args.preserve_fds)?;
     directory.write(&record(&args.id, spec, plan, None))?;
-    let spawned = spawn(plan, &preserved, Some(gate.borrow()))?;
+    let spawned = spawn(plan, preserved, Some(gate.borrow()))?;
+    log::debug(global, || {
+        format!("process {} is ready and waits for its start", spawned.pid.as_raw_nonzero())
+    });
     let kept = keep(directory, args, spec, plan, &spawned);
     if kept.is_err() {
         end(&spawned, plan);
@@ -39,11 +50,31 @@ fn create_in(directory: &Directory, args: &Create, spec: &Spec, plan: &Plan) -> 
     kept
 }
 
+/// The id must be free, and the cgroup: two containers in one would share limits and be killed together, and in a frozen one a start would hang.
+fn check_free(global: &Global, plan: &Plan) -> Result<(), OciError> {
+    // Looked at before the cgroup, whose processes may be those of the very container.
+    if Directory::of(global, &plan.id)?.exists() {
+        return Err(OciError::Exists);
+    }
+    let cgroup = Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path);
+    if !cgroup.exists() {
+        return Ok(());
+    }
+    let inside = cgroup.pids()?.len();
+    if inside > 0 {
+        return Err(OciError::State(format!("container's cgroup is not empty: {inside} process(es) found")));
+    }
+    if cgroup.is_frozen().unwrap_or(false) {
+        return Err(OciError::State("container's cgroup unexpectedly frozen".to_owned()));
+    }
+    Ok(())
+}
+
 fn spawn(plan: &Plan, preserved: &[OwnedFd], gate: Option<Gate<'_>>) -> Result<Spawned, OciError> {
     let stdio = if plan.process.terminal { Stdio::Terminal } else { own_stdio() };
     let start = gate.map_or(Start::Parent, Start::Gate);
     let surroundings = Surroundings { fds: &[], stdio, preserved, die_with_parent: false, start };
-    let birthplace = Birthplace::make(&plan.cgroup.layout, &plan.cgroup.path)?;
+    let birthplace = Birthplace::of(&plan.cgroup)?;
     Ok(apply::spawn(plan, &surroundings, birthplace)?)
 }
 
@@ -56,7 +87,7 @@ pub(super) fn own_stdio() -> Stdio<'static> {
     }
 }
 
-/// The descriptors that the caller left open for the process, from 3 on.
+/// The descriptors that the caller left open for the process, from 3 on. Before this process opens any of its own.
 pub(super) fn preserved(count: u32) -> Result<Vec<OwnedFd>, OciError> {
     let adopt = |number: u32| {
         skiff_sys::fd::adopt(number as i32)
@@ -76,6 +107,8 @@ fn record(id: &str, spec: &Spec, plan: &Plan, process: Option<Pid>) -> Record {
         bundle: plan.bundle.clone(),
         cgroup: plan.cgroup.path.clone(),
         layout: plan.cgroup.layout.clone(),
+        rdt: plan.cgroup.rdt.clone(),
+        rootless: plan.rootless,
         new_keyring: plan.new_keyring,
         spec: spec.clone(),
     }
@@ -106,11 +139,17 @@ pub(super) fn write_pid(file: Option<&Path>, pid: Pid) -> Result<(), OciError> {
 
 /// Ends a process that must not become a container.
 fn end(spawned: &Spawned, plan: &Plan) {
-    let cgroup = crate::cgroups::Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path);
     // The error that led here is the one to tell.
     let _ = rustix::process::pidfd_send_signal(&spawned.pidfd, rustix::process::Signal::KILL);
     let _ = rustix::process::waitpid(Some(spawned.pid), rustix::process::WaitOptions::empty());
-    let _ = cgroup.remove();
+    remove_groups(plan);
+}
+
+fn remove_groups(plan: &Plan) {
+    let _ = Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path).remove();
+    if let Some(rdt) = &plan.cgroup.rdt {
+        let _ = rdt.remove();
+    }
 }
 
 /// Starts a created container.
@@ -129,36 +168,58 @@ pub(super) fn start(global: &Global, id: &str) -> Result<(), OciError> {
         }
     }
     apply::open_gate(directory.path())?;
-    after_start(global, &record);
-    Ok(())
+    log::debug(global, || format!("{id} has executed its program"));
+    after_start(&record).inspect_err(|_| stop(&record))
 }
 
-/// Hooks that follow a start; the container runs whether they succeed or not.
-fn after_start(global: &Global, record: &Record) {
-    run_late_hooks(global, record, "poststart", ContainerState::Running, Some(record.process.pid));
+/// Hooks that follow a start: if one fails, so does the start.
+fn after_start(record: &Record) -> Result<(), OciError> {
+    let Some((plan, hooks)) = planned_hooks(record, |hooks| &hooks.poststart)? else { return Ok(()) };
+    let state = apply::container_state(&plan, ContainerState::Running, Some(record.process.pid));
+    Ok(apply::run_hooks("poststart", &hooks, &state, here())?)
 }
 
-/// Runs the hooks of a moment whose failures are only logged.
-pub(super) fn run_late_hooks(
-    global: &Global,
-    record: &Record,
-    kind: &str,
-    status: ContainerState,
-    pid: Option<i32>,
-) {
-    if record.spec.hooks().is_none() {
-        return;
-    }
-    let planned = HostFacts::probe().map_err(OciError::from).and_then(|host| {
-        let options = plan_options(record.id.clone(), record.bundle.clone());
-        plan::plan(&record.spec, &options, &host).map_err(OciError::from)
-    });
-    let result = planned.and_then(|plan| {
-        let hooks = if kind == "poststart" { &plan.hooks.poststart } else { &plan.hooks.poststop };
-        apply::run_hooks(kind, hooks, &apply::container_state(&plan, status, pid)).map_err(OciError::from)
+/// Hooks that follow a deletion. Each has its turn, and what goes wrong is only logged.
+pub(super) fn after_deletion(global: &Global, record: &Record) {
+    let result = planned_hooks(record, |hooks| &hooks.poststop).map(|planned| {
+        let Some((plan, hooks)) = planned else { return };
+        let state = apply::container_state(&plan, ContainerState::Stopped, None);
+        let place = here();
+        for hook in &hooks {
+            if let Err(error) = apply::run_hooks("poststop", std::slice::from_ref(hook), &state, place) {
+                log::warning(global, &error.to_string());
+            }
+        }
     });
     if let Err(error) = result {
         log::warning(global, &error.to_string());
+    }
+}
+
+/// The bundle may be gone by the time of the late hooks.
+fn here() -> HookPlace<'static> {
+    HookPlace { directory: Path::new("."), env: &[] }
+}
+
+fn planned_hooks(
+    record: &Record,
+    which: impl Fn(&Hooks) -> &Vec<Hook>,
+) -> Result<Option<(Plan, Vec<Hook>)>, OciError> {
+    if record.spec.hooks().is_none() {
+        return Ok(None);
+    }
+    let options = plan_options(record.id.clone(), record.bundle.clone());
+    let plan = plan::plan(&record.spec, &options, &HostFacts::probe()?)?;
+    let hooks = which(&plan.hooks).clone();
+    Ok(if hooks.is_empty() { None } else { Some((plan, hooks)) })
+}
+
+/// Ends a container whose start has failed after all.
+fn stop(record: &Record) {
+    if let Some((_, pidfd)) = record.open_process() {
+        // It may have ended by itself.
+        let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+        let _ = delete::await_end(&pidfd);
     }
 }
 
@@ -168,12 +229,14 @@ fn plan_options(id: String, bundle: PathBuf) -> PlanOptions {
 
 /// Creates and starts a container; waits for it unless it is to be detached.
 pub(super) fn run(global: &Global, args: &Run) -> Result<u8, OciError> {
+    let preserved = preserved(args.create.preserve_fds)?;
     Directory::of(global, &args.create.id)?;
-    let (spec, plan) = load(&args.create)?;
+    let (spec, plan) = load(global, &args.create)?;
     check_console(&args.create, &plan, args.detach)?;
+    check_free(global, &plan)?;
     let foreground = if args.detach { None } else { Some(Foreground::prepare(!args.no_subreaper)?) };
     let directory = Directory::create(global, &args.create.id)?;
-    let started = run_in(&directory, &args.create, &spec, &plan);
+    let started = run_in(global, &directory, &args.create, (&spec, &plan), &preserved);
     let (pid, pidfd, master) = match started {
         Ok(started) => started,
         Err(error) => {
@@ -182,45 +245,62 @@ pub(super) fn run(global: &Global, args: &Run) -> Result<u8, OciError> {
             return Err(error);
         }
     };
-    after_start(global, &directory.read()?);
+    let record = directory.read()?;
+    if let Err(error) = after_start(&record) {
+        stop(&record);
+        delete::destroy(global, &directory, &record)?;
+        return Err(error);
+    }
     let Some(foreground) = foreground else { return Ok(0) };
     let code = foreground.wait(pid, &pidfd, master.as_ref())?;
     if !args.keep {
-        delete::destroy(global, &directory, &directory.read()?)?;
+        delete::destroy(global, &directory, &record)?;
     }
     Ok(code)
 }
 
 fn run_in(
+    global: &Global,
     directory: &Directory,
     args: &Create,
-    spec: &Spec,
-    plan: &Plan,
+    (spec, plan): (&Spec, &Plan),
+    preserved: &[OwnedFd],
 ) -> Result<(Pid, OwnedFd, Option<OwnedFd>), OciError> {
-    let preserved = preserved(args.preserve_fds)?;
     directory.write(&record(&args.id, spec, plan, None))?;
-    let spawned = spawn(plan, &preserved, None)?;
+    let spawned = spawn(plan, preserved, None)?;
+    log::debug(global, || format!("process {} is ready", spawned.pid.as_raw_nonzero()));
     if let Err(error) = keep(directory, args, spec, plan, &spawned) {
         end(&spawned, plan);
         return Err(error);
+    }
+    if let Some(master) = spawned.console.as_ref().filter(|_| args.console_socket.is_none()) {
+        console::adopt(master);
     }
     let pid = spawned.pid;
     spawned.start().map_err(|error| {
         // It ends by itself; the error that it sent is the one to tell.
         let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
-        let _ = crate::cgroups::Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path).remove();
+        remove_groups(plan);
         OciError::from(error)
     })
 }
 
 /// Reads and plans a bundle.
-fn load(args: &Create) -> Result<(Spec, Plan), OciError> {
-    let bundle = fs_err::canonicalize(&args.bundle)?;
-    let spec = read_spec(&bundle)?;
-    let mut options = plan_options(args.id.clone(), bundle);
+fn load(global: &Global, args: &Create) -> Result<(Spec, Plan), OciError> {
+    let directory = fs_err::canonicalize(&args.bundle)?;
+    let spec = bundle::read_spec(global, &directory)?;
+    let mut options = plan_options(args.id.clone(), directory);
     options.no_pivot = args.no_pivot;
     options.no_new_keyring = args.no_new_keyring;
+    options.rootless = global.is_rootless();
     let mut plan = plan::plan(&spec, &options, &HostFacts::probe()?)?;
+    log::debug(global, || {
+        let (mounts, hooks) = (plan.mounts.len(), spec.hooks().is_some());
+        format!("planned {}: {mounts} mounts, cgroup {}, hooks: {hooks}", plan.id, plan.cgroup.path.as_str())
+    });
+    if let Some(filter) = &plan.process.seccomp {
+        log::debug(global, || format!("seccomp filter flags: {}", filter.program.flags));
+    }
     announce_descriptors(&mut plan.process.env, args.preserve_fds);
     Ok((spec, plan))
 }
@@ -232,16 +312,6 @@ fn announce_descriptors(env: &mut Vec<String>, preserved: u32) {
     {
         env.push(format!("LISTEN_FDS={count}"));
         env.push("LISTEN_PID=1".to_owned());
-    }
-}
-
-fn read_spec(bundle: &Path) -> Result<Spec, OciError> {
-    let path = bundle.join("config.json");
-    let text = fs_err::read(&path)?;
-    let spec: Spec = serde_json::from_slice(&text).map_err(|source| OciError::Json { path, source })?;
-    match spec.version().split('.').next() {
-        Some("1") => Ok(spec),
-        _ => Err(OciError::Argument(format!("the specification's version {:?} is not 1.x", spec.version()))),
     }
 }
 

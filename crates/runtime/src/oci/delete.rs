@@ -2,13 +2,12 @@
 
 use std::os::fd::OwnedFd;
 
-use oci_spec::runtime::ContainerState;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 
 use super::args::Global;
 use super::record::{Directory, Record, Status};
-use super::{OciError, create};
+use super::{OciError, create, log};
 
 /// How long the end of a killed process is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -47,7 +46,7 @@ fn kill(record: &Record) -> Result<(), OciError> {
     await_end(&pidfd)
 }
 
-fn await_end(pidfd: &OwnedFd) -> Result<(), OciError> {
+pub(super) fn await_end(pidfd: &OwnedFd) -> Result<(), OciError> {
     let mut waiting = [PollFd::new(pidfd, PollFlags::IN)];
     let ended = rustix::io::retry_on_intr(|| rustix::event::poll(&mut waiting, Some(&PATIENCE)))
         .map_err(OciError::kernel("waiting for the container's end"))?;
@@ -62,7 +61,11 @@ pub(super) fn destroy(global: &Global, directory: &Directory, record: &Record) -
         cgroup.kill_all()?;
         cgroup.remove()?;
     }
+    if let Some(rdt) = &record.rdt {
+        rdt.remove()?;
+    }
     directory.remove()?;
-    create::run_late_hooks(global, record, "poststop", ContainerState::Stopped, None);
+    log::debug(global, || format!("{} is deleted", record.id));
+    create::after_deletion(global, record);
     Ok(())
 }

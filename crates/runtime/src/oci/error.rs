@@ -36,11 +36,14 @@ pub enum OciError {
         source: serde_json::Error,
     },
     /// The specification cannot be planned.
-    #[error("invalid specification: {0}")]
+    #[error("invalid configuration: {0}")]
     Plan(#[from] PlanError),
     /// The container could not be started.
-    #[error("unable to start container process: {0}")]
+    #[error("unable to start container process: error during container init: {0}")]
     Start(#[from] StageError),
+    /// A further process could not be started.
+    #[error("unable to start container process: {0}")]
+    Exec(StageError),
     /// The cgroup does not do what was asked.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),

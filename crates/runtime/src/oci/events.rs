@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::args::Global;
 use super::record::{self, Status};
-use super::{OciError, print};
+use super::{OciError, print_json};
 use crate::cgroups::{BlockIoEntry, MemoryLimit, Stats};
 
 /// Prints statistics once, or every so often until the container ends.
@@ -19,8 +20,7 @@ pub(super) fn events(global: &Global, id: &str, interval: &str, once: bool) -> R
     }
     let cgroup = record.cgroup();
     if once {
-        print(&event("stats", id, shown(&cgroup.stats()?)));
-        return Ok(());
+        return print_event("stats", id, shown(&cgroup.stats()?));
     }
     let Some((_, pidfd)) = record.open_process() else { return Ok(()) };
     let oom = cgroup.watch_oom()?;
@@ -33,13 +33,13 @@ pub(super) fn events(global: &Global, id: &str, interval: &str, once: bool) -> R
             return Ok(());
         }
         if ready == 0 {
-            print(&event("stats", id, shown(&cgroup.stats()?)));
+            print_event("stats", id, shown(&cgroup.stats()?))?;
             continue;
         }
         oom.drain();
         let now = cgroup.oom_kills()?;
         if now > kills {
-            print(&event("oom", id, Value::Null));
+            print_event("oom", id, Value::Null)?;
         }
         kills = now;
     }
@@ -64,12 +64,18 @@ fn duration(text: &str) -> Result<Timespec, OciError> {
     Ok(Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 })
 }
 
-fn event(kind: &str, id: &str, data: Value) -> String {
-    let mut event = json!({"type": kind, "id": id});
-    if !data.is_null() {
-        event["data"] = data;
-    }
-    event.to_string()
+/// An event, in the order of runc's fields: people read them.
+#[derive(Debug, Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    data: Value,
+}
+
+fn print_event(kind: &str, id: &str, data: Value) -> Result<(), OciError> {
+    print_json(&Event { kind, id, data })
 }
 
 fn shown(stats: &Stats) -> Value {

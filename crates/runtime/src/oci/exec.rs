@@ -1,20 +1,19 @@
 //! `exec`.
 
-use std::path::Path;
-
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, ProcessBuilder};
 
 use super::args::{Exec, Global};
 use super::foreground::Foreground;
 use super::record::{self, Record, Status};
-use super::{OciError, console, create};
+use super::{OciError, bundle, console, create, log};
 use crate::apply::{self, Start, Stdio, Surroundings};
 use crate::capabilities;
-use crate::cgroups::CgroupPath;
+use crate::cgroups::BelowCgroup;
 use crate::plan::{self, ExecPlan, HostFacts, PlanOptions};
 
 /// Starts a further process in a container; waits for it unless it is to be detached.
 pub(super) fn exec(global: &Global, args: &Exec) -> Result<u8, OciError> {
+    let preserved = create::preserved(args.preserve_fds)?;
     let (directory, record) = record::find(global, &args.id)?;
     match record.status(&directory) {
         Status::Stopped => return Err(OciError::State("cannot exec in a stopped container".to_owned())),
@@ -27,22 +26,26 @@ pub(super) fn exec(global: &Global, args: &Exec) -> Result<u8, OciError> {
         }
         _ => {}
     }
-    let process = process(args, &record)?;
+    let process = process(global, args, &record)?;
     let plan = plan(args, &record, &process)?;
     check_console(args, &plan)?;
     let gone = || OciError::State("cannot exec in a stopped container".to_owned());
     let (init, init_fd) = record.open_process().ok_or_else(gone)?;
     let foreground = if args.detach { None } else { Some(Foreground::prepare(false)?) };
-    let preserved = create::preserved(args.preserve_fds)?;
     let stdio = if plan.process.terminal { Stdio::Terminal } else { create::own_stdio() };
     let surroundings =
         Surroundings { fds: &[], stdio, preserved: &preserved, die_with_parent: false, start: Start::Parent };
-    let spawned = apply::exec(&plan, (init, std::os::fd::AsFd::as_fd(&init_fd)), &surroundings)?;
+    let spawned = apply::exec(&plan, (init, std::os::fd::AsFd::as_fd(&init_fd)), &surroundings)
+        .map_err(OciError::Exec)?;
+    log::debug(global, || format!("process {} is ready", spawned.pid.as_raw_nonzero()));
     if let (Some(master), Some(socket)) = (&spawned.console, &args.console_socket) {
         console::send(socket, master)?;
     }
+    if let Some(master) = spawned.console.as_ref().filter(|_| args.console_socket.is_none()) {
+        console::adopt(master);
+    }
     create::write_pid(args.pid_file.as_deref(), spawned.pid)?;
-    let (pid, pidfd, master) = spawned.start()?;
+    let (pid, pidfd, master) = spawned.start().map_err(OciError::Exec)?;
     match foreground {
         Some(foreground) => foreground.wait(pid, &pidfd, master.as_ref()),
         None => Ok(0),
@@ -67,24 +70,19 @@ fn plan(args: &Exec, record: &Record, process: &Process) -> Result<ExecPlan, Oci
         id: record.id.clone(),
         bundle: record.bundle.clone(),
         no_new_keyring: !record.new_keyring,
+        rootless: record.rootless,
         ..PlanOptions::default()
     };
     let mut plan = plan::exec_plan(process, &record.spec, &options, &HostFacts::probe()?)?;
-    if let Some(below) = &args.cgroup {
-        if below.contains(':') {
-            let reason =
-                "--cgroup with a controller is not supported; give a path below the container's cgroup";
-            return Err(OciError::Argument(reason.to_owned()));
-        }
-        plan.cgroup = CgroupPath::parse(&format!("{}/{below}", record.cgroup.as_str()))?;
-    }
+    let below = args.cgroup.iter().map(|text| BelowCgroup::parse(text, &plan.layout));
+    plan.below = below.collect::<Result<_, _>>()?;
     Ok(plan)
 }
 
 /// The process of the file, or the container's own with what the flags change.
-fn process(args: &Exec, record: &Record) -> Result<Process, OciError> {
+fn process(global: &Global, args: &Exec, record: &Record) -> Result<Process, OciError> {
     if let Some(path) = &args.process {
-        return read(path);
+        return bundle::read_process(global, path, &record.spec);
     }
     if args.args.is_empty() {
         return Err(OciError::Argument("process args cannot be empty".to_owned()));
@@ -128,11 +126,6 @@ fn process(args: &Exec, record: &Record) -> Result<Process, OciError> {
     Ok(process)
 }
 
-fn read(path: &Path) -> Result<Process, OciError> {
-    let text = fs_err::read(path)?;
-    serde_json::from_slice(&text).map_err(|source| OciError::Json { path: path.to_owned(), source })
-}
-
 fn set_user(process: &mut Process, text: &str) -> Result<(), OciError> {
     let invalid = || OciError::Argument(format!("user {text:?} is not UID or UID:GID"));
     let (uid, gid) = match text.split_once(':') {
@@ -148,7 +141,7 @@ fn set_user(process: &mut Process, text: &str) -> Result<(), OciError> {
     Ok(())
 }
 
-/// As runc: to all sets but the inheritable and ambient ones, which follow only if they have the capability already.
+/// As runc: to all sets but the inheritable one; to the ambient one only what is inheritable.
 fn add_capabilities(sets: &mut LinuxCapabilities, names: &[String]) -> Result<(), OciError> {
     let parse =
         |name: &String| capabilities::parse(name).map_err(|error| OciError::Argument(error.to_string()));
@@ -160,6 +153,9 @@ fn add_capabilities(sets: &mut LinuxCapabilities, names: &[String]) -> Result<()
     };
     let (bounding, effective, permitted) =
         (with(sets.bounding()), with(sets.effective()), with(sets.permitted()));
-    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted);
+    let inheritable = sets.inheritable().clone().unwrap_or_default();
+    let mut ambient = sets.ambient().clone().unwrap_or_default();
+    ambient.extend(added.iter().copied().filter(|one| inheritable.contains(one)));
+    sets.set_bounding(bounding).set_effective(effective).set_permitted(permitted).set_ambient(Some(ambient));
     Ok(())
 }

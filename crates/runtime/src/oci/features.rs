@@ -57,7 +57,7 @@ pub(super) fn features() -> Result<(), OciError> {
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
-            "intelRdt": {"enabled": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "memoryPolicy": {},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false},

@@ -18,27 +18,40 @@ const NAMES: [&str; 31] = [
 pub(super) fn kill(global: &Global, args: &Kill) -> Result<(), OciError> {
     let signal = parse(&args.signal)?;
     let (directory, record) = record::find(global, &args.id)?;
-    if args.all {
-        let cgroup = record.cgroup();
-        return if cgroup.exists() { Ok(cgroup.signal_all(signal)?) } else { Ok(()) };
-    }
+    let cgroup = record.cgroup();
     let stopped = || OciError::State("container not running".to_owned());
+    if args.all {
+        return match signal {
+            Some(signal) if cgroup.exists() => Ok(cgroup.signal_all(signal)?),
+            _ => Ok(()),
+        };
+    }
+    // Without a pid namespace of its own a container outlives its first process, and dies only process by process.
+    if signal == Some(Signal::KILL) && !record.owns_pids() && !cgroup.pids()?.is_empty() {
+        cgroup.kill_all()?;
+        return if cgroup.is_frozen()? { Ok(cgroup.thaw()?) } else { Ok(()) };
+    }
     if record.status(&directory) == Status::Stopped {
         return Err(stopped());
     }
     let (_, pidfd) = record.open_process().ok_or_else(stopped)?;
+    let Some(signal) = signal else { return Ok(()) };
     match rustix::process::pidfd_send_signal(&pidfd, signal) {
         Err(Errno::SRCH) => return Err(stopped()),
         other => other.map_err(OciError::kernel("kill"))?,
     }
     // On v1 what is frozen does not even die.
     if signal == Signal::KILL && record.status(&directory) == Status::Paused {
-        record.cgroup().thaw()?;
+        cgroup.thaw()?;
     }
     Ok(())
 }
 
-fn parse(text: &str) -> Result<Signal, OciError> {
+/// The signal of that name or number; `None` for 0, which only asks whether the container runs.
+fn parse(text: &str) -> Result<Option<Signal>, OciError> {
+    if text == "0" {
+        return Ok(None);
+    }
     let upper = text.to_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = match text.parse::<i32>() {
@@ -47,8 +60,10 @@ fn parse(text: &str) -> Result<Signal, OciError> {
             NAMES.iter().position(|known| *known == name).and_then(|index| i32::try_from(index + 1).ok())
         }),
     };
-    let signal = number.and_then(skiff_sys::signal::from_number);
-    signal.ok_or_else(|| OciError::Argument(format!("unknown signal {text:?}")))
+    match number.and_then(skiff_sys::signal::from_number) {
+        Some(signal) => Ok(Some(signal)),
+        None => Err(OciError::Argument(format!("unknown signal {text:?}"))),
+    }
 }
 
 /// `RTMIN`, `RTMIN+n`, `RTMAX`, `RTMAX-n`.
@@ -70,9 +85,10 @@ mod tests {
         for (text, number) in
             [("SIGKILL", 9), ("term", 15), ("9", 9), ("RTMIN+3", 37), ("SIGRTMAX", 64), ("SYS", 31)]
         {
-            assert_eq!(parse(text).unwrap().as_raw(), number, "{text}");
+            assert_eq!(parse(text).unwrap().unwrap().as_raw(), number, "{text}");
         }
-        for text in ["", "0", "65", "SIGNONE", "RTMIN+x"] {
+        assert_eq!(parse("0").unwrap(), None);
+        for text in ["", "65", "SIGNONE", "RTMIN+x"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

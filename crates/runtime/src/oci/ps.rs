@@ -10,7 +10,12 @@ pub(super) fn ps(global: &Global, id: &str, format: Format, options: &[String]) 
         let reason = "options of ps(1) are not supported: this runtime runs no other program";
         return Err(OciError::Argument(reason.to_owned()));
     }
-    let mut pids = record.cgroup().pids()?;
+    let cgroup = record.cgroup();
+    if !cgroup.exists() {
+        let reason = "without a cgroup the processes of a container cannot be found";
+        return Err(OciError::State(reason.to_owned()));
+    }
+    let mut pids = cgroup.pids()?;
     pids.sort_unstable();
     if format == Format::Json {
         return print_json(&pids);

@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
@@ -17,6 +17,7 @@ use super::OciError;
 use super::args::Global;
 use crate::apply;
 use crate::cgroups::{Cgroup, CgroupPath, Layout};
+use crate::rdt::RdtPlan;
 
 const FILE: &str = "state.json";
 
@@ -40,6 +41,12 @@ pub(super) struct Record {
     pub(super) cgroup: CgroupPath,
     /// Where cgroups are.
     pub(super) layout: Layout,
+    /// Its groups in resctrl.
+    #[serde(default)]
+    pub(super) rdt: Option<RdtPlan>,
+    /// Whether it was made without privileges.
+    #[serde(default)]
+    pub(super) rootless: bool,
     /// Whether its processes share a session keyring of their own.
     pub(super) new_keyring: bool,
     /// Its specification.
@@ -187,6 +194,14 @@ impl Record {
     /// Its cgroup.
     pub(super) fn cgroup(&self) -> Cgroup {
         Cgroup::open(&self.layout, &self.cgroup)
+    }
+
+    /// Whether the end of its first process is the end of all others.
+    pub(super) fn owns_pids(&self) -> bool {
+        let namespaces = self.spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+        namespaces.is_some_and(|list| {
+            list.iter().any(|one| one.typ() == LinuxNamespaceType::Pid && one.path().is_none())
+        })
     }
 
     /// What it does now. A creation that was killed counts as stopped: there is nothing but something to delete.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::OciError;
 use crate::defaults;
+use crate::plan::HostFacts;
 
 /// Writes `config.json` into a bundle that has none.
 pub(super) fn spec(bundle: &Path, rootless: bool) -> Result<(), OciError> {
@@ -15,7 +16,7 @@ pub(super) fn spec(bundle: &Path, rootless: bool) -> Result<(), OciError> {
         let reason = format!("File {} exists. Remove it first", path.display());
         return Err(OciError::Argument(reason));
     }
-    let mut spec = template();
+    let mut spec = template(HostFacts::probe()?.cgroups.is_unified());
     if rootless {
         make_rootless(&mut spec);
     }
@@ -24,9 +25,13 @@ pub(super) fn spec(bundle: &Path, rootless: bool) -> Result<(), OciError> {
     Ok(fs_err::write(&path, text + "\n")?)
 }
 
-fn template() -> Value {
+/// As `runc spec` writes it: with a cgroup namespace only where the view without one would be the whole host's.
+fn template(unified: bool) -> Value {
     let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
     let mount = |destination: &str, kind: &str, source: &str, options: &[&str]| json!({"destination": destination, "type": kind, "source": source, "options": options});
+    let mut kinds = vec!["pid", "network", "ipc", "uts", "mount"];
+    kinds.extend(unified.then_some("cgroup"));
+    let namespaces: Vec<Value> = kinds.iter().map(|kind| json!({"type": kind})).collect();
     json!({
         "ociVersion": "1.2.0",
         "process": {
@@ -55,10 +60,7 @@ fn template() -> Value {
         ],
         "linux": {
             "resources": {"devices": [{"allow": false, "access": "rwm"}]},
-            "namespaces": [
-                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"},
-                {"type": "cgroup"},
-            ],
+            "namespaces": namespaces,
             "maskedPaths": defaults::masked_paths(),
             "readonlyPaths": defaults::readonly_paths(),
         },
@@ -75,7 +77,6 @@ fn make_rootless(spec: &mut Value) {
     linux["namespaces"] = kinds.iter().map(|kind| json!({"type": kind})).collect();
     linux["resources"] = json!({});
     if let Some(mounts) = spec["mounts"].as_array_mut() {
-        mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
         for mount in mounts {
             if mount["destination"] == "/sys" {
                 let options = json!(["rbind", "nosuid", "noexec", "nodev", "ro"]);
@@ -94,7 +95,7 @@ mod tests {
 
     #[test]
     fn both_templates_are_specifications() {
-        let mut value = template();
+        let mut value = template(false);
         let spec: Spec = serde_json::from_value(value.clone()).unwrap();
         assert!(spec.process().as_ref().unwrap().terminal().unwrap());
         make_rootless(&mut value);

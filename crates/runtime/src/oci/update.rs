@@ -32,7 +32,10 @@ pub(super) fn resume(global: &Global, id: &str) -> Result<(), OciError> {
 pub(super) fn update(global: &Global, args: &Update) -> Result<(), OciError> {
     let (_, record) = record::find(global, &args.id)?;
     if args.l3_cache_schema.is_some() || args.mem_bw_schema.is_some() {
-        return Err(OciError::Argument("Intel RDT is not supported".to_owned()));
+        let rdt = record.rdt.as_ref().ok_or_else(|| {
+            OciError::Argument("the container has no class of service: its intelRdt is not set".to_owned())
+        })?;
+        rdt.with_schemata(args.l3_cache_schema.as_deref(), args.mem_bw_schema.as_deref())?.write()?;
     }
     let mut resources = match &args.resources {
         Some(path) => read(path)?,

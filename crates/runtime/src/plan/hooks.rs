@@ -29,8 +29,9 @@ pub struct Hook {
     pub path: String,
     /// Its arguments, `argv[0]` included.
     pub args: Vec<String>,
-    /// Its whole environment.
-    pub env: Vec<String>,
+    /// Its whole environment; that of the container's process for a startContainer hook that names none, and none for
+    /// any other.
+    pub env: Option<Vec<String>>,
     /// Seconds after which it is killed, more than zero.
     pub timeout: Option<u64>,
 }
@@ -65,5 +66,5 @@ fn one(field: &'static str, hook: &oci::Hook) -> Result<Hook, PlanError> {
         }
     };
     let args = hook.args().clone().filter(|args| !args.is_empty()).unwrap_or_else(|| vec![path.clone()]);
-    Ok(Hook { path, args, env: hook.env().clone().unwrap_or_default(), timeout })
+    Ok(Hook { path, args, env: hook.env().clone(), timeout })
 }

@@ -1,5 +1,7 @@
 //! What a plan depends on besides the specification: facts about this host.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cgroups::{CgroupError, Layout};
@@ -15,6 +17,8 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Whether the kernel has time namespaces.
     pub time_namespaces: bool,
+    /// Where the resctrl file system is mounted.
+    pub resctrl: Option<PathBuf>,
 }
 
 impl HostFacts {
@@ -30,6 +34,8 @@ impl HostFacts {
             apparmor: enabled("/sys/module/apparmor/parameters/enabled"),
             selinux: exists("/sys/fs/selinux/enforce"),
             time_namespaces: exists("/proc/self/ns/time"),
+            // Nobody mounts it elsewhere: the kernel makes the directory for it.
+            resctrl: exists("/sys/fs/resctrl/schemata").then(|| PathBuf::from("/sys/fs/resctrl")),
         })
     }
 }

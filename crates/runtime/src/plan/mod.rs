@@ -21,7 +21,8 @@ use oci_spec::runtime::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::cgroups::{self, CgroupPath, Current, Layout, ResourcePlan};
+use crate::cgroups::{self, BelowCgroup, CgroupPath, Current, Layout, ResourcePlan};
+use crate::rdt::{self, RdtPlan};
 
 pub use devices::{DeviceKind, DeviceNode};
 pub use error::PlanError;
@@ -43,6 +44,8 @@ pub struct Plan {
     pub oci_version: String,
     /// Annotations, handed to hooks, sorted.
     pub annotations: Vec<(String, String)>,
+    /// Whether the caller has no privileges of the host's, but those that a user namespace gives.
+    pub rootless: bool,
     /// Namespaces to create and to join, with id maps and time offsets.
     pub namespaces: Namespaces,
     /// Host name in the UTS namespace.
@@ -108,6 +111,10 @@ pub struct CgroupPlan {
     pub layout: Layout,
     /// Its limits.
     pub resources: ResourcePlan,
+    /// Its groups in resctrl.
+    pub rdt: Option<RdtPlan>,
+    /// Whether it may do without a cgroup if none can be made: nobody has asked for limits, or for a place.
+    pub dispensable: bool,
 }
 
 /// A process to start in a container that runs.
@@ -117,8 +124,14 @@ pub struct ExecPlan {
     pub process: Process,
     /// The cgroup it joins.
     pub cgroup: CgroupPath,
+    /// Cgroups below that one which it joins instead, as far as asked for.
+    pub below: Vec<BelowCgroup>,
+    /// The container's groups in resctrl.
+    pub rdt: Option<RdtPlan>,
     /// Where the hierarchies are.
     pub layout: Layout,
+    /// Whether the container may have no cgroup; see [`CgroupPlan::dispensable`].
+    pub dispensable: bool,
     /// Which namespaces of the container's it joins.
     pub join: Vec<ExecNamespace>,
     /// The container's id.
@@ -158,6 +171,8 @@ pub struct PlanOptions {
     pub no_pivot: bool,
     /// Leave the session keyring as it is.
     pub no_new_keyring: bool,
+    /// The caller has no privileges of the host's.
+    pub rootless: bool,
 }
 
 /// Turns a specification into a plan.
@@ -199,6 +214,7 @@ pub fn plan(spec: &Spec, options: &PlanOptions, host: &HostFacts) -> Result<Plan
         mount_label: process::selinux(linux.mount_label().as_deref(), host)?,
         process: planned_process(oci_process, linux, options, host)?,
         new_keyring: !options.no_new_keyring,
+        rootless: options.rootless,
         hooks: hooks::plan(spec.hooks().as_ref())?,
         namespaces,
         hostname,
@@ -235,7 +251,10 @@ pub fn exec_plan(
     Ok(ExecPlan {
         process: planned_process(process, linux, options, host)?,
         cgroup: cgroup_path(linux, options)?,
+        below: Vec::new(),
+        rdt: rdt::plan(linux.intel_rdt().as_ref(), &options.id, host.resctrl.as_deref())?,
         layout: host.cgroups.clone(),
+        dispensable: is_dispensable(linux, options),
         join: own.map(|(name, _)| name).collect(),
         container: options.id.clone(),
         new_keyring: !options.no_new_keyring,
@@ -244,10 +263,6 @@ pub fn exec_plan(
 
 /// What the specification offers and Skiff does not do, or no kernel can.
 fn refuse_unsupported(linux: &Linux) -> Result<(), PlanError> {
-    if linux.intel_rdt().is_some() {
-        let reason = "Skiff does not manage resctrl groups";
-        return Err(PlanError::unsupported("linux.intelRdt", reason));
-    }
     if linux.memory_policy().is_some() {
         return Err(PlanError::unsupported("linux.memoryPolicy", "Skiff does not set memory policies"));
     }
@@ -280,7 +295,17 @@ fn cgroup(linux: &Linux, options: &PlanOptions, host: &HostFacts) -> Result<Cgro
         path: cgroup_path(linux, options)?,
         layout: host.cgroups.clone(),
         resources: plan_resources(&resources, &host.cgroups, Current::default())?,
+        rdt: rdt::plan(linux.intel_rdt().as_ref(), &options.id, host.resctrl.as_deref())?,
+        dispensable: is_dispensable(linux, options),
     })
+}
+
+/// Whether a container of somebody without privileges may do without a cgroup. Devices do not count: its user namespace
+/// lets it make none.
+fn is_dispensable(linux: &Linux, options: &PlanOptions) -> bool {
+    let mut limits = linux.resources().clone().unwrap_or_default();
+    limits.set_devices(None);
+    options.rootless && limits == LinuxResources::default() && linux.cgroups_path().is_none()
 }
 
 /// The writes for a `resources` section, with the devices that every container may use.

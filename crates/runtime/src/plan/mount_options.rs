@@ -60,7 +60,8 @@ const WORDS: &[(&str, Effect)] = &[
     ("nosymfollow", Effect::Set(attr::NOSYMFOLLOW)),
     ("symfollow", Effect::Clear(attr::NOSYMFOLLOW)),
     ("relatime", Effect::Atime(attr::RELATIME)),
-    ("norelatime", Effect::Atime(attr::STRICTATIME)),
+    // Without any of these words the kernel's default is relatime, and that is what taking it back leads to.
+    ("norelatime", Effect::Atime(attr::RELATIME)),
     ("noatime", Effect::Atime(attr::NOATIME)),
     ("atime", Effect::Atime(attr::RELATIME)),
     ("strictatime", Effect::Atime(attr::STRICTATIME)),
@@ -213,6 +214,7 @@ mod tests {
     fn words_that_begin_with_r_are_not_mistaken_for_recursive_ones() {
         assert_eq!(Options::parse(["relatime"]).recursive_clear, 0);
         assert_eq!(Options::parse(["rrelatime"]).recursive_clear, attr::ATIME);
+        assert_eq!(Options::parse(["rnorelatime"]).recursive_set, attr::RELATIME);
         assert_eq!(Options::parse(["ro"]).recursive_set, 0);
         assert_eq!(Options::parse(["rro"]).recursive_set, attr::RDONLY);
         assert!(Options::parse(["remount"]).remount);

@@ -167,7 +167,8 @@ fn step(
     namespaces: &Namespaces,
     cgroup: &CgroupPlan,
 ) -> Result<MountStep, PlanError> {
-    let target = super::absolute_path("mounts.destination", mount.destination())?;
+    // The specification still allows relative ones, and says what they are relative to.
+    let target = super::absolute_path("mounts.destination", &Path::new("/").join(mount.destination()))?;
     let words = mount.options().as_deref().unwrap_or_default();
     let mut options = Options::parse(words.iter().map(String::as_str));
     let idmap = id_mapping(mount, &options, namespaces)?;
@@ -261,7 +262,8 @@ fn parameters(options: &Options, fstype: &str) -> Vec<(String, Option<String>)> 
 
 fn cgroup_v2(cgroup: &CgroupPlan) -> MountKind {
     let mount = cgroup.layout.unified.as_ref().map_or(Path::new("/sys/fs/cgroup"), |unified| &unified.mount);
-    MountKind::CgroupV2 { bind_from: cgroup.path.under(mount) }
+    let bind_from = if cgroup.dispensable { mount.to_owned() } else { cgroup.path.under(mount) };
+    MountKind::CgroupV2 { bind_from }
 }
 
 fn cgroup_hierarchy(hierarchy: &Hierarchy, cgroup: &CgroupPlan, own_view: bool) -> CgroupHierarchy {
@@ -277,7 +279,12 @@ fn cgroup_hierarchy(hierarchy: &Hierarchy, cgroup: &CgroupPlan, own_view: bool) 
         links: links.collect(),
         name: file_name,
         options,
-        bind_from: (!own_view).then(|| cgroup.path.under(&hierarchy.mount)),
+        // Where there may be no cgroup of its own, the container sees what its caller sees.
+        bind_from: if cgroup.dispensable {
+            Some(hierarchy.mount.clone())
+        } else {
+            (!own_view).then(|| cgroup.path.under(&hierarchy.mount))
+        },
     }
 }
 

@@ -1,5 +1,6 @@
 //! A process: what it runs, as whom, with which privileges and limits.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use oci_spec::runtime as oci;
@@ -118,7 +119,7 @@ pub(super) fn plan(
     if args.is_empty() {
         return Err(PlanError::Missing { field: "process.args" });
     }
-    let env = process.env().clone().unwrap_or_default();
+    let env = environment(process.env().clone().unwrap_or_default())?;
     for text in args.iter().chain(&env) {
         if text.contains('\0') {
             return Err(PlanError::invalid("process", format!("{text:?} contains a null byte")));
@@ -149,6 +150,24 @@ pub(super) fn plan(
         personality: linux.personality.map(personality).transpose()?,
         seccomp: linux.seccomp,
     })
+}
+
+/// A name that is there more than once has its last value.
+fn environment(given: Vec<String>) -> Result<Vec<String>, PlanError> {
+    let mut seen = HashSet::new();
+    let mut env = Vec::with_capacity(given.len());
+    for variable in given.iter().rev() {
+        match variable.split_once('=') {
+            Some(("", _)) => {
+                return Err(PlanError::invalid("process.env", format!("{variable:?} has no name")));
+            }
+            None => return Err(PlanError::invalid("process.env", format!("{variable:?} has no \"=\""))),
+            Some((name, _)) if !seen.insert(name) => {}
+            Some(_) => env.push(variable.clone()),
+        }
+    }
+    env.reverse();
+    Ok(env)
 }
 
 fn console_size(process: &oci::Process) -> Option<(u16, u16)> {

@@ -194,6 +194,16 @@ impl Drop for Bundle {
     }
 }
 
+/// Gives a tree to a user and his group.
+pub(crate) fn give_to(tree: &Path, user: u32) {
+    std::os::unix::fs::lchown(tree, Some(user), Some(user)).unwrap();
+    if tree.symlink_metadata().unwrap().is_dir() {
+        for entry in fs_err::read_dir(tree).unwrap() {
+            give_to(&entry.unwrap().path(), user);
+        }
+    }
+}
+
 /// Runs a command to its end.
 pub(crate) fn answer(command: &mut Command) -> Answer {
     let output = command.output().unwrap();

@@ -45,7 +45,10 @@ fn what_is_asked_for_and_cannot_be_had_is_refused() {
     bundle.run().refused("intelRdt is not supported");
     let answer = bundle.command(&["--systemd-cgroup", "list"]);
     answer.refused("--systemd-cgroup is not supported");
-    bundle.command(&["--rootless", "true", "list"]).refused("--rootless=true is not supported");
+    bundle
+        .command(&["checkpoint", "--image-path", "x", "y"])
+        .refused("checkpoint and restore are not supported");
+    bundle.command(&["restore", "y"]).refused("checkpoint and restore are not supported");
     bundle.command(&["exec", "absent", "true"]).refused("container does not exist");
 }
 

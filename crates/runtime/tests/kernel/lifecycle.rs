@@ -105,7 +105,7 @@ fn limits_are_changed_and_measured() {
     assert_eq!(stats["data"]["memory"]["usage"]["limit"], 67_108_864);
     assert_eq!(stats["data"]["pids"], json!({"current": 1, "limit": 33}));
     assert_eq!((&stats["type"], &stats["id"]), (&json!("stats"), &json!(bundle.id)));
-    bundle.command(&["update", "--l3-cache-schema", "x", &bundle.id]).refused("Intel RDT is not supported");
+    bundle.command(&["update", "--l3-cache-schema", "x", &bundle.id]).refused("no class of service");
 }
 
 #[test]

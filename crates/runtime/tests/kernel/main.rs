@@ -4,6 +4,7 @@
 //! removes, also when a test fails. What a kernel lacks makes a test fail, never skip.
 
 mod bundle;
+mod compatibility;
 mod devices;
 mod escapes;
 mod faults;
@@ -12,3 +13,4 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod rootless;
