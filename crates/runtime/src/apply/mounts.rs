@@ -125,6 +125,12 @@ fn bind(
     let target =
         if is_directory { context.root.directory(&step.target) } else { context.root.file(&step.target) };
     let target = target.map_err(|errno| failed(errno, format!("{}: mount point", step.target)))?;
+    let onto_directory = root::is_directory(&target)
+        .map_err(|errno| failed(errno, format!("{}: mount point", step.target)))?;
+    if onto_directory != is_directory {
+        // The kernel would say EINVAL.
+        return Err(failed(Errno::NOTDIR, step.target.clone()));
+    }
     check_proc(step, mount.as_fd(), target.as_fd())?;
     filesystem::attach(mount.as_fd(), target.as_fd()).map_err(|errno| failed(errno, step.target.clone()))?;
     Ok(mount)

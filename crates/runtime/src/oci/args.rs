@@ -2,17 +2,23 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use rustix::process::geteuid;
+
+/// What callers read of an OCI runtime: the second line is theirs to know which specification it follows.
+const VERSION: &str = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0");
 
 /// Runs containers from OCI bundles.
 #[derive(Debug, Parser)]
-#[command(name = "runtime", disable_help_subcommand = true, version)]
+#[command(name = "skiff", disable_help_subcommand = true, version = VERSION, disable_version_flag = true)]
 pub(super) struct CommandLine {
     #[command(flatten)]
     pub(super) global: Global,
     #[command(subcommand)]
     pub(super) command: Command,
+    /// Print the version.
+    #[arg(short = 'v', long, action = ArgAction::Version)]
+    version: Option<bool>,
 }
 
 #[derive(Debug, Args)]
@@ -267,6 +273,23 @@ pub(super) struct Exec {
     pub(super) args: Vec<String>,
 }
 
+/// A number of bytes, with `k`, `m`, `g` or `t` behind it (and `b` or `ib` behind that) in powers of 1024.
+fn bytes(text: &str) -> Result<i64, String> {
+    let invalid = || format!("{text:?} is not a number of bytes such as 64m");
+    let lower = text.to_lowercase();
+    let end = lower.find(|one: char| !one.is_ascii_digit() && one != '-').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(end);
+    let power = match unit {
+        "" | "b" => 0,
+        unit => match (unit.get(..1), unit.get(1..)) {
+            (Some(first), Some("" | "b" | "ib")) => "kmgt".find(first).ok_or_else(invalid)? + 1,
+            _ => return Err(invalid()),
+        },
+    };
+    let number: i64 = number.parse().map_err(|_| invalid())?;
+    number.checked_mul(1 << (10 * power)).ok_or_else(invalid)
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Update {
     /// File with a resources section; `-` is standard input.
@@ -302,14 +325,14 @@ pub(super) struct Update {
     /// 1 to run only when nothing else does (v2).
     #[arg(long)]
     pub(super) cpu_idle: Option<i64>,
-    /// Memory limit in bytes.
-    #[arg(long, allow_hyphen_values = true)]
+    /// Memory limit in bytes, or with a unit (`64m`).
+    #[arg(long, allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory: Option<i64>,
-    /// Soft memory limit in bytes.
-    #[arg(long, allow_hyphen_values = true)]
+    /// Soft memory limit in bytes, or with a unit.
+    #[arg(long, allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory_reservation: Option<i64>,
-    /// Memory and swap in bytes; -1 is unlimited.
-    #[arg(long, allow_hyphen_values = true)]
+    /// Memory and swap in bytes, or with a unit; -1 is unlimited.
+    #[arg(long, allow_hyphen_values = true, value_parser = bytes)]
     pub(super) memory_swap: Option<i64>,
     /// Greatest number of processes.
     #[arg(long, allow_hyphen_values = true)]
@@ -321,4 +344,21 @@ pub(super) struct Update {
     #[arg(long)]
     pub(super) mem_bw_schema: Option<String>,
     pub(super) id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_have_units() {
+        for (text, amount) in
+            [("-1", -1), ("50", 50), ("50M", 50 << 20), ("1gib", 1 << 30), ("2kb", 2048), ("7b", 7)]
+        {
+            assert_eq!(bytes(text), Ok(amount), "{text}");
+        }
+        for text in ["", "m", "5x", "5mm", "99999999999t", "1.5g"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
 }

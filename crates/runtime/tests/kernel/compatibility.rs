@@ -319,6 +319,31 @@ fn what_is_done_is_told_to_whoever_asks() {
 }
 
 #[test]
+fn the_version_is_found_by_both_flags() {
+    let bundle = Bundle::new("true");
+    let out = bundle.command(&["--version"]).ok();
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines, [concat!("skiff version ", env!("CARGO_PKG_VERSION")), "spec: 1.2.0"]);
+    assert_eq!(bundle.command(&["-v"]).ok(), out);
+}
+
+#[test]
+fn a_file_does_not_go_onto_a_directory() {
+    let mut bundle = Bundle::new("true");
+    bundle.add(
+        "/mounts",
+        json!({"destination": "/tmp", "type": "bind", "source": "config.json", "options": ["bind"]}),
+    );
+    bundle.run().refused("mount: /tmp: not a directory");
+    bundle.spec["mounts"].as_array_mut().unwrap().pop();
+    bundle.add(
+        "/mounts",
+        json!({"destination": "/bin/busybox", "type": "bind", "source": "rootfs", "options": ["bind"]}),
+    );
+    bundle.run().refused("not a directory");
+}
+
+#[test]
 fn descriptors_that_are_not_there_cannot_be_preserved() {
     let bundle = Bundle::new("true");
     bundle.run_with(&["--preserve-fds", "40"]).refused("preserved descriptor");
