@@ -132,7 +132,10 @@ fn go_on_in_a_sibling(sync: &OwnedFd) -> Result<(), StageError> {
     let cloned = clone::clone3(CloneFlags::PARENT, None)
         .map_err(|errno| StageError::new(Stage::Clone, errno, "process"))?;
     match cloned {
-        Cloned::Child => init::cut_off(),
+        Cloned::Child => {
+            sync::wait(sync)?;
+            init::cut_off()
+        }
         Cloned::Parent { pid, pidfd } => {
             let told = sync::report(sync, &Report::Cloned(pid.as_raw_nonzero().get()), &[pidfd.as_fd()]);
             skiff_sys::exec::exit_now(u8::from(told.is_err()))

@@ -47,7 +47,11 @@ pub(super) fn open_proc() -> Result<OwnedFd, StageError> {
 /// its own sibling.
 pub(super) fn intermediate(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
     match bear(prepared, &sync) {
-        Ok(Cloned::Child) => run(prepared, sync),
+        Ok(Cloned::Child) => match sync::wait(&sync) {
+            Ok(()) => run(prepared, sync),
+            // The parent is gone, or knows nothing of this process.
+            Err(_) => skiff_sys::exec::exit_now(1),
+        },
         Ok(Cloned::Parent { pid, pidfd }) => {
             let report = Report::Cloned(pid.as_raw_nonzero().get());
             let told = sync::report(&sync, &report, &[pidfd.as_fd()]);

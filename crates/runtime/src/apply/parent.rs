@@ -195,13 +195,23 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// The process that an intermediate one leaves behind.
+    /// The process that an intermediate one leaves behind. It waits until it is known here: what it says must not come
+    /// before what the intermediate one says of it.
     pub(super) fn successor(self, sync: &OwnedFd) -> Result<Self, StageError> {
         let report = sync::next(sync);
         let reaped = reap(self.pidfd.as_fd());
         match report? {
             Some((Report::Cloned(pid), mut fds)) => match (Pid::from_raw(pid), fds.pop()) {
-                (Some(pid), Some(pidfd)) => Ok(Self { pid, pidfd }),
+                (Some(pid), Some(pidfd)) => {
+                    let child = Self { pid, pidfd };
+                    match sync::go_ahead(sync) {
+                        Ok(()) => Ok(child),
+                        Err(error) => {
+                            child.end();
+                            Err(error)
+                        }
+                    }
+                }
                 _ => Err(StageError::refused(Stage::Sync, "the container process has no descriptor")),
             },
             Some((Report::Failed(error), _)) => Err(error),
