@@ -16,6 +16,9 @@ use super::{Stage, StageError};
 pub const START: &str = "start.fifo";
 const REPORTS: &str = "reports.fifo";
 
+/// The start signal; any other byte means that there will be none.
+const GO: [u8; 1] = [b'g'];
+
 /// What fits into a FIFO in one piece (`PIPE_BUF`), with room for the rest of an error.
 const DETAIL_MAX: usize = 2048;
 
@@ -72,7 +75,7 @@ pub fn open(directory: &Path) -> Result<(), StageError> {
     let reports =
         rustix::fs::open(&reports, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
             .map_err(failed)?;
-    rustix::io::write(&signal, b"g").map_err(failed)?;
+    rustix::io::write(&signal, &GO).map_err(failed)?;
     rustix::fs::unlink(&start).map_err(failed)?;
     let mut buffer = [0; 4096];
     // A FIFO whose only writer has gone is at its end; one whose writer is silent has nothing yet.
@@ -84,11 +87,21 @@ pub fn open(directory: &Path) -> Result<(), StageError> {
     }
 }
 
+/// Sends home whoever waits at the gate in that directory, if there is one.
+pub fn dismiss(directory: &Path) {
+    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    if let Ok(signal) = rustix::fs::open(directory.join(START), flags, Mode::empty()) {
+        // It may have gone meanwhile.
+        let _ = rustix::io::write(&signal, b"q");
+    }
+}
+
 /// Waits for the start signal.
 pub(super) fn wait(start: &OwnedFd) -> Result<(), StageError> {
-    rustix::io::retry_on_intr(|| rustix::io::read(start, &mut [0]))
-        .map(drop)
-        .map_err(|errno| StageError::new(Stage::Sync, errno, "start gate"))
+    let mut signal = [0];
+    rustix::io::retry_on_intr(|| rustix::io::read(start, &mut signal))
+        .map_err(|errno| StageError::new(Stage::Sync, errno, "start gate"))?;
+    if signal == GO { Ok(()) } else { Err(StageError::refused(Stage::Sync, "the container was deleted")) }
 }
 
 /// Tells whoever gave the start signal what failed.

@@ -34,7 +34,7 @@ use rustix::process::Pid;
 use crate::plan::{ExecPlan, Plan};
 
 pub use error::{Stage, StageError, errno_text};
-pub use gate::{Gate, OwnedGate, START as GATE_FILE, open as open_gate};
+pub use gate::{Gate, OwnedGate, START as GATE_FILE, dismiss as dismiss_from_gate, open as open_gate};
 pub use hooks::{Place as HookPlace, run as run_hooks, state as container_state};
 pub use parent::Birthplace;
 

@@ -8,6 +8,8 @@ use rustix::process::Signal;
 use super::args::Global;
 use super::record::{Directory, Record, Status};
 use super::{OciError, create, log};
+use crate::apply;
+use crate::cgroups::{Cgroup, CgroupPath, Layout};
 
 /// How long the end of a killed process is waited for.
 const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -21,6 +23,10 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<(), OciEr
             return directory.remove();
         }
         Err(OciError::NotFound) if force => return Ok(()),
+        Err(error @ OciError::Json { .. }) if force => {
+            log::warning(global, &format!("deleting a container of which nothing is known: {error}"));
+            return clear(&directory, id);
+        }
         other => other?,
     };
     match record.status(&directory) {
@@ -33,6 +39,16 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<(), OciEr
         }
     }
     destroy(global, &directory, &record)
+}
+
+/// Removes a container whose record cannot be read: what has its id, in the places that containers have by default.
+fn clear(directory: &Directory, id: &str) -> Result<(), OciError> {
+    let cgroup = Cgroup::open(&Layout::probe()?, &CgroupPath::parse(&format!("/skiff/{id}"))?);
+    if cgroup.exists() {
+        cgroup.kill_all()?;
+        cgroup.remove()?;
+    }
+    directory.remove()
 }
 
 fn kill(record: &Record) -> Result<(), OciError> {
@@ -55,6 +71,10 @@ pub(super) fn await_end(pidfd: &OwnedFd) -> Result<(), OciError> {
 
 /// Removes what is left of a container whose first process has ended.
 pub(super) fn destroy(global: &Global, directory: &Directory, record: &Record) -> Result<(), OciError> {
+    if record.creating {
+        // Without a cgroup there is no other way to whoever a killed creation has left waiting.
+        apply::dismiss_from_gate(directory.path());
+    }
     let cgroup = record.cgroup();
     if cgroup.exists() {
         // Without a pid namespace of its own, processes may have survived the first one.

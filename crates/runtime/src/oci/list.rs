@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::args::{Format, Global};
 use super::record::{Directory, Record, Status, find};
-use super::{OciError, print, print_json};
+use super::{OciError, log, print, print_json};
 
 /// What `state` and `list` print of a container, field for field as runc does.
 #[derive(Debug, Serialize)]
@@ -62,7 +62,8 @@ pub(super) fn list(global: &Global, format: Format, quiet: bool) -> Result<(), O
             Ok(record) => shown.push(Shown::new(&directory, &record)),
             // Being created or deleted at this moment.
             Err(OciError::NotFound) => {}
-            Err(error) => return Err(error),
+            // One that cannot be read must not hide the others.
+            Err(error) => log::warning(global, &error.to_string()),
         }
     }
     if quiet {

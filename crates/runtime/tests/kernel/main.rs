@@ -13,4 +13,5 @@ mod lifecycle;
 mod mounts;
 mod namespaces;
 mod process;
+mod races;
 mod rootless;

@@ -65,6 +65,33 @@ fn it_goes_through_its_states_and_takes_further_processes() {
     command(&bundle, &["delete", id]).ok();
 }
 
+/// Without a cgroup nobody else knows of the process that a killed creation has left waiting.
+#[test]
+fn a_killed_creation_leaves_no_process() {
+    let bundle = bundle("exec sleep 60");
+    let directory = bundle.path("").display().to_string();
+    let id = bundle.id.as_str();
+    for step in 0..20 {
+        let mut create = as_user(&bundle, &["create", "--bundle", &directory, id]);
+        let mut create =
+            create.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(5 * step));
+        create.kill().unwrap();
+        create.wait().unwrap();
+        command(&bundle, &["delete", "--force", id]).ok();
+        eventually("no process with its root there", || !lives(&bundle));
+    }
+}
+
+/// Whether a process of that bundle is there: each has the directory among its mounts.
+fn lives(bundle: &Bundle) -> bool {
+    let directory = bundle.path("rootfs").display().to_string();
+    let processes = fs_err::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    processes
+        .filter_map(|process| fs_err::read_to_string(process.join("mountinfo")).ok())
+        .any(|mounts| mounts.contains(&directory))
+}
+
 #[test]
 fn limits_and_foreign_ids_take_privileges() {
     let mut bundle = bundle("true");
