@@ -104,7 +104,7 @@ fn the_kernels_file_systems_are_behind_no_link() {
         fs_err::create_dir(bundle.root("elsewhere")).unwrap();
         symlink("/elsewhere", bundle.root(name)).unwrap();
         bundle.add("/mounts", json!({"destination": "/sys", "type": "sysfs", "source": "sysfs"}));
-        bundle.run().refused("symbolic links");
+        bundle.run().refused("must be mounted on ordinary directory");
     }
 }
 
