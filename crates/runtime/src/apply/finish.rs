@@ -108,6 +108,7 @@ fn prepare(finish: &mut Finish<'_>) -> Result<(program::Program, Option<OwnedGat
     rustix::process::umask(Mode::from_raw_mode(process.umask));
     let gate = clear_the_way(finish)?;
     place_descriptors(finish)?;
+    let gate = gate.map(|gate| keep_only(gate, finish)).transpose()?;
     close_the_rest(finish, gate.as_ref())?;
     limits::set(&process.rlimits)?;
     // Without no_new_privs loading a filter takes CAP_SYS_ADMIN; with it the filter comes as late as possible.
@@ -135,9 +136,9 @@ fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>, env: &[String]) -> Res
     finish.channel.report(&Report::Ready, &[])?;
     match (gate, &finish.channel) {
         (Some(gate), _) => {
-            let preserved = finish.surroundings.preserved.len();
-            let start = keep_only(gate, &mut finish.channel, preserved)?;
-            gate::wait(&start)?;
+            // The parent has what it waited for: its end of the socket closes.
+            finish.channel = Channel::Gate(gate.reports);
+            gate::wait(&gate.start)?;
         }
         (None, Channel::Parent(socket)) if matches!(finish.surroundings.start, Start::Parent) => {
             sync::wait(socket)?;
@@ -146,31 +147,6 @@ fn wait(finish: &mut Finish<'_>, gate: Option<OwnedGate>, env: &[String]) -> Res
         (None, Channel::Gate(_)) => {}
     }
     finish.plan.map_or(Ok(()), |plan| run_start_hooks(plan, env))
-}
-
-/// A process that waits at the gate may wait for long: it keeps nothing open but the gate and what the program gets. Gives
-/// the start signal's end; the other becomes the channel. What owned the other descriptors is never dropped (see [`run`]).
-fn keep_only(gate: OwnedGate, channel: &mut Channel, preserved: usize) -> Result<OwnedFd, StageError> {
-    let failed = |errno| StageError::new(Stage::Streams, errno, "descriptors");
-    // Here the parent's end of the socket closes: it has what it waited for.
-    *channel = Channel::Gate(gate.reports);
-    let Channel::Gate(reports) = channel else { return Ok(gate.start) };
-    let first = 3 + preserved as i32;
-    // Above the two places first, so that none is overwritten before it is moved.
-    let above = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, first + 2).map_err(failed);
-    let copies = [above(&gate.start)?, above(reports)?];
-    let placed = |fd: &OwnedFd, number: i32| -> Result<OwnedFd, Errno> {
-        skiff_sys::fd::place_at(fd.as_fd(), number)?;
-        let placed = skiff_sys::fd::adopt(number)?;
-        rustix::io::fcntl_setfd(&placed, rustix::io::FdFlags::CLOEXEC)?;
-        Ok(placed)
-    };
-    let originals = gate.start;
-    let start = placed(&copies[0], first).map_err(failed)?;
-    let old = std::mem::replace(reports, placed(&copies[1], first + 1).map_err(failed)?);
-    std::mem::forget((originals, old, copies));
-    skiff_sys::fd::close_from(first + 2).map_err(failed)?;
-    Ok(start)
 }
 
 fn run_start_hooks(plan: &Plan, env: &[String]) -> Result<(), StageError> {
@@ -314,6 +290,29 @@ fn close_the_rest(finish: &Finish<'_>, gate: Option<&OwnedGate>) -> Result<(), S
     keep.extend(gate.iter().flat_map(|gate| [gate.start.as_fd(), gate.reports.as_fd()]));
     skiff_sys::fd::close_from_but(above, &keep)
         .map_err(|errno| StageError::new(Stage::Streams, errno, "descriptors"))
+}
+
+/// A process that waits at the gate may wait for long: it keeps nothing open but the gate, the socket until then, and what
+/// the program gets. Before the filter, which may not know the calls. What owned the other descriptors is never dropped
+/// (see [`run`]).
+fn keep_only(gate: OwnedGate, finish: &mut Finish<'_>) -> Result<OwnedGate, StageError> {
+    let failed = |errno| StageError::new(Stage::Streams, errno, "descriptors");
+    let Channel::Parent(socket) = &mut finish.channel else { return Ok(gate) };
+    let first = 3 + finish.surroundings.preserved.len() as i32;
+    // Above their places first, so that none is overwritten before it is moved.
+    let above = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, first + 3).map_err(failed);
+    let copies = [above(socket)?, above(&gate.start)?, above(&gate.reports)?];
+    let placed = |fd: &OwnedFd, number: i32| -> Result<OwnedFd, StageError> {
+        skiff_sys::fd::place_at(fd.as_fd(), number).map_err(failed)?;
+        let placed = skiff_sys::fd::adopt(number).map_err(failed)?;
+        rustix::io::fcntl_setfd(&placed, rustix::io::FdFlags::CLOEXEC).map_err(failed)?;
+        Ok(placed)
+    };
+    let old = std::mem::replace(socket, placed(&copies[0], first)?);
+    let kept = OwnedGate { start: placed(&copies[1], first + 1)?, reports: placed(&copies[2], first + 2)? };
+    std::mem::forget((old, gate, copies));
+    skiff_sys::fd::close_from(first + 3).map_err(failed)?;
+    Ok(kept)
 }
 
 /// A process must be able to open its own standard streams again through `/proc/self/fd`. The null device stays root's.

@@ -318,6 +318,39 @@ fn what_is_done_is_told_to_whoever_asks() {
     );
 }
 
+/// Once the filter is in force, the runtime itself lives under it until the program is executed.
+#[test]
+fn a_filter_older_than_our_system_calls_is_no_obstacle() {
+    let young = [
+        "faccessat2",
+        "close_range",
+        "openat2",
+        "statx",
+        "clone3",
+        "pidfd_open",
+        "pidfd_send_signal",
+        "execveat",
+        "open_tree",
+        "move_mount",
+        "fsopen",
+        "mount_setattr",
+        "setns",
+        "unshare",
+        "dup3",
+        "pipe2",
+    ];
+    for no_new_privs in [true, false] {
+        let mut bundle = Bundle::new("exec echo fine");
+        bundle.set("/process/noNewPrivileges", json!(no_new_privs));
+        bundle.set("/process/user", json!({"uid": 5, "gid": 5}));
+        let rule = json!({"names": young, "action": "SCMP_ACT_ERRNO"});
+        bundle.set("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}));
+        assert_eq!(bundle.run().ok(), "fine");
+        bundle.start();
+        eventually("the output", || bundle.output() == "fine\n");
+    }
+}
+
 #[test]
 fn the_version_is_found_by_both_flags() {
     let bundle = Bundle::new("true");
