@@ -185,7 +185,8 @@ impl ImageStore {
     fn read_image(&self, records: &Records, id: &ImageId, record: &ImageRecord) -> Result<Image> {
         let config = self.config(id)?;
         let chains = ChainId::all(&config.rootfs.diff_ids);
-        let size = chains.iter().map(|c| Ok(self.snapshots.layer(c)?.size)).sum::<Result<u64>>()?;
+        // A layer that has been lost counts for nothing, and shows when the image is used.
+        let size = chains.iter().filter_map(|c| self.snapshots.layer(c).ok()).map(|l| l.size).sum();
         let (digests, tags) = records.names_of(id).cloned().partition(|name| name.digest().is_some());
         Ok(Image {
             id: *id,

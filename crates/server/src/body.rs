@@ -10,16 +10,27 @@ use futures_util::{Stream, stream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use skiff_engine::ArchiveSink;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
 
 use crate::reply::BodyError;
 
 /// Pieces under way at once, each at most a few hundred KiB.
 const PIECES: usize = 8;
 
+/// How many archives may be under way at once. Each holds a thread of those that block, at its client's pace, and other
+/// requests need some too.
+static TURNS: Semaphore = Semaphore::const_new(256);
+
+type Turn = SemaphorePermit<'static>;
+
+async fn turn() -> Turn {
+    TURNS.acquire().await.expect("it is never closed")
+}
+
 /// The body as a blocking reader. It fails, and does not end, when the client leaves before the body is whole: nobody
 /// takes half an archive for a whole one.
-pub(crate) fn reader(mut body: Incoming) -> impl Read + Send + 'static {
+pub(crate) async fn reader(mut body: Incoming) -> impl Read + Send + 'static {
+    let turn = turn().await;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
         loop {
@@ -43,7 +54,7 @@ pub(crate) fn reader(mut body: Incoming) -> impl Read + Send + 'static {
         // Refused before it was read to the end. A connection closed with unread bytes in it is reset, and the answer lost.
         while let Some(Ok(_)) = body.frame().await {}
     });
-    BodyReader { receiver, current: Bytes::new(), ended: false }
+    BodyReader { receiver, current: Bytes::new(), ended: false, _turn: turn }
 }
 
 /// A client that left has Go's words.
@@ -59,6 +70,7 @@ struct BodyReader {
     receiver: mpsc::Receiver<io::Result<Option<Bytes>>>,
     current: Bytes,
     ended: bool,
+    _turn: Turn,
 }
 
 impl Read for BodyReader {
@@ -78,10 +90,11 @@ impl Read for BodyReader {
 }
 
 /// Runs `write` on a thread that may block; what it writes is the stream. An error cuts the stream short.
-pub(crate) fn written<F>(write: F) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static
+pub(crate) async fn written<F>(write: F) -> impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static
 where
     F: FnOnce(&mut dyn ArchiveSink) -> Result<(), BodyError> + Send + 'static,
 {
+    let turn = turn().await;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::task::spawn_blocking(move || {
         let mut out = PieceWriter { sender: sender.clone(), piece: Vec::new() };
@@ -89,6 +102,7 @@ where
         if let Err(error) = result {
             let _ = sender.blocking_send(Err(error));
         }
+        drop(turn);
     });
     stream::unfold(receiver, |mut receiver| async { receiver.recv().await.map(|piece| (piece, receiver)) })
 }

@@ -16,7 +16,10 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{merge::Stack, whiteout::is_overlay_xattr};
+use crate::{
+    merge::{Found, Stack},
+    whiteout::is_overlay_xattr,
+};
 
 /// Copies one object that is no directory to a path that does not exist.
 pub(crate) fn copy_object(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
@@ -124,20 +127,43 @@ fn copy_by_hand(mut source: &std::fs::File, mut target: &std::fs::File) -> io::R
     io::copy(&mut source, &mut target).map(drop)
 }
 
-/// Copies what a merged tree's root holds into an existing directory, hard links within one layer kept.
-pub(crate) fn copy_tree(from: &Stack, to: &Path) -> io::Result<()> {
-    copy_entries(from, to, &mut HashMap::new())
+/// What is still to be done of a copy.
+enum Todo {
+    /// The contents of a directory that has been made.
+    Fill(Stack, PathBuf),
+    /// A directory's own attributes, once it is full.
+    Describe(Found, PathBuf),
 }
 
-fn copy_entries(from: &Stack, to: &Path, links: &mut HashMap<(u64, u64), PathBuf>) -> io::Result<()> {
+/// Copies what a merged tree's root holds into an existing directory, hard links within one layer kept.
+pub(crate) fn copy_tree(from: &Stack, to: &Path) -> io::Result<()> {
+    let mut links = HashMap::new();
+    let mut todo = Vec::new();
+    fill(from, to, &mut links, &mut todo)?;
+    while let Some(next) = todo.pop() {
+        match next {
+            Todo::Fill(from, to) => fill(&from, &to, &mut links, &mut todo)?,
+            Todo::Describe(found, to) => copy_attributes(&found.path, &found.metadata, &to)?,
+        }
+    }
+    Ok(())
+}
+
+fn fill(
+    from: &Stack,
+    to: &Path,
+    links: &mut HashMap<(u64, u64), PathBuf>,
+    todo: &mut Vec<Todo>,
+) -> io::Result<()> {
     for name in from.names()? {
-        let Some(found) = from.child(&name)? else { continue };
+        let Some(mut found) = from.child(&name)? else { continue };
         let target = to.join(&name);
         let metadata = &found.metadata;
         if metadata.is_dir() {
             fs_err::create_dir(&target)?;
-            copy_entries(&found.merged, &target, links)?;
-            copy_attributes(&found.path, metadata, &target)?;
+            let merged = std::mem::replace(&mut found.merged, Stack::new(Vec::new()));
+            todo.push(Todo::Describe(found, target.clone()));
+            todo.push(Todo::Fill(merged, target));
             continue;
         }
         let inode = (metadata.dev(), metadata.ino());

@@ -77,7 +77,15 @@ impl StoreDirs {
 
     /// Moves a finished layer to its place, durably. Its contents must be durable already.
     pub(crate) fn publish(&self, staging: StagingDir, chain: &ChainId) -> Result<()> {
-        fs_err::rename(staging.path(), self.layer(chain))?;
+        let place = self.layer(chain);
+        match fs_err::rename(staging.path(), &place) {
+            // What is left of a layer that lost its record.
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {
+                self.discard(&place)?;
+                fs_err::rename(staging.path(), &place)?;
+            }
+            renamed => renamed?,
+        }
         staging.keep();
         sync_dir(&self.root.join("layers"))?;
         Ok(())

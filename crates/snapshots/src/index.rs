@@ -66,6 +66,11 @@ impl Index {
         self.lock().layers.insert(layer.chain, layer);
     }
 
+    /// Adds a snapshot found on the disk. What was written to it is there even if the layer below has been lost.
+    pub(crate) fn insert_snapshot(&self, key: String, parent: Option<ChainId>) {
+        self.lock().snapshots.insert(key, parent);
+    }
+
     /// Removes a layer with `discard` if nothing stands on it.
     pub(crate) fn remove_layer(&self, chain: &ChainId, discard: impl FnOnce() -> Result<()>) -> Result<()> {
         let mut inner = self.lock();

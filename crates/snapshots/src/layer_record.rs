@@ -52,11 +52,15 @@ impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
         Layer { chain, parent, diff_id, tar_size, size }
     }
 
-    /// All layers of a store.
+    /// All layers of a store. One that has lost its record is not there: it keeps nobody from using the others, and its
+    /// place is taken when it comes again.
     pub(crate) fn index(dirs: &StoreDirs) -> Result<Index> {
         let index = Index::default();
         for chain in dirs.layer_names()? {
-            index.insert_layer(Self::read(&dirs.layer(&chain))?.layer(chain));
+            match Self::read(&dirs.layer(&chain)) {
+                Err(Error::Io(e)) if e.kind() == io::ErrorKind::NotFound => {}
+                record => index.insert_layer(record?.layer(chain)),
+            }
         }
         Ok(index)
     }

@@ -22,7 +22,7 @@ pub(crate) fn load(dirs: &StoreDirs, index: &Index) -> Result<()> {
     for key in dirs.snapshot_names()? {
         let dir = dirs.snapshot(&key);
         match read_parent(&dir) {
-            Some(parent) => index.add_snapshot(&key, parent.as_ref())?,
+            Some(parent) => index.insert_snapshot(key, parent),
             None => dirs.discard(&dir)?,
         }
     }

@@ -72,7 +72,7 @@ pub(super) async fn remove(context: Context, request: &Request, name: String) ->
 /// An archive of these images. The names are checked before the answer begins.
 pub(super) async fn save(context: &Context, request: &Request, names: Vec<String>) -> Outcome<Reply> {
     let write = context.engine.images.save(names, &platform(request)?).await?;
-    let body = body::written(move |out| write(out).map_err(BodyError::from));
+    let body = body::written(move |out| write(out).map_err(BodyError::from)).await;
     Ok(Reply::stream("application/x-tar", body))
 }
 
@@ -113,7 +113,7 @@ pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply
             .to_owned(),
         source: source.to_owned(),
     };
-    let tar = Box::new(body::reader(request.body));
+    let tar = Box::new(body::reader(request.body).await);
     let id = context.engine.images.import(import, tar, Box::new(|_| {})).await?;
     Ok(Reply::ok(&JsonMessage { status: id, ..JsonMessage::default() }))
 }
@@ -123,7 +123,7 @@ pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> 
     let (sender, receiver) = mpsc::unbounded_channel();
     let images = context.engine.images.clone();
     let only = platform(&request)?;
-    let tar = Box::new(body::reader(request.body));
+    let tar = Box::new(body::reader(request.body).await);
     tokio::spawn(async move {
         let progress = sender.clone();
         let said = move |line: &str| {

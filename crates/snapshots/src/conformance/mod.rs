@@ -4,6 +4,7 @@
 mod archive;
 mod layers;
 mod listing;
+mod odd;
 mod snapshots;
 
 use std::{os::fd::AsRawFd, path::PathBuf, sync::Arc};
@@ -11,7 +12,7 @@ use std::{os::fd::AsRawFd, path::PathBuf, sync::Arc};
 pub use archive::Archive;
 pub use listing::{Listing, listing};
 
-use crate::Snapshotter;
+use crate::{ChainId, Snapshotter};
 
 /// A case of the suite: its name and what it does with a new store.
 pub type Case = (&'static str, fn(&Store));
@@ -29,6 +30,9 @@ pub const CASES: &[Case] = &[
     ("layers go in order", layers::layers_go_in_order),
     ("a store that is opened again has what it had", layers::stores_reopen),
     ("stacks may be deep", layers::deep_stacks),
+    ("the last padding may be missing", odd::last_padding),
+    ("paths may be as long as the kernel allows", odd::deep_paths),
+    ("a lost layer keeps nobody from the rest", odd::lost_layers),
     ("snapshots keep what is written", snapshots::writes_stay),
     ("changes are told", snapshots::changes_are_told),
     ("a diff applied to the parent gives the snapshot", snapshots::diffs_reproduce),
@@ -58,6 +62,11 @@ impl Store {
     /// Opens it; the one opened before must have been dropped.
     pub fn open(&self) -> Arc<dyn Snapshotter> {
         crate::open(self.root.path(), Some(self.driver)).expect("the store opens")
+    }
+
+    /// A layer's directory.
+    fn layer(&self, chain: &ChainId) -> PathBuf {
+        self.root.path().join(self.driver).join("layers").join(chain.hex())
     }
 
     /// Every path of the store, once garbage has been collected.
