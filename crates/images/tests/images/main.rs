@@ -3,6 +3,7 @@
 mod archives;
 mod docker;
 mod faults;
+mod hostile;
 mod import;
 mod load;
 mod names;
