@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ChainId, Change, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
-    changes::upper_changes, diff::upper_tar, merge::Stack, overlay, skeleton, upper,
+    changes::upper_changes, diff::upper_tar, merge::Stack, overlay, overlay::Writable, skeleton, upper,
 };
 
 /// The driver's name.
@@ -40,15 +40,34 @@ impl Erofs {
         Ok(driver)
     }
 
-    /// Mounts an overlay of an empty index here.
+    /// Mounts an overlay of an empty index here; if the layer has to be attached for that, layers are from now on.
     fn probe(&self) -> std::result::Result<(), String> {
         let staging = self.layers.dirs.staging().map_err(|e| e.to_string())?;
-        let layer = mount::probe(staging.path())?;
         upper::make_upper(staging.path(), None).map_err(|e| e.to_string())?;
-        let writable = upper::writable(staging.path(), Lifetime::Durable);
-        let lower = mount::descriptor(&layer);
-        let mounted = overlay::mount(&[lower], Some(&writable));
+        let over = |layer: OwnedFd| -> Result<OwnedFd> {
+            let layer = self.layers.place(layer)?;
+            let writable = upper::writable(staging.path(), Lifetime::Durable);
+            self.mount_overlay(vec![layer.path()], Some(writable))
+        };
+        let layer = || mount::probe(staging.path());
+        // Whatever kept the first from working: the second tells.
+        let mounted = match over(layer()?) {
+            Err(_) => {
+                self.layers.attach_layers(self.empty.with_file_name("mounts")).map_err(|e| e.to_string())?;
+                over(layer()?)
+            }
+            mounted => mounted,
+        };
         mounted.map(drop).map_err(|e| e.to_string())
+    }
+
+    /// Mounts an overlay where its layers are.
+    fn mount_overlay(&self, lowers: Vec<PathBuf>, writable: Option<Writable>) -> Result<OwnedFd> {
+        let mount = move || overlay::mount(&lowers, writable.as_ref());
+        match self.layers.namespace() {
+            None => mount(),
+            Some(namespace) => namespace.run(mount)?,
+        }
     }
 
     /// The directories of a layer and those below it, topmost first, and one below them all. They are there as long as the
@@ -70,7 +89,13 @@ impl Snapshotter for Erofs {
     }
 
     fn status(&self) -> Vec<(String, String)> {
-        vec![("Layers".to_owned(), "archives, mounted in place".to_owned())]
+        let place = match self.layers.namespace() {
+            None => "nowhere (detached)",
+            Some(_) => "a mount namespace of the daemon's own",
+        };
+        [("Layers", "archives, mounted in place"), ("Layers attached in", place)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
     }
 
     fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
@@ -108,12 +133,12 @@ impl Snapshotter for Erofs {
     fn mount(&self, key: &str, lifetime: Lifetime) -> Result<OwnedFd> {
         let mounts = self.layers.mounts(self.layers.index.snapshot(key)?.as_ref())?;
         let writable = upper::writable(&self.layers.dirs.snapshot(key), lifetime);
-        overlay::mount(&self.lowers(&mounts, &self.skeleton), Some(&writable))
+        self.mount_overlay(self.lowers(&mounts, &self.skeleton), Some(writable))
     }
 
     fn view(&self, chain: &ChainId) -> Result<OwnedFd> {
         let mounts = self.layers.mounts(Some(chain))?;
-        overlay::mount(&self.lowers(&mounts, &self.empty), None)
+        self.mount_overlay(self.lowers(&mounts, &self.empty), None)
     }
 
     fn snapshots(&self) -> Vec<String> {

@@ -14,7 +14,7 @@ use std::{
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -26,6 +26,7 @@ use super::{
     index::{Archive, encode},
     inherit::{Extra, inherit},
     mount::mount,
+    namespace::{Attached, Namespace},
     tree::Tree,
 };
 use crate::{
@@ -38,8 +39,11 @@ use crate::{
 pub(super) struct Layers {
     pub(super) dirs: StoreDirs,
     pub(super) index: Index,
-    /// Each layer is mounted once, when it is first needed, in no mount namespace: containers share its page cache.
-    mounts: Mutex<HashMap<ChainId, Arc<OwnedFd>>>,
+    /// Each layer is mounted once, when it is first needed: containers share its page cache. The mounts are in no mount
+    /// namespace, or in that of `namespace`.
+    mounts: Mutex<HashMap<ChainId, LayerMount>>,
+    /// Where layers are attached and overlays mounted on kernels that need it.
+    namespace: OnceLock<Namespace>,
     /// What the trees of staged layers take in memory, in bytes.
     held: Arc<AtomicUsize>,
 }
@@ -88,12 +92,12 @@ fn read_tree(archive: impl BufRead) -> Result<Tree> {
 
 /// A layer's mount, open as a directory.
 #[derive(Clone, Debug)]
-pub(super) struct LayerMount(Arc<OwnedFd>);
+pub(super) struct LayerMount(Arc<(OwnedFd, Option<Attached>)>);
 
 impl LayerMount {
     /// A path to the root of the mount, good as long as this is held.
     pub(super) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/.", self.0.as_raw_fd()))
+        PathBuf::from(format!("/proc/self/fd/{}/.", self.0.0.as_raw_fd()))
     }
 }
 
@@ -109,7 +113,30 @@ impl Layers {
     pub(super) fn open(root: &Path) -> Result<Self> {
         let dirs = StoreDirs::open(root)?;
         let index = LayerRecord::<SecondArchive>::index(&dirs)?;
-        Ok(Self { dirs, index, mounts: Mutex::default(), held: Arc::default() })
+        Ok(Self { dirs, index, mounts: Mutex::default(), namespace: OnceLock::new(), held: Arc::default() })
+    }
+
+    /// From now on layers are attached in a mount namespace of our own. `places` is a directory for them.
+    pub(super) fn attach_layers(&self, places: PathBuf) -> Result<()> {
+        let namespace = Namespace::new(places)?;
+        let _ = self.namespace.set(namespace);
+        Ok(())
+    }
+
+    /// The namespace in which layers are attached, if they are.
+    pub(super) fn namespace(&self) -> Option<&Namespace> {
+        self.namespace.get()
+    }
+
+    /// A layer's mount, where overlays need it.
+    pub(super) fn place(&self, mount: OwnedFd) -> Result<LayerMount> {
+        Ok(LayerMount(Arc::new(match self.namespace() {
+            None => (mount, None),
+            Some(namespace) => {
+                let (mount, attached) = namespace.attach(mount)?;
+                (mount, Some(attached))
+            }
+        })))
     }
 
     /// Stores an archive and reads what is in it.
@@ -185,7 +212,7 @@ impl Layers {
 
     fn mounted(&self, chain: &ChainId) -> Result<LayerMount> {
         if let Some(mount) = self.lock().get(chain) {
-            return Ok(LayerMount(mount.clone()));
+            return Ok(mount.clone());
         }
         // Two may mount the same layer at once; one of the mounts is kept.
         let dir = self.dirs.layer(chain);
@@ -200,10 +227,11 @@ impl Layers {
             call: format!("mounting {}", dir.join("index").display()),
             source: e.into(),
         })?;
-        Ok(LayerMount(self.lock().entry(*chain).or_insert(Arc::new(fd)).clone()))
+        let mount = self.place(fd)?;
+        Ok(self.lock().entry(*chain).or_insert(mount).clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, Arc<OwnedFd>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, LayerMount>> {
         self.mounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

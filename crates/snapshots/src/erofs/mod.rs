@@ -9,6 +9,7 @@ mod index;
 mod inherit;
 mod layers;
 mod mount;
+mod namespace;
 #[cfg(test)]
 mod tests;
 mod tree;
