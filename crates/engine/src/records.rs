@@ -1,13 +1,13 @@
 //! What the store holds.
 
 use skiff_network::EndpointRecord;
-use skiff_state::{Batch, Pending, Schema, Table, Writer};
+use skiff_state::{Batch, Database, Pending, Schema, Table, Writer};
 use skiff_types::{ContainerId, NetworkId};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Result,
+    Error, Result,
     model::{ContainerRecord, Timestamp},
 };
 
@@ -17,6 +17,12 @@ pub(crate) const SCHEMA: Schema = Schema { migrations: &[] };
 pub(crate) const CONTAINERS: Table<ContainerRecord> = Table::new("containers");
 pub(crate) const ENDPOINTS: Table<EndpointRecord> = Table::new("endpoints");
 pub(crate) const ENGINE: Table<Identity> = Table::new("engine");
+
+/// The boot in which the records were last compared with what runs.
+pub(crate) const BOOT: Table<String> = Table::new("boot");
+
+/// The only key of [`BOOT`].
+const LAST: &str = "last";
 
 /// The only key of [`ENGINE`].
 pub(crate) const IDENTITY: &str = "identity";
@@ -32,6 +38,27 @@ pub(crate) struct Identity {
     pub(crate) bridge: NetworkId,
     pub(crate) host: NetworkId,
     pub(crate) none: NetworkId,
+}
+
+/// The host's current boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Boot {
+    id: String,
+    /// The records are of an earlier one: nothing of what they say runs, runs.
+    pub(crate) is_new: bool,
+}
+
+impl Boot {
+    /// Compares with the store.
+    ///
+    /// # Errors
+    /// The store cannot be read, or there is no `/proc`.
+    pub(crate) fn read(store: &Database) -> Result<Self> {
+        let id = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
+        let last = store.all(&BOOT).map_err(|e| Error::Internal(e.to_string()))?;
+        let last = last.into_iter().next().map(|(_, last)| last);
+        Ok(Self { is_new: last.is_some_and(|last| last != id), id })
+    }
 }
 
 /// Writes what the engine must remember.
@@ -68,6 +95,11 @@ impl Records {
     pub(crate) fn delete(&self, id: &ContainerId) -> Pending {
         let key = id.to_string();
         self.writer.commit(Batch::new().delete(&CONTAINERS, &key).delete(&ENDPOINTS, key))
+    }
+
+    /// Queues that everything queued before is about this boot.
+    pub(crate) fn reconciled(&self, boot: &Boot) -> Pending {
+        self.writer.commit(Batch::new().put(&BOOT, LAST, &boot.id))
     }
 
     /// Commits what is queued and closes the store.

@@ -15,7 +15,7 @@ use crate::{
     containers::{LauncherSlot, Parts, blocking},
     host::Host,
     model::Timestamp,
-    records::{CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
+    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
     registry::Registry,
     seccomp::Filters,
 };
@@ -92,6 +92,7 @@ fn open(config: Config) -> Result<Opened> {
     let identity = store.all(&ENGINE).map_err(read)?.pop().map(|(_, identity)| identity);
     let containers = store.all(&CONTAINERS).map_err(read)?;
     let endpoints = store.all(&ENDPOINTS).map_err(read)?.into_iter().map(|(_, e)| e).collect();
+    let boot = Boot::read(&store)?;
     let writer = store.into_writer().map_err(read)?;
     let identity = match identity {
         Some(identity) => identity,
@@ -121,6 +122,7 @@ fn open(config: Config) -> Result<Opened> {
     let parts = Parts {
         host,
         identity,
+        boot,
         registry,
         records: Records::new(writer),
         events: events.clone(),

@@ -4,6 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::{
+    fs::{CWD, RenameFlags},
+    io::Errno,
+};
 use skiff_snapshots::ChainId;
 use skiff_types::ContainerId;
 
@@ -45,7 +49,6 @@ pub(crate) fn name_anonymous(mounts: &mut [MountPoint], root: &Path) -> Result<(
 /// A directory cannot be made or filled.
 pub(crate) fn make(parts: &Parts, container: &Container, chain: Option<&ChainId>) -> Result<()> {
     let mounts = container.record().mounts.clone();
-    let mut filled = false;
     for mount in mounts.iter().filter(|m| m.kind == MountKind::Volume) {
         let no_copy = mount.mode.split(',').any(|o| o == "nocopy")
             || mount.spec.as_ref().and_then(|s| s.volume.as_ref()).is_some_and(|v| v.no_copy);
@@ -53,18 +56,35 @@ pub(crate) fn make(parts: &Parts, container: &Container, chain: Option<&ChainId>
         if path.exists() {
             continue;
         }
-        fs_err::create_dir_all(path)?;
-        filled = true;
-        if let Some(chain) = chain.filter(|_| !no_copy) {
-            copy::from_image(parts.snapshots.view(chain)?, &mount.destination, path)?;
-        }
-    }
-    if filled {
-        // The record that names them is acknowledged as durable.
-        let volumes = fs_err::File::open(parts.config.root.join("volumes"))?;
-        rustix::fs::syncfs(volumes.file()).map_err(std::io::Error::from)?;
+        make_one(path, &container.id, |dir| match chain.filter(|_| !no_copy) {
+            Some(chain) => Ok(copy::from_image(parts.snapshots.view(chain)?, &mount.destination, dir)?),
+            None => Ok(()),
+        })?;
     }
     Ok(())
+}
+
+/// Fills a directory beside and moves it to its place: a volume is there as a whole and for good, or not at all. Another
+/// container may make the same volume at the same time; the first to be finished is it.
+fn make_one(path: &Path, id: &ContainerId, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let volume = path.parent().unwrap_or(path);
+    let new = volume.join(format!("_new-{id}"));
+    fs_err::create_dir_all(&new)?;
+    let made = fill(&new).and_then(|()| {
+        rustix::fs::syncfs(fs_err::File::open(&new)?.file()).map_err(std::io::Error::from)?;
+        match rustix::fs::renameat_with(CWD, &new, CWD, path, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => fs_err::remove_dir_all(&new)?,
+            renamed => renamed.map_err(std::io::Error::from)?,
+        }
+        for dir in [Some(volume), volume.parent()].into_iter().flatten() {
+            fs_err::File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    });
+    made.inspect_err(|_| {
+        // The first error is the one to tell.
+        let _ = fs_err::remove_dir_all(&new);
+    })
 }
 
 /// Removes the anonymous volumes of a container that is gone, unless another uses them. Blocks.

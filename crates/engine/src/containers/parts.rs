@@ -17,7 +17,7 @@ use crate::{
     container::Container,
     host::Host,
     model::EventKind,
-    records::{Identity, Records},
+    records::{Boot, Identity, Records},
     registry::Registry,
     seccomp::Filters,
 };
@@ -27,6 +27,7 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) host: Host,
     pub(crate) identity: Identity,
+    pub(crate) boot: Boot,
     pub(crate) registry: Arc<Registry>,
     pub(crate) records: Records,
     pub(crate) events: Events,

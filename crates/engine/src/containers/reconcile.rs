@@ -19,7 +19,7 @@ use crate::{
     Error, Result,
     container::{Container, Live},
     link::link,
-    model::Status,
+    model::{Status, Timestamp},
     spec,
 };
 
@@ -34,6 +34,7 @@ pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
             to_start.push(again);
         }
     }
+    parts.records.reconciled(&parts.boot).detach();
     let parts = parts.clone();
     tokio::spawn(async move {
         for container in to_start {
@@ -88,10 +89,18 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
         }
         Found::Nothing if status.is_running() || status == Status::Starting => {
             parts.network.release(&container.id);
-            let was_up = status != Status::Starting || container.record().state.started_at.is_some();
+            // After a power cut nothing says how far a start got; it may have been acknowledged.
+            let was_up = status != Status::Starting
+                || parts.boot.is_new
+                || container.record().state.started_at.is_some();
             let again = wanted_after_boot(container);
             match was_up {
-                true => exit::lost(parts, container, Ended::lost("")).await,
+                true => {
+                    container.change(|record| {
+                        record.state.started_at.get_or_insert_with(Timestamp::now);
+                    });
+                    exit::lost(parts, container, Ended::lost("")).await;
+                }
                 false => {
                     let record = container.change(|record| record.state.status = Status::Created);
                     parts.records.put(&record).detach();
