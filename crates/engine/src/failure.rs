@@ -65,6 +65,10 @@ fn words(failure: &StageError) -> (String, i32) {
         Stage::WorkingDirectory => {
             format!("chdir to cwd ({program:?}) set in config.json failed: {}", errno_text(failure.errno))
         }
+        Stage::Label if program.starts_with("AppArmor") => format!(
+            "unable to apply apparmor profile: apparmor failed to apply profile: write /proc/thread-self/attr/apparmor/exec: {}",
+            errno_text(failure.errno)
+        ),
         Stage::Mount if errno == Errno::NOTDIR => format!(
             "error mounting {program}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         ),
@@ -72,6 +76,8 @@ fn words(failure: &StageError) -> (String, i32) {
     };
     let runs = matches!(failure.stage, Stage::Lookup | Stage::Exec);
     let exit_code = match errno {
+        // A profile that is not loaded: Docker looks for the program's name in the words.
+        _ if failure.stage == Stage::Label => NOT_STARTED,
         Errno::NOENT | Errno::NOTDIR => NOT_FOUND,
         Errno::ACCESS | Errno::ISDIR | Errno::NOEXEC if runs => NOT_EXECUTABLE,
         _ => NOT_STARTED,

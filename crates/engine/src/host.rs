@@ -183,7 +183,13 @@ pub(crate) mod tests {
     pub(crate) fn host() -> Host {
         let layout = skiff_runtime::cgroups::Layout { hierarchies: Vec::new(), unified: None };
         Host {
-            facts: HostFacts { cgroups: layout, apparmor: false, selinux: false, time_namespaces: true, resctrl: None },
+            facts: HostFacts {
+                cgroups: layout,
+                apparmor: false,
+                selinux: false,
+                time_namespaces: true,
+                resctrl: None,
+            },
             cgroup_v2: false,
             cpus: 2,
             cpu_list: CpuList::parse("0-1").unwrap(),

@@ -4,6 +4,7 @@
 //! cheap handle that holds only what it needs; requests may run concurrently, each container has its own order.
 //! Errors speak Docker's language ([`Error`]) and know no HTTP.
 
+mod apparmor;
 mod config;
 mod container;
 mod containers;

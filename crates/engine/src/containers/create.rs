@@ -15,6 +15,7 @@ use crate::{
     },
     names,
     records::durable,
+    spec::SecurityOptions,
     validate::{self, NetworkMode},
     volumes,
 };
@@ -37,6 +38,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let id = ContainerId::random();
     let name = reserve_name(parts, request.name.as_deref(), id)?;
     fill_in_hostname(&mut request, id, &parts.host.name);
+    let apparmor_profile = SecurityOptions::read(&request.host, &parts.config)?.apparmor.unwrap_or_default();
     let record = ContainerRecord {
         id,
         name,
@@ -51,7 +53,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
         stopped_by_user: false,
         mounts,
         driver: parts.snapshots.name().to_owned(),
-        apparmor_profile: String::new(),
+        apparmor_profile,
         platform: "linux".into(),
     };
     let parts = parts.clone();

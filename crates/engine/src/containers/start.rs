@@ -17,7 +17,7 @@ use super::{
     remove, stop,
 };
 use crate::{
-    Error, Result,
+    Error, Result, apparmor,
     container::{Container, Live},
     failure,
     link::link,
@@ -87,9 +87,11 @@ fn may_start(container: &Container, reason: Reason) -> Result<()> {
 
 async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason) -> Result<()> {
     let others = Others::find(parts, container)?;
+    let apparmor = apparmor::profile(&container.record().host, &parts.config, &parts.host.facts)?;
     let record = container.change(|record| {
         record.state.status = Status::Starting;
         record.state.error.clear();
+        record.apparmor_profile = apparmor;
         record.stopped_by_user = false;
         if reason == Reason::Asked {
             record.restart_count = 0;

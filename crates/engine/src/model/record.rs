@@ -65,7 +65,7 @@ pub struct ContainerRecord {
     pub network: NetworkState,
     /// The snapshot driver that holds its file system.
     pub driver: String,
-    /// `docker-default`, `unconfined` or empty.
+    /// The AppArmor profile of the last start; before the first the one that was asked for. Empty without AppArmor.
     #[serde(default)]
     pub apparmor_profile: String,
     /// `linux`.

@@ -48,6 +48,7 @@ pub(crate) fn exec(
         .terminal(config.tty)
         .build()
         .map_err(incomplete)?;
+    process.set_apparmor_profile(process::apparmor_profile(record));
     process.set_oom_score_adj(Some(record.host.oom_score_adj as i32));
     let limits = process::rlimits(record, daemon)?;
     process.set_rlimits((!limits.is_empty()).then_some(limits));

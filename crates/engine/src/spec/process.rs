@@ -43,10 +43,13 @@ pub(super) fn process(record: &ContainerRecord, with: &Surroundings<'_>) -> Resu
     process.set_oom_score_adj(Some(record.host.oom_score_adj as i32));
     let limits = rlimits(record, with.daemon)?;
     process.set_rlimits((!limits.is_empty()).then_some(limits));
-    if !record.apparmor_profile.is_empty() && record.apparmor_profile != "unconfined" {
-        process.set_apparmor_profile(Some(record.apparmor_profile.clone()));
-    }
+    process.set_apparmor_profile(apparmor_profile(record));
     Ok(process)
+}
+
+/// The profile of every process of the container.
+pub(super) fn apparmor_profile(record: &ContainerRecord) -> Option<String> {
+    Some(record.apparmor_profile.clone()).filter(|profile| !profile.is_empty())
 }
 
 /// Whether an init of ours is process 1.

@@ -223,22 +223,27 @@ pub(super) fn set_affinity(cpus: &[u32]) -> Result<(), Errno> {
 
 /// Labels take effect at exec.
 fn set_labels(process: &Process, proc: BorrowedFd<'_>) -> Result<(), StageError> {
-    let set = |file: &str, label: &str| {
-        idmap::write_at(proc, file, label.as_bytes())
-            .map_err(|errno| StageError::new(Stage::Label, errno, label))
-    };
+    let set = |file: &str, label: &str| idmap::write_at(proc, file, label.as_bytes());
     if let Some(profile) = &process.apparmor {
         let command = format!("exec {profile}");
         // Before Linux 5.8 AppArmor has no directory of its own.
-        match set("self/attr/apparmor/exec", &command) {
-            Err(error) if error.errno == Errno::NOENT.raw_os_error() => set("self/attr/exec", &command)?,
-            other => other?,
-        }
+        let written = match set("self/attr/apparmor/exec", &command) {
+            Err(Errno::NOENT) if !exists(proc, "self/attr/apparmor/exec") => set("self/attr/exec", &command),
+            written => written,
+        };
+        // A profile that is not loaded is ENOENT.
+        written
+            .map_err(|errno| StageError::new(Stage::Label, errno, format!("AppArmor profile {profile:?}")))?;
     }
     match &process.selinux {
-        Some(label) => set("self/attr/exec", label),
+        Some(label) => set("self/attr/exec", label)
+            .map_err(|errno| StageError::new(Stage::Label, errno, format!("SELinux label {label:?}"))),
         None => Ok(()),
     }
+}
+
+fn exists(proc: BorrowedFd<'_>, file: &str) -> bool {
+    rustix::fs::accessat(proc, file, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()).is_ok()
 }
 
 /// Moves what this process itself still needs above the numbers that the program's descriptors take.

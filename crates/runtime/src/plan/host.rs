@@ -11,7 +11,7 @@ use crate::cgroups::{CgroupError, Layout};
 pub struct HostFacts {
     /// Where cgroups are mounted.
     pub cgroups: Layout,
-    /// Whether AppArmor is enabled.
+    /// Whether AppArmor is enabled, and its part of securityfs there to see what is loaded.
     pub apparmor: bool,
     /// Whether SELinux is enabled.
     pub selinux: bool,
@@ -31,7 +31,8 @@ impl HostFacts {
         let enabled = |path: &str| fs_err::read_to_string(path).is_ok_and(|text| text.starts_with('Y'));
         Ok(Self {
             cgroups: Layout::probe()?,
-            apparmor: enabled("/sys/module/apparmor/parameters/enabled"),
+            apparmor: exists("/sys/kernel/security/apparmor")
+                && enabled("/sys/module/apparmor/parameters/enabled"),
             selinux: exists("/sys/fs/selinux/enforce"),
             time_namespaces: exists("/proc/self/ns/time"),
             // Nobody mounts it elsewhere: the kernel makes the directory for it.
