@@ -9,18 +9,18 @@ use skiff_testkit::http::Body;
 use crate::Test;
 
 /// The events of one container between two moments.
-fn events(test: &Test, id: &str, since: &str, until: &str) -> Result<Vec<Value>> {
+pub(crate) fn events(test: &Test, id: &str, since: &str, until: &str) -> Result<Vec<Value>> {
     let filters = format!("%7B%22container%22%3A%5B%22{id}%22%5D%7D");
     let path = format!("/events?since={since}&until={until}&filters={filters}");
     let stream = test.client.stream("GET", &path, &Body::Empty)?;
     stream.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()
 }
 
-fn now(test: &mut Test) -> Result<String> {
+pub(crate) fn now(test: &mut Test) -> Result<String> {
     let info = test.client.get("/info")?.ok()?.json()?;
     let time = info["SystemTime"].as_str().context("no SystemTime")?;
-    let output = std::process::Command::new("date").args(["+%s.%N", "-d", time]).output()?;
-    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+    let time: jiff::Timestamp = time.parse()?;
+    Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }
 
 #[test]

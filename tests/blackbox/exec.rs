@@ -12,6 +12,14 @@ fn exec(test: &mut Test, id: &str, body: &Value) -> Result<String> {
     made.json()?["Id"].as_str().map(str::to_owned).context("no Id")
 }
 
+/// Runs a command to its end; its standard output.
+pub(crate) fn output(test: &mut Test, id: &str, command: &[&str]) -> Result<String> {
+    let exec_id = exec(test, id, &json!({ "AttachStdout": true, "Cmd": command }))?;
+    let start = json!({ "Detach": false, "Tty": false });
+    let mut stream = test.client.hijack(&format!("/exec/{exec_id}/start"), &Body::Json(&start))?;
+    Ok(String::from_utf8(stream.read_frames()?.0)?)
+}
+
 fn sleeping(test: &mut Test) -> Result<String> {
     test.up(&Test::body(&["sleep", "1000"]))
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
-use crate::Test;
+use crate::{Test, events, exec};
 
 #[test]
 fn out_of_memory_shows_in_inspect() -> Result<()> {
@@ -89,5 +89,70 @@ fn limits_that_make_no_sense_are_refused() -> Result<()> {
         let answer = test.client.post("/containers/create", &body)?;
         assert_eq!((answer.status, answer.message().as_str()), (400, words), "{host}");
     }
+    Ok(())
+}
+
+/// What a container reads of its own control group: this file of v1, or that of v2.
+fn limit(test: &mut Test, id: &str, v1: &str, v2: &str) -> Result<String> {
+    let line = format!("cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}");
+    Ok(exec::output(test, id, &["sh", "-c", &line])?.trim().to_owned())
+}
+
+#[test]
+fn limits_are_in_the_control_group_and_can_be_updated() -> Result<()> {
+    let mut test = Test::new()?;
+    let mut body = Test::body(&["sleep", "1000"]);
+    let limits = |megabytes: u64, cpus: u64, pids: u64| {
+        json!({
+            "Memory": megabytes << 20, "MemorySwap": megabytes << 21, "NanoCpus": cpus * 500_000_000, "PidsLimit": pids,
+        })
+    };
+    for (key, value) in limits(64, 1, 50).as_object().into_iter().flatten() {
+        body["HostConfig"][key] = value.clone();
+    }
+    let id = test.up(&body)?;
+    let path = format!("/containers/{id}/update");
+    // As created first; then each update.
+    for (n, (megabytes, cpus, pids)) in [(64, 1, 50), (128, 2, 30), (64, 1, 60)].into_iter().enumerate() {
+        if n > 0 {
+            test.client.post(&path, &limits(megabytes, cpus, pids))?.ok()?;
+        }
+        let mut read = |v1, v2| limit(&mut test, &id, v1, v2);
+        let memory = read("memory/memory.limit_in_bytes", "memory.max")?;
+        assert_eq!(memory, (megabytes << 20).to_string());
+        let swap = read("memory/memory.memsw.limit_in_bytes", "memory.swap.max")?;
+        // v1 counts both together.
+        assert!([megabytes << 20, megabytes << 21].map(|n| n.to_string()).contains(&swap), "{swap}");
+        assert_eq!(read("pids/pids.max", "pids.max")?, pids.to_string());
+        let cpu = read("cpu/cpu.cfs_quota_us", "cpu.max")?;
+        assert_eq!(cpu.split(' ').next(), Some((cpus * 50_000).to_string().as_str()));
+    }
+    Ok(())
+}
+
+#[test]
+fn devices_are_denied_unless_they_are_given() -> Result<()> {
+    let mut test = Test::new()?;
+    let line = "mknod /tmp/device c 10 237; head -c 0 < /tmp/device && echo opened";
+    let denied = test.run(&Test::body(&["sh", "-c", line]))?;
+    assert_eq!(denied.out, "");
+    assert!(denied.err.contains("Operation not permitted"), "{denied:?}");
+    let device = json!([{ "PathOnHost": "/dev/loop-control", "PathInContainer": "/dev/loop", "CgroupPermissions": "r" }]);
+    assert_eq!(test.shell_with(line, &json!({ "Devices": device }))?, "opened\n");
+    Ok(())
+}
+
+#[test]
+fn running_out_of_memory_is_told() -> Result<()> {
+    let mut test = Test::new()?;
+    let since = events::now(&mut test)?;
+    let mut body = Test::body(&["tail", "/dev/zero"]);
+    body["HostConfig"]["Memory"] = json!(16 << 20);
+    body["HostConfig"]["MemorySwap"] = json!(16 << 20);
+    let id = test.up(&body)?;
+    test.wait(&id)?;
+    let until = events::now(&mut test)?;
+    let actions = events::events(&test, &id, &since, &until)?;
+    assert!(actions.iter().any(|event| event["Action"] == "oom"), "{actions:?}");
     Ok(())
 }

@@ -11,6 +11,7 @@ mod list;
 mod logs;
 mod network;
 mod own;
+mod security;
 mod streams;
 
 use std::{

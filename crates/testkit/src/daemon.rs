@@ -58,6 +58,9 @@ impl Engine {
     }
 }
 
+/// How long a daemon may take to answer: emulated processors are slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running daemon and everything it keeps. Dropping it removes its containers, ends it and deletes its files.
 pub struct Daemon {
     binary: PathBuf,
@@ -73,7 +76,7 @@ impl Daemon {
     /// Starts `binary daemon` with an empty data root and waits for its first answer.
     ///
     /// # Errors
-    /// When the daemon ends or does not answer within ten seconds; with the tail of its log.
+    /// When the daemon ends or does not answer within a minute; with the tail of its log.
     pub fn start(binary: &Path, args: &[&str]) -> Result<Self> {
         Self::start_prepared(binary, args, |_| Ok(()))
     }
@@ -146,7 +149,7 @@ impl Daemon {
     }
 
     fn wait_until_it_answers(&mut self) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs(10);
+        let end = Instant::now() + PATIENCE;
         while Instant::now() < end {
             if Client::new(&self.socket).get("/_ping").is_ok_and(|r| r.status == 200) {
                 return Ok(());

@@ -1,5 +1,6 @@
 //! What tests and benchmarks share: a plain HTTP client, images made of Debian's busybox-static, throw-away daemons.
 
+pub mod apparmor;
 mod daemon;
 pub mod http;
 pub mod image;

@@ -9,6 +9,7 @@ mod devices;
 mod escapes;
 mod faults;
 mod hooks;
+mod labels;
 mod lifecycle;
 mod mounts;
 mod namespaces;
