@@ -4,7 +4,7 @@ use std::{process::Command, time::Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::{layers, root, sizes};
+use crate::{layers, root, sizes, vm};
 
 /// Runs every check, cheapest first, and stops at the first that fails.
 pub(crate) fn run() -> Result<()> {
@@ -15,7 +15,8 @@ pub(crate) fn run() -> Result<()> {
     cargo("deny", &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"])?;
     cargo("clippy", &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
     cargo("binary", &["build", "--quiet", "--package", "skiff"])?;
-    cargo("tests", &["nextest", "run", "--workspace"])
+    cargo("tests", &["nextest", "run", "--workspace"])?;
+    step("machines", vm::core)
 }
 
 fn cargo(name: &str, args: &[&str]) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Debian's kernels and busybox, downloaded with apt into a directory of our own.
+//! Debian's kernels, and what only the machine needs, downloaded with apt into a directory of our own.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -36,7 +36,7 @@ impl FromStr for Kernel {
     }
 }
 
-/// A kernel with its modules, and a few programs, unpacked.
+/// A kernel with its modules, unpacked.
 pub(crate) struct Installed {
     /// As `uname -r` says it.
     pub(crate) version: String,
@@ -44,20 +44,7 @@ pub(crate) struct Installed {
     pub(crate) image: PathBuf,
     /// Below this are the modules.
     pub(crate) modules: PathBuf,
-    /// Programs and libraries: what is to be where in the machine, and where it is here.
-    pub(crate) programs: Vec<(&'static str, PathBuf)>,
 }
-
-/// Packages beside the kernel's: a shell, and the `unshare` with all its options, which is linked dynamically.
-const PACKAGES: [&str; 3] = ["busybox-static", "util-linux", "libc6"];
-
-/// What is taken from them.
-const PROGRAMS: [(&str, &str); 4] = [
-    ("bin/busybox", "bin/busybox"),
-    ("bin/unshare", "usr/bin/unshare"),
-    ("lib/x86_64-linux-gnu/libc.so.6", "lib/x86_64-linux-gnu/libc.so.6"),
-    ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"),
-];
 
 /// Downloads and unpacks what is not in the cache yet.
 pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
@@ -66,30 +53,23 @@ pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
         let apt = Apt::new(cache)?;
         apt.run("apt-get", &["update", "-qq"])?;
         let package = apt.depended_on("linux-image-cloud-amd64", kernel.suite())?;
-        for name in std::iter::once(package.as_str()).chain(PACKAGES) {
-            let archive = apt.download(name)?;
-            fs_err::create_dir_all(&unpacked)?;
-            let status = Command::new("dpkg")
-                .arg("-x")
-                .arg(&archive)
-                .arg(&unpacked)
-                .status()
-                .context("cannot run dpkg")?;
-            if !status.success() {
-                bail!("{} cannot be unpacked: {status}", archive.display());
-            }
-        }
-        fs_err::write(unpacked.join("all-unpacked"), "")?;
+        apt.unpack(&package, &unpacked)?;
     }
     let modules = unpacked.join("lib/modules");
     let entry = fs_err::read_dir(&modules)?.next().context("the package has no modules")??;
     let version = entry.file_name().into_string().ok().context("the kernel's version is no text")?;
-    Ok(Installed {
-        image: unpacked.join(format!("boot/vmlinuz-{version}")),
-        modules: entry.path(),
-        programs: PROGRAMS.iter().map(|(there, here)| (*there, unpacked.join(here))).collect(),
-        version,
-    })
+    Ok(Installed { image: unpacked.join(format!("boot/vmlinuz-{version}")), modules: entry.path(), version })
+}
+
+/// Where AppArmor's parser is, unpacked: the engine never runs it, tests load profiles with it.
+pub(crate) fn apparmor(cache: &Path) -> Result<PathBuf> {
+    let unpacked = cache.join("apparmor");
+    if !unpacked.join("all-unpacked").exists() {
+        let apt = Apt::new(cache)?;
+        apt.run("apt-get", &["update", "-qq"])?;
+        apt.unpack("apparmor", &unpacked)?;
+    }
+    Ok(unpacked.join("sbin/apparmor_parser"))
 }
 
 /// apt with sources, lists and cache of its own, beside the machine's.
@@ -138,6 +118,19 @@ impl Apt {
             shown.lines().find_map(|line| line.strip_prefix("Depends: ")).context("it depends on nothing")?;
         let first = depends.split([' ', ',']).next().context("it depends on nothing")?;
         Ok(first.to_owned())
+    }
+
+    /// Downloads a package and unpacks it into a directory.
+    fn unpack(&self, package: &str, to: &Path) -> Result<()> {
+        let archive = self.download(package)?;
+        fs_err::create_dir_all(to)?;
+        let unpacked =
+            Command::new("dpkg").arg("-x").arg(&archive).arg(to).status().context("cannot run dpkg")?;
+        if !unpacked.success() {
+            bail!("{} cannot be unpacked: {unpacked}", archive.display());
+        }
+        fs_err::write(to.join("all-unpacked"), "")?;
+        Ok(())
     }
 
     /// Where the archive now is.

@@ -19,7 +19,8 @@ impl Results {
             line.find("@@").map(|at| line[at + 2..].split_once(' ').unwrap_or((&line[at + 2..], "")));
         match marked {
             Some(("begin", test)) => self.running = Some(test.to_owned()),
-            Some(("pass", _)) => {
+            Some(("pass", test)) => {
+                eprintln!("pass {test}");
                 self.running = None;
                 self.passed += 1;
             }

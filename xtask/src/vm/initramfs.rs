@@ -1,16 +1,19 @@
-//! The initramfs: a cpio archive (newc) with a few programs, modules, tests, and two scripts.
+//! The initramfs: a cpio archive (newc) with a shell and the modules that lead to the disk, where everything else is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::Executable;
 use super::packages::Installed;
 
-/// What the tests may need and Debian builds as modules. What they depend on is added.
+/// What the machine and the tests need and Debian builds as modules. What they depend on is added.
 const MODULES: &[&str] = &[
+    "virtio_pci",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
     "overlay",
     "erofs",
     "loop",
@@ -32,74 +35,33 @@ const MODULES: &[&str] = &[
     "nft_reject_inet",
 ];
 
-/// The first process. An initramfs cannot be the old root of pivot_root, so everything moves into a tmpfs.
-const INIT: &str = "\
-#!/bin/busybox sh
+/// The first process, until the disk is there: the command line says what is run from it.
+const INIT: &str = r#"#!/bin/busybox sh
 export PATH=/bin
-/bin/busybox mkdir -p /proc /new
-/bin/busybox --install -s /bin 2>/dev/null # what is there already stays
+/bin/busybox mkdir -p /proc /dev /root
+/bin/busybox --install -s /bin
 mount -t proc proc /proc
-for module in $(cat /modules/order); do insmod /modules/$module || echo \"@@note cannot load $module\"; done
-mount -t tmpfs -o mode=755,size=80% tmpfs /new
-for entry in /*; do
-  case $entry in /init|/modules|/new|/proc|/dev|/root|/bin) ;; *) mv $entry /new ;; esac
-done
-mv /bin /new
-/new/bin/busybox umount /proc
-exec /new/bin/busybox switch_root /new /run-tests
-";
-
-/// The second life of the first process. The loop mirrors nextest: a process for each test.
-const RUN_TESTS: &str = r#"#!/bin/sh
-export PATH=/bin HOME=/ RUST_BACKTRACE=0 TMPDIR=/tmp
-mkdir -p /proc /sys /dev /tmp /run /var/tmp /usr/bin /sbin /root
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts -o ptmxmode=666 devpts /dev/pts
-mount -t tmpfs tmpfs /dev/shm
-mount -t tmpfs tmpfs /tmp
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t securityfs securityfs /sys/kernel/security
-ln -s /proc/self/fd /dev/fd
-ip link set lo up
-mkdir /sys/fs/cgroup/init
-echo $$ > /sys/fs/cgroup/init/cgroup.procs
-while read -r name binary; do
-  $binary --list --format terse $(cat /etc/filters) 2>/dev/null | sed -n 's/: test$//p' > /tmp/list
-  $binary --list --format terse --ignored 2>/dev/null | sed -n 's/: test$//p' > /tmp/ignored
-  while read -r test; do
-    grep -qxF "$test" /tmp/ignored && continue
-    echo "@@begin $name $test"
-    if $binary --exact "$test" > /tmp/log 2>&1 < /dev/null; then echo "@@pass $name $test"; else cat /tmp/log; echo "@@fail $name $test"; fi
-  done < /tmp/list
-done < /etc/tests
-echo "@@done"
-poweroff -f
+for module in $(cat /modules/order); do insmod /modules/$module || echo "cannot load $module"; done
+mount -t ext4 /dev/vda /root || echo "there is no disk"
+[ -e /journal ] && cp /journal /root/journal
+for word in $(cat /proc/cmdline); do case $word in run=*) run=${word#run=} ;; esac; done
+umount /dev
+umount /proc
+exec switch_root /root /bin/sh "/$run"
 "#;
 
-/// Writes the archive.
-pub(crate) fn write(
-    to: &Path,
-    installed: &Installed,
-    executables: &[Executable],
-    filters: &[String],
-) -> Result<()> {
+/// Writes the archive. `journal` is handed on to the disk, as the file `/journal`.
+pub(crate) fn write(to: &Path, installed: &Installed, journal: Option<&str>) -> Result<()> {
     let mut archive = Archive::default();
-    for directory in ["modules", "etc", "dev"] {
+    for directory in ["bin", "modules"] {
         archive.add(directory, 0o040_755, &[]);
     }
-    for (name, path) in &installed.programs {
-        archive.add_below(Path::new("/").join(name).as_path(), &fs_err::read(path)?)?;
-    }
+    archive.add("bin/busybox", 0o100_755, &fs_err::read("/bin/busybox")?);
     archive.add("init", 0o100_755, INIT.as_bytes());
-    archive.add("run-tests", 0o100_755, RUN_TESTS.as_bytes());
-    archive.add("etc/filters", 0o100_644, filters.join(" ").as_bytes());
-    archive.add("etc/passwd", 0o100_644, b"root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n");
-    archive.add("etc/group", 0o100_644, b"root:x:0:\ntty:x:5:\nnogroup:x:65534:\n");
-    archive.add("etc/hosts", 0o100_644, b"127.0.0.1 localhost\n");
-
+    if let Some(journal) = journal {
+        archive.add("journal", 0o100_644, journal.as_bytes());
+    }
     let mut modules = Modules::find(&installed.modules)?;
     for name in MODULES {
         modules.load(name)?;
@@ -110,14 +72,6 @@ pub(crate) fn write(
         order.push_str(&format!("{name}.ko\n"));
     }
     archive.add("modules/order", 0o100_644, order.as_bytes());
-    let mut list = String::new();
-    for Executable { name, path, is_test } in executables {
-        archive.add_below(path, &fs_err::read(path)?)?;
-        if *is_test {
-            list.push_str(&format!("{name} {}\n", path.display()));
-        }
-    }
-    archive.add("etc/tests", 0o100_644, list.as_bytes());
     fs_err::write(to, archive.finish())?;
     Ok(())
 }
@@ -186,7 +140,6 @@ fn dependencies(code: &[u8]) -> Vec<String> {
 struct Archive {
     bytes: Vec<u8>,
     entries: u32,
-    directories: BTreeSet<String>,
 }
 
 impl Archive {
@@ -204,19 +157,6 @@ impl Archive {
         self.pad();
         self.bytes.extend(content);
         self.pad();
-    }
-
-    /// Adds a program at its absolute path, with the directories above it.
-    fn add_below(&mut self, path: &Path, content: &[u8]) -> Result<()> {
-        let path =
-            path.to_str().and_then(|path| path.strip_prefix('/')).context("cargo gives absolute paths")?;
-        for (at, _) in path.match_indices('/') {
-            if self.directories.insert(path[..at].to_owned()) {
-                self.add(&path[..at], 0o040_755, &[]);
-            }
-        }
-        self.add(path, 0o100_755, content);
-        Ok(())
     }
 
     fn pad(&mut self) {
