@@ -189,6 +189,14 @@ fn log(kind: &str, options: &BTreeMap<String, String>) -> Result<()> {
     {
         return invalid(format!("logger: logging mode not supported: {mode}"));
     }
+    if let Some(size) = options.get("max-buffer-size") {
+        if options.get("mode").is_none_or(|mode| mode != "non-blocking") {
+            return invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
+        }
+        if let Err(e) = skiff_types::parse_size(size) {
+            return invalid(format!("error parsing option max-buffer-size: {e}"));
+        }
+    }
     let known = |k: &String| KNOWN.contains(&k.as_str()) || matches!(k.as_str(), "mode" | "max-buffer-size");
     match options.keys().find(|k| !known(k)) {
         Some(key) => invalid(format!("unknown log opt '{key}' for json-file log driver")),

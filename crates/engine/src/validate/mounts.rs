@@ -205,7 +205,16 @@ fn parse_spec(spec: &MountSpec) -> Result<MountPoint> {
             Ok(volume(common, &spec.source, driver))
         }
         "tmpfs" if !spec.source.is_empty() => Err(config("field Source must not be specified".into())),
-        "tmpfs" => Ok(MountPoint { kind: MountKind::Tmpfs, ..common }),
+        "tmpfs" => {
+            for option in spec.tmpfs.iter().flat_map(|tmpfs| &tmpfs.options) {
+                match option.as_slice() {
+                    [flag] if matches!(flag.as_str(), "exec" | "noexec") => {}
+                    [name] | [name, _] => return Err(config(format!("invalid option: {name}"))),
+                    _ => return Err(config("invalid option array length".into())),
+                }
+            }
+            Ok(MountPoint { kind: MountKind::Tmpfs, ..common })
+        }
         "image" => Err(Error::NotImplemented("image mounts are not supported yet".into())),
         _ => Err(config("mount type unknown".into())),
     }

@@ -170,6 +170,17 @@ fn modes_and_options_that_are_wrong() {
                 |r| r.host.log_config.config = [("mode".to_owned(), "x".to_owned())].into(),
                 "logger: logging mode not supported: x",
             ),
+            (
+                |r| r.host.log_config.config = [("max-buffer-size".to_owned(), "1m".to_owned())].into(),
+                "logger: max-buffer-size option is only supported with 'mode=non-blocking'",
+            ),
+            (
+                |r| {
+                    let pairs = [("mode", "non-blocking"), ("max-buffer-size", "x")];
+                    r.host.log_config.config = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+                },
+                "error parsing option max-buffer-size: invalid size: 'x'",
+            ),
             (|r| r.config.stop_signal = Some("FOO".into()), "invalid signal: FOO"),
             (
                 |r| r.config.working_dir = "a".into(),
@@ -392,6 +403,14 @@ fn mounts_that_are_wrong() {
                     r.host.mounts = vec![MountSpec { tmpfs, ..mount("bind", "/tmp", "/a") }];
                 },
                 "TmpfsOptions must not be specified on mount type \"bind\"",
+            ),
+            (
+                |r| {
+                    let options = vec![vec!["exec".to_owned()], vec!["uid".to_owned(), "5".to_owned()]];
+                    let tmpfs = Some(TmpfsOptions { options, ..TmpfsOptions::default() });
+                    r.host.mounts = vec![MountSpec { tmpfs, ..mount("tmpfs", "", "/a") }];
+                },
+                "invalid mount config for type \"tmpfs\": invalid option: uid",
             ),
             (
                 |r| r.host.mounts = vec![mount("bind", "/tmp", "/a"), mount("bind", "/tmp", "/a/")],
