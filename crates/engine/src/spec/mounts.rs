@@ -72,7 +72,13 @@ pub(super) fn mounts(record: &ContainerRecord, with: &Surroundings<'_>) -> Resul
             || (target.starts_with("/dev/") && targets.iter().any(|t| t == "/dev"))
     };
     let mut out = Vec::with_capacity(16);
-    for default in defaults::mounts(record.host.privileged, &shared_memory(record, with)) {
+    let writable_cgroups = super::security::writable_cgroups(&record.host);
+    for mut default in defaults::mounts(record.host.privileged, &shared_memory(record, with)) {
+        if writable_cgroups && default.typ().as_deref() == Some("cgroup") {
+            let options =
+                default.options().iter().flatten().filter(|option| *option != "ro").cloned().collect();
+            default.set_options(Some(options));
+        }
         if !taken(&default.destination().to_string_lossy()) {
             out.push(default);
         }

@@ -53,6 +53,16 @@ impl SecurityOptions {
     }
 }
 
+/// Whether the container may make cgroups below its own and write to them.
+pub(super) fn writable_cgroups(host: &HostConfig) -> bool {
+    let options = host.security_opt.iter().flatten();
+    let mut asked = options.filter_map(|option| {
+        let (key, value) = option.split_once('=').or_else(|| option.split_once(':'))?;
+        (key == "writable-cgroups").then_some(matches!(value, "1" | "t" | "true"))
+    });
+    asked.next_back().unwrap_or(false)
+}
+
 fn default_profile(daemon: &Config) -> Result<Seccomp> {
     match &daemon.seccomp_profile {
         None => Ok(Seccomp::Default),

@@ -250,3 +250,14 @@ fn an_init_is_mounted_and_started_first() {
     let mounts = made["/mounts"].as_array().unwrap();
     assert!(mounts.iter().any(|m| m["destination"] == "/sbin/docker-init" && m["source"] == "/skiff"));
 }
+
+#[test]
+fn cgroups_are_writable_if_asked_for() {
+    for (option, writable) in [("writable-cgroups=true", true), ("writable-cgroups=false", false)] {
+        let made = made(root(), |r| r.host.security_opt = words(&[option]));
+        let mounts = made["/mounts"].as_array().unwrap();
+        let cgroup = mounts.iter().find(|m| m["type"] == "cgroup").unwrap();
+        let read_only = cgroup["options"].as_array().unwrap().iter().any(|o| o == "ro");
+        assert_eq!(read_only, !writable, "{option}");
+    }
+}
