@@ -127,6 +127,9 @@ impl std::fmt::Display for StageError {
         match self.stage {
             // By these words the callers of OCI runtimes recognise what happened.
             Stage::Exec => write!(f, "{what} {}", self.detail)?,
+            Stage::WorkingDirectory => {
+                write!(f, "chdir to cwd ({:?}) set in config.json failed", self.detail)?
+            }
             _ => write!(f, "{what}: {}", self.detail)?,
         }
         if self.errno != 0 && self.stage != Stage::Lookup {

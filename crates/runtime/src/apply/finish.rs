@@ -155,7 +155,7 @@ fn run_start_hooks(plan: &Plan, env: &[String]) -> Result<(), StageError> {
         return Ok(());
     }
     let pid = rustix::process::getpid().as_raw_nonzero().get();
-    let place = hooks::Place { directory: Path::new("."), env };
+    let place = hooks::Place { directory: Path::new("."), env: Some(env) };
     hooks::run("startContainer", start, &hooks::state(plan, ContainerState::Created, Some(pid)), place)
 }
 

@@ -31,8 +31,8 @@ pub fn state(plan: &Plan, status: ContainerState, pid: Option<i32>) -> State {
 pub struct Place<'a> {
     /// Its working directory.
     pub directory: &'a Path,
-    /// The environment of a hook that names none.
-    pub env: &'a [String],
+    /// The environment of a hook that names none; this process's own if there is none here either.
+    pub env: Option<&'a [String]>,
 }
 
 /// Runs hooks one after the other; the first that fails ends it.
@@ -65,11 +65,9 @@ fn one(hook: &Hook, state: &[u8], place: Place<'_>) -> Result<(), String> {
     if let Some((name, args)) = hook.args.split_first() {
         command.arg0(name).args(args);
     }
-    command.env_clear().current_dir(place.directory);
-    for variable in hook.env.as_deref().unwrap_or(place.env) {
-        if let Some((name, value)) = variable.split_once('=') {
-            command.env(name, value);
-        }
+    command.current_dir(place.directory);
+    if let Some(env) = hook.env.as_deref().or(place.env) {
+        command.env_clear().envs(env.iter().filter_map(|variable| variable.split_once('=')));
     }
     let mut child = command.stdin(Stdio::piped()).stdout(stdio()?).stderr(stdio()?).spawn().map_err(text)?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -224,7 +224,7 @@ fn run_hooks(
         "createContainer",
         &plan.hooks.create_container,
         &hooks::state(plan, ContainerState::Creating, pid),
-        hooks::Place { directory: Path::new("."), env: &[] },
+        hooks::Place { directory: Path::new("."), env: None },
     )
 }
 

@@ -314,7 +314,7 @@ fn serve(child: &Child, sync: &OwnedFd, of: &Supervised<'_>) -> Result<Option<Ow
             Some((Report::Mounted, _)) => {
                 if let Some(plan) = of.plan {
                     let state = hooks::state(plan, ContainerState::Creating, Some(pid));
-                    let place = hooks::Place { directory: &plan.bundle, env: &[] };
+                    let place = hooks::Place { directory: &plan.bundle, env: None };
                     hooks::run("prestart", &plan.hooks.prestart, &state, place)?;
                     hooks::run("createRuntime", &plan.hooks.create_runtime, &state, place)?;
                 }

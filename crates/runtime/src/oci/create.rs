@@ -169,7 +169,11 @@ pub(super) fn start(global: &Global, id: &str) -> Result<(), OciError> {
     }
     apply::open_gate(directory.path())?;
     log::debug(global, || format!("{id} has executed its program"));
-    after_start(&record).inspect_err(|_| stop(&record))
+    after_start(&record).inspect_err(|_| {
+        stop(&record);
+        // The first error is the one to tell.
+        let _ = delete::destroy(global, &directory, &record);
+    })
 }
 
 /// Hooks that follow a start: if one fails, so does the start.
@@ -198,7 +202,7 @@ pub(super) fn after_deletion(global: &Global, record: &Record) {
 
 /// The bundle may be gone by the time of the late hooks.
 fn here() -> HookPlace<'static> {
-    HookPlace { directory: Path::new("."), env: &[] }
+    HookPlace { directory: Path::new("."), env: None }
 }
 
 fn planned_hooks(

@@ -29,8 +29,8 @@ pub struct Hook {
     pub path: String,
     /// Its arguments, `argv[0]` included.
     pub args: Vec<String>,
-    /// Its whole environment; that of the container's process for a startContainer hook that names none, and none for
-    /// any other.
+    /// Its whole environment; if it names none, that of the container's process for a startContainer hook, and the
+    /// runtime's own for any other.
     pub env: Option<Vec<String>>,
     /// Seconds after which it is killed, more than zero.
     pub timeout: Option<u64>,

@@ -210,7 +210,7 @@ pub fn plan(spec: &Spec, options: &PlanOptions, host: &HostFacts) -> Result<Plan
         dev_links: own_dev,
         masked_paths: paths("linux.maskedPaths", linux.masked_paths().as_deref())?,
         readonly_paths: paths("linux.readonlyPaths", linux.readonly_paths().as_deref())?,
-        sysctl: sysctl::plan(sysctl, &namespaces, hostname.is_some())?,
+        sysctl: sysctl::plan(sysctl, &namespaces, domainname.is_some())?,
         mount_label: process::selinux(linux.mount_label().as_deref(), host)?,
         process: planned_process(oci_process, linux, options, host)?,
         new_keyring: !options.no_new_keyring,

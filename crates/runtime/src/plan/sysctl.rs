@@ -20,12 +20,12 @@ const IPC: [&str; 8] = [
 pub(super) fn plan<'a>(
     parameters: impl IntoIterator<Item = (&'a String, &'a String)>,
     namespaces: &Namespaces,
-    hostname: bool,
+    domainname: bool,
 ) -> Result<Vec<(String, String)>, PlanError> {
     let mut planned = Vec::new();
     for (name, value) in parameters {
         let path = path(name);
-        check(name, &path, namespaces, hostname)?;
+        check(name, &path, namespaces, domainname)?;
         planned.push((path, value.clone()));
     }
     planned.sort();
@@ -51,7 +51,7 @@ fn path(name: &str) -> String {
     }
 }
 
-fn check(name: &str, path: &str, namespaces: &Namespaces, hostname: bool) -> Result<(), PlanError> {
+fn check(name: &str, path: &str, namespaces: &Namespaces, domainname: bool) -> Result<(), PlanError> {
     let invalid = |reason: &str| Err(PlanError::invalid("linux.sysctl", format!("{name:?} {reason}")));
     if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
         return invalid("is not the name of a kernel parameter");
@@ -72,9 +72,10 @@ fn check(name: &str, path: &str, namespaces: &Namespaces, hostname: bool) -> Res
         };
     }
     match path {
+        "kernel/domainname" if domainname => invalid("conflicts with domainname"),
         "kernel/domainname" if own(&namespaces.uts) => Ok(()),
-        "kernel/hostname" if hostname => invalid("conflicts with hostname"),
-        "kernel/hostname" if own(&namespaces.uts) => Ok(()),
+        // As in other runtimes, whether there is one or not: whoever wants a name has a field for it.
+        "kernel/hostname" if own(&namespaces.uts) => invalid("conflicts with hostname"),
         "kernel/domainname" | "kernel/hostname" => invalid("is not allowed in the host's UTS namespace"),
         _ if path.starts_with("user/") && own(&namespaces.user) => Ok(()),
         _ => invalid("is not in a separate kernel namespace"),
@@ -101,6 +102,8 @@ mod tests {
     fn only_what_belongs_to_an_own_namespace_is_allowed() {
         let own = Namespaces { ipc: Namespace::New, uts: Namespace::New, ..Namespaces::default() };
         let host = Namespaces::default();
+        assert!(planned("kernel.hostname", &own).is_err());
+        assert!(plan([(&"kernel.domainname".to_owned(), &"1".to_owned())], &own, true).is_err());
         for name in ["kernel.msgmax", "fs.mqueue.msg_max", "kernel.domainname"] {
             assert!(planned(name, &own).is_ok(), "{name}");
             assert!(planned(name, &host).is_err(), "{name}");
