@@ -230,3 +230,12 @@ fn a_start_that_cannot_work_says_why() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_container_knows_that_it_is_one() -> Result<()> {
+    let mut test = Test::new()?;
+    assert_eq!(test.shell("stat -c '%F %a %u %s' /.dockerenv")?, "regular empty file 755 0 0\n");
+    let read_only = json!({ "ReadonlyRootfs": true });
+    assert_eq!(test.shell_with("test -f /.dockerenv && echo yes", &read_only)?, "yes\n");
+    Ok(())
+}
