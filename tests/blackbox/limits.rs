@@ -156,3 +156,61 @@ fn running_out_of_memory_is_told() -> Result<()> {
     assert!(actions.iter().any(|event| event["Action"] == "oom"), "{actions:?}");
     Ok(())
 }
+
+#[test]
+fn what_the_kernel_refuses_is_named() -> Result<()> {
+    let mut test = Test::new()?;
+    let over = 1_000_000_000_000_u64;
+    for (host, parts) in [
+        (
+            json!({ "Ulimits": [{ "Name": "nofile", "Soft": over, "Hard": over }] }),
+            [
+                ": error setting rlimits for ready process: error setting rlimit type 7",
+                ": operation not permitted",
+            ],
+        ),
+        (
+            json!({ "Sysctls": { "net.foo": "1" } }),
+            [
+                ": error during container init: open sysctl net.foo file: ",
+                "/sys/net/foo: no such file or directory",
+            ],
+        ),
+        (
+            json!({ "Sysctls": { "kernel.shm_rmid_forced": "7" } }),
+            [
+                ": failed to write sysctl kernel.shm_rmid_forced = \"7\": write ",
+                "/sys/kernel/shm_rmid_forced: invalid argument",
+            ],
+        ),
+        (
+            json!({ "SecurityOpt": ["seccomp={\"defaultAction\":\"FOO\"}"] }),
+            ["runc create failed: ", ": string FOO is not a valid action for seccomp"],
+        ),
+    ] {
+        let mut body = Test::body(&["true"]);
+        for (key, value) in host.as_object().into_iter().flatten() {
+            body["HostConfig"][key] = value.clone();
+        }
+        let id = test.create(&body)?;
+        let refused = test.act(&id, "start")?;
+        let message = refused.message();
+        // Docker finds a missing program in whatever is missing.
+        let status = if message.ends_with("no such file or directory") { 400 } else { 500 };
+        assert_eq!(refused.status, status, "{message}");
+        assert!(message.starts_with("failed to create task for container: "), "{message}");
+        assert!(message.contains(parts[0]) && message.ends_with(parts[1]), "{message}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_volume_of_an_unknown_driver_is_refused() -> Result<()> {
+    let mut test = Test::new()?;
+    let mut body = Test::body(&["true"]);
+    body["Volumes"] = json!({ "/data": {} });
+    body["HostConfig"]["VolumeDriver"] = json!("nonsense");
+    let refused = test.client.post("/containers/create", &body)?;
+    assert_eq!(refused.status, 404, "{}", refused.message());
+    Ok(())
+}

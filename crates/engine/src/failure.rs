@@ -42,6 +42,12 @@ pub(crate) fn plan(error: &PlanError) -> Error {
                 .replace("in the host's IPC namespace", "in the hosts ipc namespace");
             format!("sysctl {reason}")
         }
+        PlanError::Invalid { field: "linux.resources", reason } => match reason.split_once(": ") {
+            Some(("invalid cpu.shares", bound)) => format!(
+                "unable to start container process: error during container init: error setting cgroup config for procHooks process: {bound}"
+            ),
+            _ => error.to_string(),
+        },
         other => other.to_string(),
     };
     Error::create_failed(text, NOT_STARTED)
@@ -72,6 +78,16 @@ fn words(failure: &StageError) -> (String, i32) {
         Stage::Mount if errno == Errno::NOTDIR => format!(
             "error mounting {program}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         ),
+        // The detail tells which limit and, where a privilege is missing, which.
+        Stage::Rlimit => {
+            let errno = errno_text(failure.errno);
+            format!("error setting rlimits for ready process: error setting rlimit {program}: {errno}")
+        }
+        Stage::Sysctl => sysctl(failure),
+        Stage::Cgroup => {
+            let errno = errno_text(failure.errno);
+            format!("error setting cgroup config for procHooks process: {program}: {errno}")
+        }
         _ => failure.to_string(),
     };
     let runs = matches!(failure.stage, Stage::Lookup | Stage::Exec);
@@ -83,6 +99,17 @@ fn words(failure: &StageError) -> (String, i32) {
         _ => NOT_STARTED,
     };
     (format!("error during container init: {text}"), exit_code)
+}
+
+/// The detail of a kernel parameter that could not be set is `name = "value"`.
+fn sysctl(failure: &StageError) -> String {
+    let name = failure.detail.split(" = ").next().unwrap_or_default();
+    let path = format!("/proc/sys/{}", name.replace('.', "/"));
+    let errno = errno_text(failure.errno);
+    match Errno::from_raw_os_error(failure.errno) {
+        Errno::NOENT => format!("open sysctl {name} file: open {path}: {errno}"),
+        _ => format!("failed to write sysctl {}: write {path}: {errno}", failure.detail),
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::{collections::HashMap, sync::Mutex};
 use skiff_runtime::{
     capabilities::CapSet,
     plan::SeccompFilter,
-    seccomp::{self, Host},
+    seccomp::{self, Host, ProfileError},
 };
 
-use crate::{Error, Result, spec::Seccomp};
+use crate::{Error, Result, failure, spec::Seccomp};
 
 /// The filters made so far.
 #[derive(Default)]
@@ -39,8 +39,7 @@ fn compile(profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilt
         Seccomp::Unconfined => return Ok(None),
         Seccomp::Default => seccomp::default_profile(capabilities, &host),
         Seccomp::Profile(json) => {
-            let parsed = seccomp::parse_docker_profile(json, capabilities, &host)
-                .map_err(|e| Error::Internal(e.to_string()))?;
+            let parsed = seccomp::parse_docker_profile(json, capabilities, &host).map_err(wrong)?;
             match parsed {
                 Some(profile) => profile,
                 None => return Ok(None),
@@ -49,4 +48,14 @@ fn compile(profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilt
     };
     let program = seccomp::compile(&profile).map_err(|e| Error::Internal(e.to_string()))?;
     Ok(Some(SeccompFilter { program, listener: None }))
+}
+
+/// Docker reads a profile's structure itself; words in it that mean nothing are found by its runtime.
+fn wrong(error: ProfileError) -> Error {
+    match error {
+        ProfileError::Word { .. } | ProfileError::Flag { .. } => {
+            Error::create_failed(error, failure::NOT_STARTED)
+        }
+        error => Error::Internal(error.to_string()),
+    }
 }

@@ -87,7 +87,7 @@ fn cpu(r: &Resources, host: &Host) -> Result<()> {
     if r.cpu_shares < 0 {
         return invalid(format!("invalid CPU shares ({}): value must be a positive integer", r.cpu_shares));
     }
-    if r.cpu_realtime_runtime != 0 && r.cpu_realtime_runtime > r.cpu_realtime_period {
+    if r.cpu_realtime_period != 0 && r.cpu_realtime_runtime > r.cpu_realtime_period {
         return invalid("cpu real-time runtime cannot be higher than cpu real-time period");
     }
     if r.cpu_period != 0 && !(1000..=1_000_000).contains(&r.cpu_period) {

@@ -66,6 +66,7 @@ fn change(pid: Option<Pid>, limit: &Rlimit, values: Values) -> Result<(), StageE
             ),
             _ => format!("{name} {}:{}", shown(values.current), shown(values.maximum)),
         };
+        let detail = format!("type {} ({detail})", limit.resource);
         StageError::new(Stage::Rlimit, errno, detail)
     })
 }

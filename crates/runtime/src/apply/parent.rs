@@ -82,7 +82,7 @@ pub(super) fn spawn(
 }
 
 pub(super) fn cgroup_failure(error: CgroupError) -> StageError {
-    StageError { stage: Stage::Cgroup, errno: error.errno().unwrap_or(0), detail: error.to_string() }
+    StageError { stage: Stage::Cgroup, errno: error.errno().unwrap_or(0), detail: error.without_errno() }
 }
 
 fn spawn_into(

@@ -132,6 +132,17 @@ impl CgroupError {
         Self::Invalid { setting: setting.to_owned(), reason: reason.into() }
     }
 
+    /// What went wrong, without the words for the kernel's error number.
+    pub fn without_errno(&self) -> String {
+        match self {
+            Self::Kernel { operation: Operation::Write, path, value: Some(value), .. } => {
+                format!("failed to write {}: write {}", Quoted(value), path.display())
+            }
+            Self::Kernel { operation, path, .. } => format!("{operation} {}", path.display()),
+            other => other.to_string(),
+        }
+    }
+
     /// The kernel's error number, if that is what went wrong.
     pub fn errno(&self) -> Option<i32> {
         if let Self::Kernel { errno, .. } = self { Some(*errno) } else { None }
@@ -169,17 +180,26 @@ impl fmt::Display for Operation {
     }
 }
 
-/// Shows the value of a failed write, shortened: some hold thousands of devices.
+/// Shows the value of a failed write.
 struct Shown<'a>(Option<&'a str>);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Some(value) if value.chars().count() > 80 => {
-                write!(f, " (value {:?}…)", value.chars().take(80).collect::<String>())
-            }
-            Some(value) => write!(f, " (value {value:?})"),
+            Some(value) => write!(f, " (value {})", Quoted(value)),
             None => Ok(()),
+        }
+    }
+}
+
+/// Some values hold thousands of devices.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.char_indices().nth(80) {
+            Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
+            None => write!(f, "{:?}", self.0),
         }
     }
 }
