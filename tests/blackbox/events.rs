@@ -66,3 +66,26 @@ fn kill_and_stop_are_told_too() -> Result<()> {
     assert_eq!(actions, ["die", "kill", "stop"]);
     Ok(())
 }
+
+#[test]
+fn an_exec_is_told_with_its_command_line() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = test.up(&Test::body(&["sleep", "1000"]))?;
+    let since = now(&mut test)?;
+    for command in [json!(["true"]), json!(["echo", "a b", "c"])] {
+        let body = json!({ "Cmd": command, "AttachStdout": true });
+        let made = test.client.post(&format!("/containers/{id}/exec"), &body)?.ok()?.json()?;
+        let exec = made["Id"].as_str().context("no Id")?.to_owned();
+        let start = json!({ "Detach": false, "Tty": false });
+        test.client.hijack(&format!("/exec/{exec}/start"), &Body::Json(&start))?.read_frames()?;
+    }
+    let until = now(&mut test)?;
+    let all = events(&test, &id, &since, &until)?;
+    let actions: Vec<_> =
+        all.iter().filter_map(|e| e["Action"].as_str()).filter(|a| *a != "exec_die").collect();
+    assert_eq!(
+        actions,
+        ["exec_create: true ", "exec_start: true ", "exec_create: echo a b c", "exec_start: echo a b c"]
+    );
+    Ok(())
+}

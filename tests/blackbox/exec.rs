@@ -108,3 +108,46 @@ fn what_cannot_be_executed_says_so() -> Result<()> {
     assert_eq!((stopped.status, stopped.message()), (409, format!("container {id} is not running")));
     Ok(())
 }
+
+#[test]
+fn whoever_hears_of_the_start_can_set_the_size_at_once() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = sleeping(&mut test)?;
+    let body = json!({ "AttachStdin": true, "AttachStdout": true, "Tty": true, "Cmd": ["cat"] });
+    for _ in 0..20 {
+        let exec_id = exec(&mut test, &id, &body)?;
+        let start = json!({ "Detach": false, "Tty": true });
+        let _stream = test.client.hijack(&format!("/exec/{exec_id}/start"), &Body::Json(&start))?;
+        let resized =
+            test.engine.client().post(&format!("/exec/{exec_id}/resize?h=33&w=77"), &Value::Null)?;
+        assert_eq!((resized.status, resized.message().as_str()), (200, ""));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_paused_container_is_called_as_it_was_asked_for() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = sleeping(&mut test)?;
+    test.act(&id, "pause")?.ok()?;
+    for name in [&id, &id[..12]] {
+        let refused = test.client.post(&format!("/containers/{name}/exec"), &json!({ "Cmd": ["true"] }))?;
+        let message = format!("Container {name} is paused, unpause the container before exec");
+        assert_eq!((refused.status, refused.message()), (409, message));
+    }
+    test.act(&id, "unpause")?.ok()?;
+    Ok(())
+}
+
+#[test]
+fn the_home_directory_comes_last() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = sleeping(&mut test)?;
+    let body = json!({ "AttachStdout": true, "Env": ["A=b"], "User": "app", "Cmd": ["env"] });
+    let exec_id = exec(&mut test, &id, &body)?;
+    let start = json!({ "Detach": false, "Tty": false });
+    let mut stream = test.client.hijack(&format!("/exec/{exec_id}/start"), &Body::Json(&start))?;
+    let out = String::from_utf8(stream.read_frames()?.0)?;
+    assert!(out.ends_with("\nA=b\nHOME=/tmp\n"), "{out}");
+    Ok(())
+}

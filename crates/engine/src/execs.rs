@@ -29,6 +29,8 @@ use crate::{
 
 /// How long an exit code may take after the end of the output.
 const SETTLING: Duration = Duration::from_millis(200);
+/// How long a size may come before the process that it is for.
+const STARTING: Duration = Duration::from_secs(10);
 /// How many ended execs of a container are remembered.
 const REMEMBERED: usize = 128;
 
@@ -65,6 +67,8 @@ pub(crate) struct Exec {
     user: User,
     created: Timestamp,
     progress: Mutex<Progress>,
+    /// It runs, or it never will.
+    has_begun: Notify,
     has_ended: Notify,
 }
 
@@ -76,17 +80,30 @@ struct Progress {
     exit_code: Option<i32>,
 }
 
+impl Progress {
+    fn has_begun(&self) -> bool {
+        self.running || self.exit_code.is_some()
+    }
+}
+
 impl Exec {
     fn progress(&self) -> Progress {
         *self.progress.lock().expect("no panic under this lock")
     }
 
     fn change(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.progress.lock().expect("no panic under this lock"));
+        let mut progress = self.progress.lock().expect("no panic under this lock");
+        change(&mut progress);
+        if progress.has_begun() {
+            self.has_begun.notify_waiters();
+        }
     }
 
+    /// As events tell it: the program, and its arguments behind a space, even if there are none.
     fn command(&self) -> String {
-        self.config.cmd.join(" ")
+        let (program, arguments) =
+            self.config.cmd.split_first().map_or(("", &[][..]), |(p, a)| (p.as_str(), a));
+        format!("{program} {}", arguments.join(" "))
     }
 
     fn record(&self, container: &Container) -> ExecRecord {
@@ -164,7 +181,13 @@ impl Execs {
             return Err(Error::Invalid("No exec command specified".into()));
         }
         detach_keys::parse(Some(&config.detach_keys))?;
-        let container = self.parts.registry.resolve(container)?;
+        let asked_for = container;
+        let container = self.parts.registry.resolve(asked_for)?;
+        if container.status() == Status::Paused {
+            return Err(Error::Conflict(format!(
+                "Container {asked_for} is paused, unpause the container before exec"
+            )));
+        }
         let live = may_exec(&container)?;
         let (own_user, group_add) = {
             let record = container.record();
@@ -179,6 +202,7 @@ impl Execs {
             user,
             created: Timestamp::now(),
             progress: Mutex::default(),
+            has_begun: Notify::new(),
             has_ended: Notify::new(),
         });
         forget_old(&container);
@@ -211,7 +235,12 @@ impl Execs {
             Err(e) => Err(e),
         };
         match started {
-            Ok(Ok(_)) => {}
+            // Whoever learns of the start may act on it at once, before the monitor's news has made its way.
+            Ok(Ok(pid)) => exec.change(|p| {
+                if p.exit_code.is_none() {
+                    (p.running, p.pid) = (true, pid);
+                }
+            }),
             Ok(Err(failed)) => {
                 let (text, exit_code) = failure::exec(&failed);
                 exec.change(|p| p.exit_code = Some(exit_code));
@@ -233,12 +262,18 @@ impl Execs {
         })
     }
 
-    /// Sets the size of its terminal.
+    /// Sets the size of its terminal, once it has one: clients send the size when the answer to the start begins, which
+    /// is before the process does.
     ///
     /// # Errors
-    /// It does not run.
+    /// It does not run any more, or not soon.
     pub async fn resize(&self, exec: &str, height: u16, width: u16) -> Result<()> {
         let (container, exec) = self.find(exec)?;
+        let mut has_begun = std::pin::pin!(exec.has_begun.notified());
+        has_begun.as_mut().enable();
+        if !exec.progress().has_begun() && tokio::time::timeout(STARTING, has_begun).await.is_err() {
+            return Err(Error::Internal("timeout waiting for exec session ready".to_owned()));
+        }
         if !exec.progress().running {
             return Err(Error::NotFound(format!("NotFound: process does not exist {}: not found", exec.id)));
         }

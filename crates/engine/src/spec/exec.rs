@@ -32,11 +32,12 @@ pub(crate) fn exec(
         .additional_gids(user.groups.clone())
         .build()
         .map_err(incomplete)?;
-    let mut env = process::environment(record, &user.home);
+    let mut env = process::environment(record);
     if config.tty && !env.iter().any(|v| v.starts_with("TERM=")) {
         env.push("TERM=xterm".to_owned());
     }
     process::merge(&mut env, &config.env);
+    process::add_home(&mut env, &user.home);
     let cwd = [&config.working_dir, &record.config.working_dir].into_iter().find(|d| !d.is_empty());
     let mut process = ProcessBuilder::default()
         .args(config.cmd.clone())

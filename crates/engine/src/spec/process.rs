@@ -30,9 +30,11 @@ pub(super) fn process(record: &ContainerRecord, with: &Surroundings<'_>) -> Resu
     let sets: LinuxCapabilities = CapabilitySets::docker(granted).to_oci();
     let security = SecurityOptions::read(&record.host, with.daemon)?;
     let config = &record.config;
+    let mut env = environment(record);
+    add_home(&mut env, &with.user.home);
     let mut process = ProcessBuilder::default()
         .args(args(record, with.daemon))
-        .env(environment(record, &with.user.home))
+        .env(env)
         .cwd(if config.working_dir.is_empty() { "/" } else { config.working_dir.as_str() })
         .user(user)
         .capabilities(sets)
@@ -67,7 +69,7 @@ fn args(record: &ContainerRecord, daemon: &Config) -> Vec<String> {
 }
 
 /// Docker's variables, then the container's; a name given twice keeps its first place and its last value.
-pub(super) fn environment(record: &ContainerRecord, home: &str) -> Vec<String> {
+pub(super) fn environment(record: &ContainerRecord) -> Vec<String> {
     let config = &record.config;
     let hostname = super::namespaces::hostname(record).unwrap_or_default();
     let mut out = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
@@ -75,10 +77,14 @@ pub(super) fn environment(record: &ContainerRecord, home: &str) -> Vec<String> {
         out.push("TERM=xterm".to_owned());
     }
     merge(&mut out, &config.env);
-    if !home.is_empty() && !out.iter().any(|v| v.starts_with("HOME=")) {
-        out.push(format!("HOME={home}"));
-    }
     out
+}
+
+/// The user's directory, if nothing says another one; it comes last, as runc puts it.
+pub(super) fn add_home(env: &mut Vec<String>, home: &str) {
+    if !home.is_empty() && !env.iter().any(|v| v.starts_with("HOME=")) {
+        env.push(format!("HOME={home}"));
+    }
 }
 
 /// Puts variables over others. A name without `=` takes one away.
