@@ -86,3 +86,32 @@ fn wrong_filters_are_refused_in_dockers_words() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn ports_are_those_of_this_moment() -> Result<()> {
+    let mut test = Test::new()?;
+    let mut body = Test::body(&["sleep", "1000"]);
+    body["ExposedPorts"] = json!({ "80/tcp": {}, "81/udp": {}, "98/tcp": {} });
+    body["HostConfig"] = json!({ "PortBindings": {
+        "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "28731" }],
+        "81/udp": [{ "HostIp": "127.0.0.1", "HostPort": "28732" }],
+    } });
+    let id = test.create(&body)?;
+    assert!(list(&mut test, "all=1", &json!({ "expose": ["98"] }))?.is_empty(), "it does not run yet");
+    test.start(&id)?;
+    for (filters, found) in [
+        (json!({ "publish": ["28731"] }), true),
+        (json!({ "publish": ["28731/tcp"] }), true),
+        (json!({ "publish": ["28700-28800/udp"] }), true),
+        (json!({ "publish": ["28732"] }), false),
+        (json!({ "publish": ["80"] }), false),
+        (json!({ "expose": ["80"] }), true),
+        (json!({ "expose": ["90-99"] }), true),
+        (json!({ "expose": ["28731"] }), false),
+        (json!({ "expose": ["98"], "publish": ["1"] }), true),
+    ] {
+        let list = list(&mut test, "", &filters)?;
+        assert_eq!(list.contains(&id), found, "{filters}");
+    }
+    Ok(())
+}

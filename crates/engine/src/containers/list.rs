@@ -175,6 +175,18 @@ impl Selection {
         })
     }
 
+    /// The ports as they are at this moment: `publish` means the host's numbers, `expose` the container's, and one that
+    /// fits is enough for both.
+    fn has_ports(&self, record: &ContainerRecord) -> bool {
+        if self.publish.is_empty() && self.expose.is_empty() {
+            return true;
+        }
+        ports(record).iter().any(|port| {
+            self.publish.iter().any(|f| f.holds(port.public_port, &port.protocol))
+                || self.expose.iter().any(|f| f.holds(port.private_port, &port.protocol))
+        })
+    }
+
     fn matches(&self, record: &ContainerRecord) -> bool {
         let filters = &self.filters;
         let state = &record.state;
@@ -203,8 +215,7 @@ impl Selection {
                         || endpoint.network_id.is_some_and(|id| id.to_string().starts_with(network))
                 })
             })
-            && (self.publish.is_empty() || published(record).any(|port| any_port(&self.publish, port)))
-            && (self.expose.is_empty() || exposed(record).any(|port| any_port(&self.expose, port)))
+            && self.has_ports(record)
     }
 }
 
@@ -257,18 +268,10 @@ fn port_filters(key: &str, filters: &Filters) -> Result<Vec<PortFilter>> {
     filters.values(key).map(parse).collect()
 }
 
-fn any_port(filters: &[PortFilter], port: &str) -> bool {
-    let Some((number, protocol)) = validate::parse_port(port) else { return false };
-    filters.iter().any(|f| f.protocol == protocol && (f.first..=f.last).contains(&number))
-}
-
-fn published(record: &ContainerRecord) -> impl Iterator<Item = &str> {
-    let bound = record.network.ports.iter().filter(|(_, b)| b.is_some()).map(|(p, _)| p.as_str());
-    record.host.port_bindings.keys().map(String::as_str).chain(bound)
-}
-
-fn exposed(record: &ContainerRecord) -> impl Iterator<Item = &str> {
-    record.config.exposed_ports.iter().map(String::as_str)
+impl PortFilter {
+    fn holds(&self, number: u16, protocol: &str) -> bool {
+        self.protocol == protocol && (self.first..=self.last).contains(&number)
+    }
 }
 
 #[cfg(test)]
@@ -295,8 +298,9 @@ mod tests {
     fn filters_choose_as_dockers_do() {
         let mut record = record(&"ab".repeat(32), "web-1");
         record.config.labels.insert("tier".into(), "front".into());
-        record.config.exposed_ports.insert("80/tcp".into());
-        record.host.port_bindings.insert("80/tcp".into(), Vec::new());
+        let binding = crate::model::PortBinding { host_ip: "0.0.0.0".into(), host_port: "8080".into() };
+        record.network.ports.insert("80/tcp".into(), Some(vec![binding]));
+        record.network.ports.insert("90/udp".into(), None);
         record.state.status = Status::Exited;
         for good in [
             ("id", "abab"),
@@ -306,7 +310,9 @@ mod tests {
             ("status", "exited"),
             ("label", "tier=front"),
             ("expose", "79-81"),
-            ("publish", "80/tcp"),
+            ("expose", "90/udp"),
+            ("publish", "8080/tcp"),
+            ("publish", "8000-9000"),
             ("health", "none"),
         ] {
             assert!(selection(&[good]).matches(&record), "{good:?}");
@@ -317,7 +323,8 @@ mod tests {
             ("status", "running"),
             ("label", "tier=back"),
             ("expose", "80/udp"),
-            ("publish", "81"),
+            ("publish", "80"),
+            ("expose", "8080"),
             ("network", "other"),
             ("volume", "x"),
         ] {
