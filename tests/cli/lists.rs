@@ -177,3 +177,52 @@ fn top_and_networks_are_tables() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn options_reach_the_engine_as_docker_sends_them() -> Result<()> {
+    let mut test = Test::new()?;
+    let name = test.name("caps");
+    let said = test.run(&[
+        "create",
+        "--name",
+        &name,
+        "--cap-add",
+        "net_admin",
+        "--cap-add",
+        "CAP_NET_ADMIN",
+        "--cap-add",
+        "chown",
+        "--cap-drop",
+        "chown",
+        "--cap-drop",
+        "mknod",
+        "--mac-address",
+        "02:42:ac:11:00:99",
+        "busybox",
+        "true",
+    ])?;
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "no warning: {said:?}");
+    let format =
+        "{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}} {{.NetworkSettings.Networks.bridge.MacAddress}}";
+    let shown = test.run(&["inspect", "-f", format, &name])?.ok();
+    assert_eq!(shown, "[CAP_CHOWN CAP_NET_ADMIN] [CAP_MKNOD] 02:42:ac:11:00:99\n");
+    Ok(())
+}
+
+#[test]
+fn an_image_s_configuration_leaves_out_what_is_empty() -> Result<()> {
+    let test = Test::new()?;
+    assert_eq!(test.run(&["image", "inspect", "-f", "{{json .Config}}", "busybox"])?.ok(), "{}\n");
+    let whole = test.run(&["image", "inspect", "busybox"])?.ok();
+    assert!(whole.starts_with("[\n    {\n        \"Id\": \"sha256:"), "{whole}");
+    Ok(())
+}
+
+#[test]
+fn a_group_without_a_command_is_helped_on_the_error_stream() -> Result<()> {
+    let test = Test::new()?;
+    let said = test.run(&["container"])?;
+    assert_eq!((said.code, said.out.as_str()), (0, ""));
+    assert!(said.err.starts_with("Usage:  docker container COMMAND\n\nManage containers\n"), "{}", said.err);
+    Ok(())
+}

@@ -83,7 +83,7 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
     let mut rest = args.as_slice();
     loop {
         let Some((name, tail)) = rest.split_first() else {
-            say::print(grammar::group_help(group, &path).as_bytes());
+            say::error(grammar::group_help(group, &path).trim_end());
             return Ok(());
         };
         if name.starts_with('-') {

@@ -79,6 +79,12 @@ pub(super) async fn create_container(
     body["HostConfig"]["ConsoleSize"] = json!([rows, columns]);
     let dns = body["HostConfig"]["Dns"].as_array().cloned().unwrap_or_default();
     let accepted = platform.filter(|_| client.at_least(41));
+    // Newer engines take it from the endpoint, and warn of the container's.
+    if client.at_least(44)
+        && let Some(config) = body.as_object_mut()
+    {
+        config.remove("MacAddress");
+    }
     let make = || client.container_create(matches.some("name"), accepted, &body);
     let created = match (make().await, reference.familiar()) {
         (Err(error), Some(name)) if error.is_not_found() && pull == "missing" => {

@@ -6,7 +6,11 @@ use super::Call;
 use crate::{
     failure::{Failure, Outcome},
     say,
-    shapes::{container::CONTAINER, image::IMAGE, network::NETWORK},
+    shapes::{
+        container::CONTAINER,
+        image::{self, IMAGE},
+        network::NETWORK,
+    },
     template::{self, Functions, Json, MissingKey, Template, Value, shape::StructShape},
 };
 
@@ -167,7 +171,10 @@ impl Printer {
 fn render(template: &Template, kind: Kind, bytes: &[u8]) -> Result<String, String> {
     let json: Json =
         serde_json::from_slice(bytes).map_err(|e| format!("unable to read inspect data: {e}"))?;
-    let typed = kind.shape().and_then(|shape| shape.value(&json));
+    let typed = kind.shape().and_then(|shape| match kind {
+        Kind::Image => shape.value(&image::as_go(json.clone())),
+        _ => shape.value(&json),
+    });
     if let Some(Ok(text)) =
         typed.map(|value| template::execute(template, &value, Functions::Values, MissingKey::NoValue))
     {

@@ -352,12 +352,13 @@ fn host_config(matches: &Matches, resources: Map<String, Value>) -> Result<Map<S
         ("link", "Links"),
         ("add-host", "ExtraHosts"),
         ("volumes-from", "VolumesFrom"),
-        ("cap-add", "CapAdd"),
-        ("cap-drop", "CapDrop"),
         ("group-add", "GroupAdd"),
     ] {
         set(field, nullable(matches.all(option)));
     }
+    let (add, drop) = capabilities(&matches.all("cap-add"), &matches.all("cap-drop"));
+    set("CapAdd", nullable(add));
+    set("CapDrop", nullable(drop));
     for (option, field) in [("dns", "Dns"), ("dns-search", "DnsSearch"), ("dns-option", "DnsOptions")] {
         set(field, json!(matches.all(option)));
     }
@@ -401,6 +402,33 @@ fn host_config(matches: &Matches, resources: Map<String, Value>) -> Result<Map<S
         set("Init", matches.on("init").into());
     }
     Ok(host)
+}
+
+/// Capabilities by their full names, each once and in order; `ALL` makes others needless, and what is added is not
+/// dropped.
+fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    let add = named(add);
+    let mut drop = named(drop);
+    drop.retain(|name| !add.contains(name));
+    (add, drop)
+}
+
+fn named(capabilities: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = capabilities
+        .iter()
+        .map(|name| name.trim().to_uppercase())
+        .map(|name| match name.as_str() {
+            "ALL" | "RESET" => name,
+            other if other.starts_with("CAP_") => name,
+            other => format!("CAP_{other}"),
+        })
+        .collect();
+    if names.iter().any(|name| name == "ALL") {
+        return vec!["ALL".to_owned()];
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn log_config(matches: &Matches) -> Result<Value, String> {

@@ -1,10 +1,26 @@
 //! An image, as `inspect` answers.
 
 use super::{LABELS, SET, STRINGS, container::GRAPH_DRIVER};
-use crate::template::shape::{
-    Shape::{self, Any, Int, List, Pointer, Str, Struct},
-    StructShape,
+use crate::template::{
+    Json,
+    shape::{
+        Shape::{self, Any, Int, List, Pointer, Str, Struct},
+        StructShape,
+    },
 };
+
+/// An answer as Go's struct writes it again: `Config` without what is empty, in the order of its declaration.
+pub(crate) fn as_go(mut image: Json) -> Json {
+    let Json::Object(fields) = &mut image else { return image };
+    if let Some((_, config)) = fields.iter_mut().find(|(key, _)| key == "Config")
+        && let Json::Object(entries) = config
+    {
+        entries.retain(|(_, value)| !value.is_empty());
+        let place = |key: &str| IMAGE_CONFIG.fields.iter().position(|(name, ..)| *name == key);
+        entries.sort_by_key(|(key, _)| place(key));
+    }
+    image
+}
 
 /// `GET /images/{name}/json`.
 pub(crate) static IMAGE: StructShape = StructShape {

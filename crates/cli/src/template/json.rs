@@ -22,6 +22,17 @@ pub(crate) enum Json {
 }
 
 impl Json {
+    /// Whether Go's `omitempty` leaves it out.
+    pub(crate) fn is_empty(&self) -> bool {
+        match self {
+            Self::Null | Self::Bool(false) | Self::Int(0) | Self::Uint(0) => true,
+            Self::Str(text) => text.is_empty(),
+            Self::List(items) => items.is_empty(),
+            Self::Object(entries) => entries.is_empty(),
+            _ => false,
+        }
+    }
+
     /// The value of a key.
     pub(crate) fn get(&self, key: &str) -> Option<&Json> {
         match self {
