@@ -118,3 +118,78 @@ fn a_broken_archive_leaves_nothing() -> Result<()> {
     assert_eq!(before, after);
     Ok(())
 }
+
+#[test]
+fn an_inspected_image_begins_with_its_id_and_ends_with_its_configuration() -> Result<()> {
+    let mut test = Test::new()?;
+    let text = String::from_utf8(test.client.get("/images/busybox/json")?.ok()?.body)?;
+    assert!(text.starts_with(r#"{"Id":"sha256:"#), "{text}");
+    let mut last = 0;
+    for key in
+        ["RepoTags", "Comment", "Architecture", "Os", "Size", "GraphDriver", "RootFS", "Metadata", "Config"]
+    {
+        let at = text.find(&format!("\"{key}\":")).with_context(|| format!("no {key} in {text}"))?;
+        assert!(at > last, "{key} in {text}");
+        last = at;
+    }
+    assert!(text.contains(r#""Config":{"Cmd":null,"Entrypoint":null,"#), "{text}");
+    Ok(())
+}
+
+#[test]
+fn a_load_tells_how_far_it_is_unless_it_is_to_be_quiet() -> Result<()> {
+    let mut test = Test::new()?;
+    let name = test.name("progress");
+    let mut tar = Tar::default();
+    // Unlike any other layer, so that none of it is there already.
+    tar.entry(&name, b'0', 0o644, "", &name.as_bytes().repeat(100_000));
+    let tar = tar.finish();
+    for (query, told) in [("quiet=0", true), ("quiet=1", false)] {
+        import(&mut test, &format!("repo={name}"), &tar)?;
+        let saved = test.client.get(&format!("/images/{name}/get"))?.ok()?.body;
+        test.client.delete(&format!("/images/{name}"))?.ok()?;
+        let body = Body::Bytes("application/x-tar", &saved);
+        let loaded = test.client.request("POST", &format!("/images/load?{query}"), &body)?.ok()?;
+        test.client.delete(&format!("/images/{name}"))?.ok()?;
+        let lines: Vec<Value> =
+            loaded.text().lines().map(serde_json::from_str).collect::<Result<_, serde_json::Error>>()?;
+        let progress: Vec<&Value> = lines.iter().filter(|line| line["status"] == "Loading layer").collect();
+        assert_eq!(!progress.is_empty(), told, "{query}: {lines:?}");
+        if let Some(last) = progress.last() {
+            let total = tar.len();
+            assert_eq!(last["progressDetail"], json!({ "current": total, "total": total }), "{last}");
+            assert_eq!(last["id"], sha256sum(&tar)?[..12]);
+            assert!(last["progress"].as_str().is_some_and(|bar| bar.starts_with('[')), "{last}");
+        }
+        assert_eq!(lines.last(), Some(&json!({ "stream": format!("Loaded image: {name}:latest\n") })));
+    }
+    Ok(())
+}
+
+#[test]
+fn an_image_of_another_platform_is_not_the_one_that_was_asked_for() -> Result<()> {
+    let mut test = Test::new()?;
+    let platform = |text: &str| text.replace('{', "%7B").replace('}', "%7D").replace('"', "%22");
+    let other = platform(r#"{"os":"linux","architecture":"mips64le"}"#);
+    let have = test.client.get("/images/busybox/json")?.ok()?.json()?["Architecture"].clone();
+    let have = have.as_str().context("no Architecture")?;
+    let own = platform(&json!({ "os": "linux", "architecture": have }).to_string());
+    let mismatch = format!(
+        "image with reference busybox was found but its platform (linux/{have}) does not match the specified platform (linux/mips64le)"
+    );
+    for (path, status, message) in [
+        ("/images/busybox/json", 404, mismatch.as_str()),
+        ("/images/busybox/history", 404, mismatch.as_str()),
+        ("/images/busybox/get", 500, "no suitable export target found for platform linux/mips64le"),
+    ] {
+        assert_eq!(test.client.get(&format!("{path}?platform={own}"))?.status, 200, "{path}");
+        let refused = test.client.get(&format!("{path}?platform={other}"))?;
+        assert_eq!((refused.status, refused.message().as_str()), (status, message), "{path}");
+        let incomplete = test.client.get(&format!("{path}?platform={}", platform("{}")))?;
+        assert_eq!(
+            (incomplete.status, incomplete.message().as_str()),
+            (400, "both OS and Architecture must be provided")
+        );
+    }
+    Ok(())
+}

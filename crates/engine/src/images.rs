@@ -6,7 +6,8 @@ mod list;
 use std::{io::Read, sync::Arc};
 
 use skiff_images::{
-    ArchiveSink, ImageStore, ImageUser, ImportOptions, Platform, Reference, RemoveOptions, Removed,
+    ArchiveSink, Image, ImageStore, ImageUser, ImportOptions, LoadEvent, Platform, Reference, RemoveOptions,
+    Removed,
 };
 use skiff_types::ImageId;
 
@@ -64,8 +65,24 @@ pub struct ImportRequest {
     pub source: String,
 }
 
-/// Receives progress as it happens: text of one status line.
-pub type ProgressSink = Box<dyn FnMut(&str) + Send>;
+/// What `load` tells as it happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoadProgress {
+    /// A whole line, in Docker's words.
+    Line(String),
+    /// How much of a layer has been read.
+    Layer {
+        /// Twelve digits of the layer's digest.
+        id: String,
+        /// Bytes read.
+        current: u64,
+        /// Bytes altogether.
+        total: u64,
+    },
+}
+
+/// Receives progress as it happens.
+pub type ProgressSink = Box<dyn FnMut(LoadProgress) + Send>;
 
 /// Writes an archive; call it on a thread that may block.
 pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn ArchiveSink) -> Result<()> + Send>;
@@ -84,20 +101,36 @@ impl Images {
         blocking(move || list::list(&store, &registry, &options)).await?
     }
 
-    /// Everything about one image.
+    /// Everything about one image. `only` is the platform it must be for, or empty.
     ///
     /// # Errors
-    /// There is no such image.
-    pub async fn inspect(&self, image: &str) -> Result<ImageInspect> {
-        let image = self.store.get(image)?;
+    /// There is no such image, or not for this platform.
+    pub async fn inspect(&self, image: &str, only: &str) -> Result<ImageInspect> {
+        let image = self.find(image, only)?;
         Ok(convert::inspect(&image, self.store.snapshotter().name()))
     }
 
-    /// The steps of its making.
+    /// The image, which must be for the platform `only` unless that is empty.
+    fn find(&self, name: &str, only: &str) -> Result<Image> {
+        let image = self.store.get(name)?;
+        let fits = |wanted: &Platform| {
+            let config = &image.config;
+            config.os == wanted.os
+                && config.architecture == wanted.architecture
+                && (wanted.variant.is_empty() || config.variant == wanted.variant)
+        };
+        match platform(only)? {
+            Some(wanted) if !fits(&wanted) => Err(not_for(name, &image, &wanted.to_string())),
+            _ => Ok(image),
+        }
+    }
+
+    /// The steps of its making. `only` is the platform it must be for, or empty.
     ///
     /// # Errors
-    /// There is no such image.
-    pub async fn history(&self, image: &str) -> Result<Vec<HistoryEntry>> {
+    /// There is no such image, or not for this platform.
+    pub async fn history(&self, image: &str, only: &str) -> Result<Vec<HistoryEntry>> {
+        self.find(image, only)?;
         Ok(self.store.history(image)?.into_iter().map(convert::history).collect())
     }
 
@@ -149,12 +182,7 @@ impl Images {
     ///
     /// # Errors
     /// The tar or the request is malformed.
-    pub async fn import(
-        &self,
-        request: ImportRequest,
-        mut tar: Box<dyn Read + Send>,
-        mut progress: ProgressSink,
-    ) -> Result<String> {
+    pub async fn import(&self, request: ImportRequest, mut tar: Box<dyn Read + Send>) -> Result<String> {
         let options = import_options(&request)?;
         let name = options.reference.as_ref().map(Reference::familiar);
         let store = self.store.clone();
@@ -167,16 +195,15 @@ impl Images {
         };
         let id = blocking(move || store.import(&mut *tar, &options)).await?.map_err(unreadable)?;
         let id = id.digest().to_string();
-        progress(&id);
         self.tell("import", &id, name.as_deref().unwrap_or(&id));
         Ok(id)
     }
 
-    /// Takes over the images of an archive (docker-archive or OCI layout), compressed or not. What was loaded is told
-    /// through `progress`, a line each, in Docker's words. `only` is the platform of images to take, or empty for all.
+    /// Takes over the images of an archive (docker-archive or OCI layout), compressed or not. What is done is told through
+    /// `progress`. `only` is the platform of images to take, or empty for all.
     ///
     /// # Errors
-    /// The archive is malformed.
+    /// The archive is malformed, or has nothing for the platform.
     pub async fn load(
         &self,
         mut tar: Box<dyn Read + Send>,
@@ -184,22 +211,30 @@ impl Images {
         mut progress: ProgressSink,
     ) -> Result<()> {
         let (store, only) = (self.store.clone(), platform(only)?);
-        let loaded = blocking(move || store.load(&mut *tar, only.as_ref(), &mut |_| {})).await??;
-        for image in loaded {
+        let (loaded, mut progress) = blocking(move || {
+            let mut tell = |LoadEvent::Layer { id, current, total }| {
+                progress(LoadProgress::Layer { id, current, total });
+            };
+            let loaded = store.load(&mut *tar, only.as_ref(), &mut tell);
+            (loaded, progress)
+        })
+        .await?;
+        let mut progress = |line: String| progress(LoadProgress::Line(line));
+        for image in loaded? {
             let id = image.id.digest().to_string();
             for (name, former) in &image.renamed {
-                progress(&format!(
+                progress(format!(
                     "The image {} already exists, renaming the old one with ID {} to empty string\n",
                     name.familiar(),
                     former.digest()
                 ));
             }
             for name in &image.references {
-                progress(&format!("Loaded image: {}\n", name.familiar()));
+                progress(format!("Loaded image: {}\n", name.familiar()));
                 self.tell("load", &id, &id);
             }
             if image.references.is_empty() {
-                progress(&format!("Loaded image ID: {id}\n"));
+                progress(format!("Loaded image ID: {id}\n"));
                 self.tell("load", &id, &id);
             }
         }
@@ -236,6 +271,14 @@ impl Images {
 fn publish(events: &Events, action: &str, id: &str, name: &str) {
     let attributes = [("name".to_owned(), name.to_owned())].into();
     events.publish(EventKind::Image, action, Actor { id: id.to_owned(), attributes });
+}
+
+/// An image is there, but for another platform.
+pub(crate) fn not_for(name: &str, image: &Image, wanted: &str) -> Error {
+    let have = format!("{}/{}", image.config.os, image.config.architecture);
+    Error::NotFound(format!(
+        "image with reference {name} was found but its platform ({have}) does not match the specified platform ({wanted})"
+    ))
 }
 
 /// The containers that an image's removal would harm.

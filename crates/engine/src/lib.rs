@@ -38,7 +38,9 @@ pub use containers::{
 pub use error::{Error, Result};
 pub use events::{EventStream, Events};
 pub use execs::{ExecStart, Execs, StartedExec};
-pub use images::{ArchiveWriter, ImageListOptions, Images, ImportRequest, ProgressSink, RemoveImageOptions};
+pub use images::{
+    ArchiveWriter, ImageListOptions, Images, ImportRequest, LoadProgress, ProgressSink, RemoveImageOptions,
+};
 pub use networks::Networks;
 pub use skiff_images::ArchiveSink;
 pub use start::Engine;

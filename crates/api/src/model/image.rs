@@ -23,10 +23,10 @@ pub struct ImageSummary {
     pub virtual_size: i64,
 }
 
-/// The answer to `GET /images/{name}/json`.
+/// The answer to `GET /images/{name}/json`. Its configuration changed with the versions; the newest has the type `C`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
-pub struct ImageInspect {
+pub struct ImageInspect<C = ImageConfig> {
     pub id: String,
     pub repo_tags: Vec<String>,
     pub repo_digests: Vec<String>,
@@ -42,7 +42,6 @@ pub struct ImageInspect {
     pub container_config: Option<Config>,
     pub docker_version: String,
     pub author: String,
-    pub config: Option<ImageConfig>,
     pub architecture: String,
     #[serde(skip_serializing_if = "empty")]
     pub variant: String,
@@ -57,6 +56,7 @@ pub struct ImageInspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: ImageMetadata,
+    pub config: Option<C>,
 }
 
 /// The defaults that an image gives its containers.

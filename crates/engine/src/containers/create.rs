@@ -9,6 +9,7 @@ use super::parts::{Parts, blocking, to_the_end};
 use crate::{
     BuiltinImage, Error, Result,
     container::Container,
+    images::not_for,
     model::{
         ContainerConfig, ContainerRecord, CreateRequest, Created, EndpointSettings, MountKind, MountPoint,
         NetworkState, Timestamp,
@@ -33,7 +34,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     }
     let mut mounts = checked.mounts;
     inherit_mounts(parts, &request, &mut mounts)?;
-    add_image_volumes(&request.config, &mut mounts);
+    add_image_volumes(&request.config, &request.host.volume_driver, &mut mounts);
     volumes::name_anonymous(&mut mounts, &parts.config.root)?;
     let id = ContainerId::random();
     let name = reserve_name(parts, request.name.as_deref(), id)?;
@@ -94,10 +95,7 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
     if have == format!("{}/{}", wanted.os, wanted.architecture) {
         return Ok(image);
     }
-    Err(Error::NotFound(format!(
-        "image with reference {} was found but its platform ({have}) does not match the specified platform ({wanted})",
-        request.config.image
-    )))
+    Err(not_for(&request.config.image, &image, &wanted.to_string()))
 }
 
 /// The record comes last: a crash before leaves a snapshot without a record, which the next start removes.
@@ -195,7 +193,7 @@ fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<Mount
     Ok(())
 }
 
-fn add_image_volumes(config: &ContainerConfig, mounts: &mut Vec<MountPoint>) {
+fn add_image_volumes(config: &ContainerConfig, driver: &str, mounts: &mut Vec<MountPoint>) {
     for target in &config.volumes {
         let destination = validate::clean_path(target);
         if mounts.iter().any(|m| m.destination == destination) {
@@ -204,7 +202,7 @@ fn add_image_volumes(config: &ContainerConfig, mounts: &mut Vec<MountPoint>) {
         mounts.push(MountPoint {
             kind: MountKind::Volume,
             destination,
-            driver: "local".into(),
+            driver: if driver.is_empty() { "local".into() } else { driver.to_owned() },
             rw: true,
             anonymous: true,
             ..MountPoint::default()

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use skiff_api::{ApiVersion, model as wire};
 use skiff_engine::model::{HistoryEntry, ImageConfig, ImageInspect, ImageSummary};
 
+use skiff_types::human_size;
+
 use super::{inspect, some_list, some_map, some_set};
 use crate::time;
 
@@ -28,7 +30,7 @@ pub(crate) fn summary(image: ImageSummary, version: ApiVersion) -> wire::ImageSu
 }
 
 /// Keys that `Config` had until 1.49 although an image's configuration has no such values.
-const OLD_CONFIG_KEYS: [&str; 8] = [
+const OLD_CONFIG_KEYS: [&str; 9] = [
     "AttachStdin",
     "AttachStdout",
     "AttachStderr",
@@ -37,12 +39,21 @@ const OLD_CONFIG_KEYS: [&str; 8] = [
     "Image",
     "OpenStdin",
     "StdinOnce",
+    "Tty",
 ];
 
-pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> Value {
+/// The configuration is a map, as in Docker: its keys are in order.
+pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> wire::ImageInspect<Value> {
+    let mut shown = serde_json::to_value(config(image.config)).expect("wire types have string keys only");
+    if !version.at_least(50) {
+        for key in OLD_CONFIG_KEYS {
+            let text = matches!(key, "Domainname" | "Hostname" | "Image");
+            shown[key] = if text { json!("") } else { json!(false) };
+        }
+    }
     let old = !version.at_least(44);
     let created = image.created.map(|t| t.to_string());
-    let shown = wire::ImageInspect {
+    wire::ImageInspect {
         id: format!("sha256:{}", image.id),
         repo_tags: image.repo_tags,
         repo_digests: image.repo_digests,
@@ -53,7 +64,7 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> Value {
         container_config: (!version.at_least(45)).then(wire::Config::default),
         docker_version: image.docker_version,
         author: image.author,
-        config: Some(config(image.config)),
+        config: Some(shown),
         architecture: image.architecture,
         variant: image.variant,
         os: image.os,
@@ -63,16 +74,7 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> Value {
         graph_driver: wire::DriverData { data: Some(image.driver_data), name: image.driver },
         root_fs: wire::RootFs { r#type: "layers".to_owned(), layers: some_list(image.root_fs.layers) },
         metadata: wire::ImageMetadata { last_tag_time: time::render(image.last_tagged) },
-    };
-    let mut shown = serde_json::to_value(shown).expect("wire types have string keys only");
-    if !version.at_least(50) {
-        for key in OLD_CONFIG_KEYS {
-            let text = matches!(key, "Domainname" | "Hostname" | "Image");
-            shown["Config"][key] = if text { json!("") } else { json!(false) };
-        }
-        shown["Config"]["Tty"] = json!(false);
     }
-    shown
 }
 
 fn config(config: ImageConfig) -> wire::ImageConfig {
@@ -93,6 +95,28 @@ fn config(config: ImageConfig) -> wire::ImageConfig {
     }
 }
 
+/// The progress of a layer, with the bar that older clients print as it is.
+pub(crate) fn loading(id: String, current: u64, total: u64) -> wire::JsonMessage {
+    const WIDTH: usize = 50;
+    let done = match total {
+        0 => WIDTH,
+        total => (current as f64 / total as f64 * WIDTH as f64) as usize,
+    };
+    let (bar, rest) = ("=".repeat(done.min(WIDTH)), " ".repeat(WIDTH.saturating_sub(done)));
+    let size = |bytes| human_size(bytes, 4);
+    wire::JsonMessage {
+        status: "Loading layer".to_owned(),
+        progress_detail: Some(wire::JsonProgress {
+            current: current as i64,
+            total: total as i64,
+            ..wire::JsonProgress::default()
+        }),
+        progress: format!("[{bar}>{rest}] {:>8}/{}", size(current), size(total)),
+        id,
+        ..wire::JsonMessage::default()
+    }
+}
+
 pub(crate) fn history(step: HistoryEntry) -> wire::HistoryItem {
     wire::HistoryItem {
         comment: step.comment,
@@ -101,5 +125,27 @@ pub(crate) fn history(step: HistoryEntry) -> wire::HistoryItem {
         id: step.id,
         size: step.size,
         tags: some_list(step.tags),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a real Docker draws it.
+    #[test]
+    fn a_layer_s_progress_has_a_bar() {
+        for (current, bar) in [
+            (557_056, "[>                                                  ]  557.1kB/203.8MB"),
+            (9_469_952, "[==>                                                ]   9.47MB/203.8MB"),
+            (203_796_480, "[==================================================>]  203.8MB/203.8MB"),
+        ] {
+            let line = loading("1e3dc3abb324".to_owned(), current, 203_796_480);
+            assert_eq!(line.progress, bar);
+            assert_eq!(
+                line.progress_detail.map(|d| (d.current, d.total)),
+                Some((current as i64, 203_796_480))
+            );
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Images: list, look at, name, remove, and their archives.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use futures_util::stream;
 use http::StatusCode;
@@ -7,7 +9,7 @@ use skiff_api::{
     decode,
     model::{ImageDelete, ImagePlatform, JsonError, JsonMessage},
 };
-use skiff_engine::{ImageListOptions, ImportRequest, RemoveImageOptions, model::DeletedImage};
+use skiff_engine::{ImageListOptions, ImportRequest, LoadProgress, RemoveImageOptions, model::DeletedImage};
 use tokio::sync::mpsc;
 
 use super::lifecycle::finish;
@@ -36,12 +38,18 @@ pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply>
 }
 
 pub(super) async fn inspect(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
-    let image = context.engine.images.inspect(name).await?;
+    let only = if request.version.at_least(49) { platform(request)? } else { String::new() };
+    if !only.is_empty() && request.query.flag("manifests") {
+        return Err(Failure::invalid(
+            "conflicting options: manifests and platform options cannot both be set",
+        ));
+    }
+    let image = context.engine.images.inspect(name, &only).await?;
     Ok(Reply::ok(&convert::image::inspect(image, request.version)))
 }
 
-pub(super) async fn history(context: &Context, name: &str) -> Outcome<Reply> {
-    let steps = context.engine.images.history(name).await?;
+pub(super) async fn history(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let steps = context.engine.images.history(name, &platform(request)?).await?;
     Ok(Reply::ok(&steps.into_iter().map(convert::image::history).collect::<Vec<_>>()))
 }
 
@@ -114,7 +122,7 @@ pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply
         source: source.to_owned(),
     };
     let tar = Box::new(body::reader(request.body).await);
-    let id = context.engine.images.import(import, tar, Box::new(|_| {})).await?;
+    let id = context.engine.images.import(import, tar).await?;
     Ok(Reply::ok(&JsonMessage { status: id, ..JsonMessage::default() }))
 }
 
@@ -123,13 +131,18 @@ pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> 
     let (sender, receiver) = mpsc::unbounded_channel();
     let images = context.engine.images.clone();
     let only = platform(&request)?;
+    let quiet = request.query.flag("quiet");
     let tar = Box::new(body::reader(request.body).await);
     tokio::spawn(async move {
-        let progress = sender.clone();
-        let said = move |line: &str| {
-            let _ = progress.send(JsonMessage { stream: line.to_owned(), ..JsonMessage::default() });
+        let lines = sender.clone();
+        let mut shown = Shown::default();
+        let tell = move |progress: LoadProgress| {
+            if let Some(line) = shown.line(progress, quiet) {
+                // Who has gone away is not told.
+                let _ = lines.send(line);
+            }
         };
-        if let Err(error) = images.load(tar, &only, Box::new(said)).await {
+        if let Err(error) = images.load(tar, &only, Box::new(tell)).await {
             let message = error.to_string();
             let error_detail = Some(JsonError { message: message.clone(), ..JsonError::default() });
             let _ = sender.send(JsonMessage { error: message, error_detail, ..JsonMessage::default() });
@@ -142,4 +155,32 @@ pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> 
         Some((Ok(Bytes::from(line)), receiver))
     });
     Ok(Reply::stream("application/json", lines))
+}
+
+/// How often a layer's progress is worth a line.
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Which progress the client has seen.
+#[derive(Default)]
+struct Shown {
+    at: Option<Instant>,
+}
+
+impl Shown {
+    /// The line for what happened, unless one of the same kind went out a moment ago.
+    fn line(&mut self, progress: LoadProgress, quiet: bool) -> Option<JsonMessage> {
+        match progress {
+            LoadProgress::Line(stream) => Some(JsonMessage { stream, ..JsonMessage::default() }),
+            LoadProgress::Layer { .. } if quiet => None,
+            LoadProgress::Layer { current, total, .. }
+                if current < total && self.at.is_some_and(|at| at.elapsed() < EVERY) =>
+            {
+                None
+            }
+            LoadProgress::Layer { id, current, total } => {
+                self.at = Some(Instant::now());
+                Some(convert::image::loading(id, current, total))
+            }
+        }
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("POST", ["images", "load"]) => images::load(&context, request).await,
         ("POST", ["images", "create"]) => images::create(&context, request).await,
         ("GET", ["images", name @ .., "json"]) => images::inspect(&context, &request, &join(name)).await,
-        ("GET", ["images", name @ .., "history"]) => images::history(&context, &join(name)).await,
+        ("GET", ["images", name @ .., "history"]) => images::history(&context, &request, &join(name)).await,
         ("GET", ["images", name @ .., "get"]) => images::save(&context, &request, vec![join(name)]).await,
         ("POST", ["images", name @ .., "tag"]) => images::tag(&context, &request, &join(name)).await,
         ("DELETE", ["images", name @ ..]) => images::remove(context, &request, join(name)).await,
