@@ -303,3 +303,24 @@ fn a_plain_post_takes_the_connection_over() -> Result<()> {
     assert_eq!(out, b"\x01\0\0\0\0\0\0\x05hello");
     Ok(())
 }
+
+#[test]
+fn files_made_for_containers_do_not_depend_on_the_umask() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let binary = dir.path().join("skiff");
+    fs_err::write(&binary, format!("#!/bin/sh\numask 077\nexec {SKIFF} \"$@\"\n"))?;
+    fs_err::set_permissions(&binary, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let daemon = Daemon::start(&binary, &[])?;
+    daemon.import_busybox()?;
+    let source = dir.path().join("made/by/the/daemon");
+    let bind = format!("{}:/data", source.display());
+    let said = daemon
+        .cli(&["run", "--rm", "-u", "app", "-v", &bind, "busybox", "sh", "-c"])
+        .arg("cat /etc/hosts /etc/resolv.conf /etc/hostname > /dev/null && stat -c %a /data /.dockerenv")
+        .output()?;
+    assert_eq!(
+        (String::from_utf8(said.stdout)?.as_str(), String::from_utf8(said.stderr)?.as_str()),
+        ("755\n755\n", "")
+    );
+    Ok(())
+}

@@ -19,6 +19,7 @@ mod tls;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
+use rustix::fs::Mode;
 use tokio_rustls::rustls::ServerConfig;
 
 use self::{
@@ -90,6 +91,8 @@ fn refuse_open_tcp(config: &DaemonConfig) -> Result<(), String> {
 
 fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<(), String> {
     let failed = |reason: &dyn std::fmt::Display| format!("failed to start daemon: {reason}");
+    // What is made for containers has to be readable in them, whatever the shell of who starts the daemon says.
+    rustix::process::umask(Mode::WGRP | Mode::WOTH);
     let _pidfile = PidFile::create(&config.pidfile)?;
     let mut listeners = Listeners::default();
     for host in &config.hosts {
