@@ -249,7 +249,13 @@ impl Images {
     pub async fn save(&self, images: Vec<String>, only: &str) -> Result<ArchiveWriter> {
         let only = platform(only)?;
         if let Some(only) = &only {
-            self.store.check_platform(&images, only)?;
+            self.store.check_platform(&images, only).map_err(|e| match e {
+                // Recorded: Docker looks for something to export, and finds nothing.
+                skiff_images::Error::Platform(_) => {
+                    Error::Internal(format!("no suitable export target found for platform {only}"))
+                }
+                e => e.into(),
+            })?;
         }
         let ids: Vec<String> =
             self.store.saved_images(&images)?.iter().map(|id| id.digest().to_string()).collect();
