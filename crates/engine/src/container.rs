@@ -10,6 +10,7 @@ use std::{
 };
 
 use skiff_runtime::monitor::protocol::Streams;
+use skiff_state::Pending;
 use skiff_types::{ContainerId, ExecId};
 use tokio::sync::watch;
 
@@ -35,6 +36,8 @@ pub(crate) struct Container {
     execs: Mutex<BTreeMap<ExecId, Arc<Exec>>>,
     /// Somebody asked for the end: the restart policy does not act.
     pub(crate) stopping: AtomicBool,
+    /// It is stopped to be started again: `--rm` does not act.
+    pub(crate) restarting: AtomicBool,
     removing: AtomicBool,
     /// Tidying up after the last run.
     tidying: Mutex<Option<tokio::task::JoinHandle<()>>>,
@@ -76,6 +79,7 @@ impl Container {
             early: Mutex::default(),
             execs: Mutex::default(),
             stopping: AtomicBool::new(false),
+            restarting: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             tidying: Mutex::default(),
         })
@@ -90,6 +94,18 @@ impl Container {
         let mut record = self.record.write().expect("no panic under this lock");
         change(&mut record);
         record.clone()
+    }
+
+    /// Changes the record and queues its commit as one step: whoever sees the change queues behind it.
+    pub(crate) fn commit(
+        &self,
+        change: impl FnOnce(&mut ContainerRecord),
+        queue: impl FnOnce(&ContainerRecord) -> Pending,
+    ) -> (ContainerRecord, Pending) {
+        let mut record = self.record.write().expect("no panic under this lock");
+        change(&mut record);
+        let pending = queue(&record);
+        (record.clone(), pending)
     }
 
     pub(crate) fn name(&self) -> String {

@@ -106,8 +106,13 @@ fn open(config: Config) -> Result<Opened> {
     let images = Arc::new(ImageStore::open(&config.root.join("images"), snapshots.clone())?);
     let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, endpoints)?);
     let registry = Arc::new(Registry::default());
-    for (_, record) in containers {
-        registry.reserve(&record.name, record.id)?;
+    for (_, mut record) in containers {
+        if registry.reserve(&record.name, record.id).is_err() {
+            // Not to be, but no reason for all the others not to come up.
+            let name = std::mem::replace(&mut record.name, record.id.short());
+            tracing::error!(container = record.name, "two containers are called {name}: this one is renamed");
+            registry.reserve(&record.name, record.id)?;
+        }
         registry.insert(Container::new(record));
     }
     let launcher = launcher

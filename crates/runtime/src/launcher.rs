@@ -4,7 +4,8 @@
 //! from a write-sealed memfd (so that no container can reach a writable host binary through `/proc/<pid>/exe`) and
 //! non-dumpable. It never runs a container itself: it forks monitors, one ahead of the containers. The spare one takes the
 //! next request, which is one packet that names a cgroup, from the launcher's own socket; the launcher forks another. What
-//! is to run follows on a socket that came with the packet, where the monitor answers. The launcher ends with its daemon, and a spare monitor with the launcher.
+//! is to run follows on a socket that came with the packet, where the monitor answers. The launcher ends with its daemon, and
+//! a spare monitor with the launcher.
 
 use std::{
     io,
@@ -12,9 +13,13 @@ use std::{
     path::PathBuf,
     process::{Child, Command, Stdio as ChildStdio},
     sync::OnceLock,
+    time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::{
+    net::sockopt::{Timeout, set_socket_timeout},
+    process::{Resource, Rlimit},
+};
 use serde::{Deserialize, Serialize};
 use skiff_sys::{exe, socket};
 use skiff_types::ContainerId;
@@ -52,6 +57,8 @@ pub struct StartRequest {
     pub log: Log,
     /// Clients attached before the first byte, as [`crate::monitor::protocol::Request::Attach`] describes them.
     pub attach: Vec<(Streams, OwnedFd)>,
+    /// Whether anything of the host's is mounted in it, whose owner may want to unmount it once the container has ended.
+    pub host_mounts: bool,
 }
 
 /// A container that runs.
@@ -105,6 +112,7 @@ pub(crate) struct StartMessage {
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,
     pub(crate) attach: Vec<Streams>,
+    pub(crate) host_mounts: bool,
 }
 
 /// The monitor's one answer to a start, before it speaks [`crate::monitor::protocol`] on the same socket. The init's pidfd is beside
@@ -150,12 +158,10 @@ impl Launcher {
             .arg0(ARGV0)
             .env_clear()
             .current_dir("/")
+            .args(OPEN_FILES.get().map(|limit| process::open_files_argument(*limit)))
             .stdin(ChildStdio::from(theirs))
             .stdout(ChildStdio::null())
             .spawn()?;
-        if let (Some(limit), Some(pid)) = (OPEN_FILES.get(), Pid::from_raw(child.id().cast_signed())) {
-            rustix::process::prlimit(Some(pid), Resource::Nofile, *limit)?;
-        }
         Ok(Self { socket: ours, child })
     }
 
@@ -172,14 +178,27 @@ impl Launcher {
     pub fn begin(&self, place: &Place) -> Result<Starting, StartError> {
         let (ours, theirs) = socket::seqpacket_pair().map_err(|e| StartError::RunDir(e.into()))?;
         wire::send(self.socket.as_fd(), place, &[theirs.as_fd()]).map_err(StartError::Launcher)?;
-        Ok(Starting { socket: ours })
+        Ok(Starting { socket: Some(ours) })
     }
 }
 
-/// A start that has begun. Dropping it undoes it.
+/// A start that has begun. Dropping it undoes it, and waits until nothing of it is left.
 #[derive(Debug)]
 pub struct Starting {
-    socket: OwnedFd,
+    /// None once the rest is sent.
+    socket: Option<OwnedFd>,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        /// A monitor has nothing to do but remove an empty cgroup.
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let Some(socket) = self.socket.take() else { return };
+        // It is gone already if any of this fails.
+        let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);
+        let _ = set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE));
+        let _ = wire::receive::<StartAnswer>(socket.as_fd());
+    }
 }
 
 impl Starting {
@@ -187,19 +206,20 @@ impl Starting {
     ///
     /// # Errors
     /// Nothing of the container is left then, save the run directory.
-    pub fn start(self, request: StartRequest) -> Result<Started, StartError> {
-        let StartRequest { id, run_dir, plan, fds, stdio, log, attach } = request;
+    pub fn start(mut self, request: StartRequest) -> Result<Started, StartError> {
+        let StartRequest { id, run_dir, plan, fds, stdio, log, attach, host_mounts } = request;
         fs_err::create_dir_all(&run_dir).map_err(StartError::RunDir)?;
         ExitRecord::clear(&run_dir).map_err(StartError::RunDir)?;
         let listener = connection::listen(&run_dir).map_err(StartError::RunDir)?;
         let (streams, sockets): (Vec<_>, Vec<_>) = attach.into_iter().unzip();
-        let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams };
+        let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams, host_mounts };
         let all: Vec<BorrowedFd<'_>> =
             [&listener].into_iter().chain(&sockets).chain(&fds).map(AsFd::as_fd).collect();
-        wire::send(self.socket.as_fd(), &message, &all).map_err(StartError::Monitor)?;
+        let socket = self.socket.take().ok_or(StartError::Monitor(WireError::Closed))?;
+        wire::send(socket.as_fd(), &message, &all).map_err(StartError::Monitor)?;
         // Only the monitor may hold these: their end is how its death shows.
         drop((listener, sockets, fds));
-        answer(self.socket)
+        answer(socket)
     }
 }
 

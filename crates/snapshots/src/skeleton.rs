@@ -37,7 +37,8 @@ pub(crate) fn open(root: &Path) -> Result<PathBuf> {
     Ok(skeleton)
 }
 
-fn unless_there(made: io::Result<()>) -> io::Result<()> {
+/// Takes what is there already for made.
+pub(crate) fn unless_there(made: io::Result<()>) -> io::Result<()> {
     match made {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,

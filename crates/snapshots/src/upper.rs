@@ -14,19 +14,25 @@ use std::{
 
 use crate::{
     ChainId, Error, Lifetime, Result, Usage, copy::copy_attributes, dirs::StoreDirs, index::Index,
-    overlay::Writable,
+    overlay::Writable, skeleton::unless_there,
 };
 
-/// Takes the snapshots found on the disk into the index; one without its parent link was never acknowledged.
+/// Takes the snapshots found on the disk into the index. One without its parent link was never acknowledged, or a power cut came
+/// before the link was on the disk: what a program had flushed into it by then stays, for [`prepare`] to find.
 pub(crate) fn load(dirs: &StoreDirs, index: &Index) -> Result<()> {
     for key in dirs.snapshot_names()? {
         let dir = dirs.snapshot(&key);
         match read_parent(&dir) {
             Some(parent) => index.insert_snapshot(key, parent),
+            None if is_written_to(&dir) => {}
             None => dirs.discard(&dir)?,
         }
     }
     Ok(())
+}
+
+fn is_written_to(dir: &Path) -> bool {
+    fs_err::read_dir(dir.join("upper")).is_ok_and(|mut entries| entries.next().is_some())
 }
 
 fn read_parent(dir: &Path) -> Option<Option<ChainId>> {
@@ -47,7 +53,7 @@ pub(crate) fn prepare(
     index.add_snapshot(key, parent)?;
     let dir = dirs.snapshot(key);
     let make = || -> Result<()> {
-        fs_err::create_dir(&dir)?;
+        unless_there(fs_err::create_dir(&dir))?;
         fill(&dir)?;
         let target = parent.map_or_else(|| "none".to_owned(), ChainId::hex);
         fs_err::os::unix::fs::symlink(target, dir.join("parent"))?;
@@ -63,8 +69,11 @@ pub(crate) fn prepare(
 /// come from the root below.
 pub(crate) fn make_upper(dir: &Path, root_below: Option<&Path>) -> Result<()> {
     let (upper, work) = paths(dir);
+    unless_there(fs_err::create_dir(&work))?;
+    if upper.exists() {
+        return Ok(());
+    }
     fs_err::create_dir(&upper)?;
-    fs_err::create_dir(&work)?;
     if let Some(below) = root_below {
         copy_attributes(below, &fs_err::symlink_metadata(below)?, &upper)?;
     }

@@ -38,7 +38,10 @@ fn untouched_mappings(smaps: &str) -> Vec<(usize, usize)> {
     for line in smaps.lines() {
         let mut words = line.split_ascii_whitespace();
         let (Some(first), Some(second)) = (words.next(), words.next()) else { continue };
-        if first == "Anonymous:" && second == "0" {
+        if first == "Anonymous:" && second != "0" {
+            current = None;
+        } else if first == "Swap:" && second == "0" {
+            // Comes after the other, and counts pages of its own that are not there at the moment.
             found.extend(current.take());
         } else if !first.ends_with(':') {
             let range = first.split_once('-').and_then(|(start, end)| {
@@ -61,14 +64,22 @@ mod tests {
 55d0-55e0 r-xp 00000000 08:01 42 /bin/x
 Size: 4 kB
 Anonymous: 0 kB
+Swap: 0 kB
 55e0-55f0 r--p 00001000 08:01 42 /bin/x
 Anonymous: 8 kB
+Swap: 0 kB
+5580-5590 r--p 00001000 08:01 42 /bin/x
+Anonymous: 0 kB
+Swap: 8 kB
 55f0-5600 rw-p 00002000 08:01 42 /bin/x
 Anonymous: 0 kB
+Swap: 0 kB
 5600-5610 r--p 00000000 00:00 0 [vvar]
 Anonymous: 0 kB
+Swap: 0 kB
 5610-5620 r--p 00000000 00:01 7 /memfd:y (deleted)
 Anonymous: 0 kB
+Swap: 0 kB
 ";
         assert_eq!(untouched_mappings(smaps), [(0x55d0, 0x55e0), (0x5610, 0x5620)]);
     }

@@ -56,9 +56,7 @@ pub fn set_scheduler(attributes: &SchedAttr) -> Result<(), Errno> {
 pub fn short_turns(except_children: bool) -> Result<(), Errno> {
     const RESET_ON_FORK: u64 = 1;
     const SHORTEST: u64 = 100_000;
-    // SAFETY: only integers are passed.
-    let policy = call::result(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) })?;
-    if policy & !i64::from(libc::SCHED_RESET_ON_FORK) != i64::from(libc::SCHED_OTHER) {
+    if !is_usual()? {
         return Ok(());
     }
     let flags = if except_children { RESET_ON_FORK } else { 0 };
@@ -82,8 +80,18 @@ pub fn set_personality(persona: u32) -> Result<(), Errno> {
     call::result(answer).map(drop)
 }
 
+/// Whether the calling thread has the policy that threads have.
+fn is_usual() -> Result<bool, Errno> {
+    // SAFETY: only integers are passed.
+    let policy = call::result(unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) })?;
+    Ok(policy & !i64::from(libc::SCHED_RESET_ON_FORK) == i64::from(libc::SCHED_OTHER))
+}
+
 /// Takes [`short_turns`] back for the calling thread: it works in the background.
 pub fn usual_turns() -> Result<(), Errno> {
+    if !is_usual()? {
+        return Ok(());
+    }
     let nice = rustix::process::getpriority_process(None)?;
     set_scheduler(&SchedAttr { nice, ..SchedAttr::default() })
 }

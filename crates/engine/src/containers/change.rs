@@ -9,7 +9,13 @@ use skiff_runtime::{
 };
 
 use super::parts::{Parts, blocking, to_the_end};
-use crate::{Error, Result, container::Container, model::UpdateRequest, records::durable, spec, validate};
+use crate::{
+    Error, Result,
+    container::Container,
+    model::{ContainerRecord, UpdateRequest},
+    records::durable,
+    spec, validate,
+};
 
 pub(super) async fn rename(parts: &Arc<Parts>, reference: &str, name: &str) -> Result<()> {
     if reference.is_empty() || name.is_empty() {
@@ -27,8 +33,9 @@ pub(super) async fn rename(parts: &Arc<Parts>, reference: &str, name: &str) -> R
         let label = "Error when allocating new name";
         validate::name(&name, &format!("/{name}")).map_err(|e| e.labelled(label))?;
         parts.registry.reserve(&name, container.id).map_err(|e| e.labelled(label))?;
-        let renamed = container.change(|record| record.name.clone_from(&name));
-        if let Err(e) = durable(parts.records.put(&renamed)).await {
+        let (_, renamed) =
+            container.commit(|record| record.name.clone_from(&name), |record| parts.records.put(record));
+        if let Err(e) = durable(renamed).await {
             container.change(|record| record.name.clone_from(&old));
             parts.registry.release(&name);
             return Err(e);
@@ -111,13 +118,14 @@ async fn apply(parts: &Arc<Parts>, container: &Arc<Container>, request: UpdateRe
             .await?
             .map_err(|e| Error::Internal(e).labelled(label()))?;
     }
-    let changed = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         record.host.resources = resources;
         if let Some(policy) = request.restart_policy {
             record.host.restart_policy = policy;
         }
-    });
-    durable(parts.records.put(&changed)).await?;
+    };
+    let (_, changed) = container.commit(change, |record| parts.records.put(record));
+    durable(changed).await?;
     parts.tell(container, "update", &[]);
     Ok(())
 }

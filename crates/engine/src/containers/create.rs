@@ -119,6 +119,8 @@ async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Resu
     };
     if let Err(e) = made {
         parts.registry.release(&container.name());
+        // A commit that failed may have reached the disk all the same.
+        parts.records.delete(&container.id).detach();
         let (parts, id) = (parts.clone(), container.id);
         // The snapshot may not be there; what stays although it should not is garbage of the next start.
         let _ = blocking(move || parts.snapshots.remove(&id.to_string())).await;

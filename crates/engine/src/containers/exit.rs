@@ -23,7 +23,7 @@ use crate::{
     container::Container,
     execs,
     link::Reader,
-    model::{Status, Timestamp},
+    model::{ContainerRecord, Status, Timestamp},
     spec,
 };
 
@@ -49,8 +49,7 @@ async fn listen(parts: Arc<Parts>, container: Arc<Container>, mut reader: Reader
             None => break Ended::unseen(&parts, &container).await,
         }
     };
-    drop(reader);
-    ended(&parts, &container, exit).await;
+    ended(&parts, &container, exit, Some(reader)).await;
 }
 
 /// What is told while the container runs.
@@ -130,13 +129,20 @@ impl Ended {
 pub(super) async fn lost(parts: &Arc<Parts>, container: &Arc<Container>, exit: Ended) {
     container.stopping.store(true, Ordering::Release);
     let stopped = container.record().stopped_by_user;
-    ended(parts, container, exit).await;
+    ended(parts, container, exit, None).await;
     container.change(|record| record.stopped_by_user = stopped);
     container.stopping.store(false, Ordering::Release);
 }
 
-/// Records the end, tells everybody, and lets go of what the container held.
-pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: Ended) {
+/// Records the end, tells everybody, and lets go of what the container held. The monitor, if there is one, is about to end.
+pub(super) async fn ended(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    exit: Ended,
+    monitor: Option<Reader>,
+) {
+    // Whoever restarts it goes on as soon as he is told of the end.
+    let restarting = container.restarting.load(Ordering::Acquire);
     drop(container.take_live());
     execs::container_ended(parts, container);
     parts.network.release(&container.id);
@@ -151,7 +157,7 @@ pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: 
     };
     // Told before the record changes: the record still says which networks it leaves.
     endpoint::tell(parts, container, "disconnect");
-    let record = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         record.state.status = if restart { Status::Restarting } else { Status::Exited };
         record.state.pid = 0;
         record.state.exit_code = exit.code;
@@ -160,12 +166,14 @@ pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: 
         record.state.finished_at = Some(exit.at);
         record.stopped_by_user |= by_hand;
         endpoint::ended(record);
-    });
+    };
+    let (record, committed) =
+        container.commit(change, |record| parts.records.put_with_endpoint(record, None));
+    // Until then the exit record says it, but not that a person wanted it.
+    let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);
-    // Until then the exit record says it.
-    let committed = parts.records.put_with_endpoint(&record, None).unhurried();
-    tidy_up(parts, container, committed);
+    tidy_up(parts, container, committed, monitor);
     if !restart {
         let error = (!exit.error.is_empty()).then_some(exit.error);
         container.ended(WaitOutcome { exit_code: exit.code.into(), error });
@@ -175,20 +183,31 @@ pub(super) async fn ended(parts: &Arc<Parts>, container: &Arc<Container>, exit: 
         tokio::spawn(restart_later(parts.clone(), container.clone(), quick));
         return;
     }
-    if record.host.auto_remove {
+    if record.host.auto_remove && !restarting {
         let (parts, container) = (parts.clone(), container.clone());
         tokio::spawn(async move { remove::quietly(&parts, &container).await });
     }
 }
 
 /// Removes what is left of the run, in the background: processes that outlived process 1 (they can, in a shared pid
-/// namespace), the control group, and the run directory once the record is durable.
-fn tidy_up(parts: &Arc<Parts>, container: &Arc<Container>, committed: skiff_state::Pending) {
+/// namespace), the control group, and the run directory once the record is durable. It is over when the monitor has ended, with
+/// its hold on the file system; one that waits for a client who does not read is not waited for.
+fn tidy_up(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    committed: skiff_state::Pending,
+    monitor: Option<Reader>,
+) {
+    const PATIENCE: Duration = Duration::from_secs(2);
     let (parts, id) = (parts.clone(), container.id);
-    let cgroup = spec::cgroup_path(&container.record(), &parts.config);
+    let cgroup = spec::own_cgroup(&container.record(), &parts.config);
     let shares_memory = container.record().host.ipc_mode == "shareable";
     container.tidy(tokio::spawn(async move {
         let durable = committed.await.is_ok();
+        if let Some(mut monitor) = monitor {
+            let gone = async { while monitor.next().await.is_some() {} };
+            let _ = tokio::time::timeout(PATIENCE, gone).await;
+        }
         let work = move || {
             remove_cgroup(&parts, &cgroup);
             if shares_memory {

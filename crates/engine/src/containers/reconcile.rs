@@ -19,7 +19,7 @@ use crate::{
     Error, Result,
     container::{Container, Live},
     link::link,
-    model::{Status, Timestamp},
+    model::{ContainerRecord, Status, Timestamp},
     spec,
 };
 
@@ -55,6 +55,14 @@ fn restore_snapshots(parts: &Parts) {
             continue;
         }
         let record = container.record();
+        if record.driver != parts.snapshots.name() {
+            tracing::error!(
+                container = record.name,
+                "its file system is kept by the storage driver {}",
+                record.driver
+            );
+            continue;
+        }
         let image = parts.images.by_id(&record.image);
         if let Err(e) = image.map_err(Error::from).and_then(|image| create::prepare(parts, &record, &image)) {
             tracing::error!(container = record.name, "its file system is lost: {e}");
@@ -84,7 +92,7 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
         Found::Ended(record) => {
             remember_start(container, &record);
             // Counts as running until its end is recorded, the usual way.
-            exit::ended(parts, container, record.into()).await;
+            exit::ended(parts, container, record.into(), None).await;
             None
         }
         Found::Nothing if status.is_running() || status == Status::Starting => {
@@ -102,8 +110,8 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
                     exit::lost(parts, container, Ended::lost("")).await;
                 }
                 false => {
-                    let record = container.change(|record| record.state.status = Status::Created);
-                    parts.records.put(&record).detach();
+                    let change = |record: &mut ContainerRecord| record.state.status = Status::Created;
+                    container.commit(change, |record| parts.records.put(record)).1.detach();
                 }
             }
             again.then(|| container.clone())
@@ -177,7 +185,7 @@ fn resume(
     pidfd: std::os::fd::OwnedFd,
 ) -> io::Result<()> {
     let (link, reader) = link(connection)?;
-    let record = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         let at = start::timestamp(hello.started_at);
         let state = &mut record.state;
         // A start that was not recorded yet; a pause or an older start stays as it is.
@@ -190,10 +198,11 @@ fn resume(
             endpoint::began(record, parts, endpoint.as_ref());
         }
         record.state.oom_killed |= hello.oom_kills > 0;
-    });
-    let cgroup = spec::cgroup_path(&record, &parts.config);
+    };
+    let (record, committed) = container.commit(change, |record| parts.records.put(record));
+    let cgroup = spec::own_cgroup(&record, &parts.config);
     container.began(Arc::new(Live { pid: hello.pid, pidfd, link, cgroup }));
-    parts.records.put(&record).detach();
+    committed.detach();
     tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
     Ok(())
 }

@@ -82,20 +82,20 @@ async fn claimed(
     durable(parts.records.delete(&container.id)).await?;
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);
-    release_snapshot(parts, container);
+    release_snapshot(parts, container).await;
     parts.tell(container, "destroy", &[]);
     container.gone();
     collect(parts.clone(), container.clone(), if options.volumes { mounts } else { Vec::new() });
     Ok(())
 }
 
-/// Done before the answer, because the image may be removed next. It is a rename within one directory: less than to have
-/// another thread do it.
-fn release_snapshot(parts: &Parts, container: &Container) {
-    match parts.snapshots.remove(&container.id.to_string()) {
+/// Quick, and done before the answer, because the image may be removed next.
+async fn release_snapshot(parts: &Arc<Parts>, container: &Container) {
+    let (snapshots, id) = (parts.snapshots.clone(), container.id);
+    match blocking(move || Ok(snapshots.remove(&id.to_string())?)).await.and_then(|removed| removed) {
         Ok(()) => parts.garbage.notify_one(),
         // It is nobody's any more: the next start of the daemon removes it.
-        Err(e) => tracing::warn!("cannot remove the snapshot of {}: {e}", container.id),
+        Err(e) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
     }
 }
 

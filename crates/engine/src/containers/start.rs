@@ -53,19 +53,20 @@ pub(super) async fn run(parts: &Arc<Parts>, container: &Arc<Container>, reason: 
     may_start(container, reason)?;
     container.tidied().await;
     let started = bring_up(parts, container, reason).await;
-    drop(order);
     if let Err(e) = &started {
         let (text, exit_code) = match e {
             Error::NotStarted { text, exit_code } => (text.clone(), *exit_code),
             other => (other.to_string(), failure::NOT_STARTED),
         };
-        let failed = container.change(|record| {
+        let change = |record: &mut ContainerRecord| {
             record.state.status =
                 if record.state.finished_at.is_some() { Status::Exited } else { Status::Created };
             record.state.exit_code = exit_code;
             record.state.error = text;
-        });
-        parts.records.put(&failed).detach();
+        };
+        let (failed, committed) = container.commit(change, |record| parts.records.put(record));
+        committed.detach();
+        drop(order);
         if failed.host.auto_remove {
             remove::quietly(parts, container).await;
         }
@@ -92,9 +93,10 @@ fn may_start(container: &Container, reason: Reason) -> Result<()> {
 async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason) -> Result<()> {
     let others = Others::find(parts, container)?;
     let apparmor = apparmor::profile(&container.record().host, &parts.config, &parts.host.facts)?;
-    let record = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         record.state.status = Status::Starting;
         record.state.error.clear();
+        record.state.cgroup = spec::cgroup_path(record, &parts.config);
         record.apparmor_profile = apparmor;
         record.stopped_by_user = false;
         if reason == Reason::Asked {
@@ -103,13 +105,21 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         if let (Some(net), true) = (&others.net_of, record.config.hostname.is_empty()) {
             record.config.hostname.clone_from(&net.record().config.hostname);
         }
-    });
-    let intent = parts.records.put(&record).at_once();
+    };
+    let (record, intent) = container.commit(change, |record| parts.records.put(record));
+    let intent = intent.at_once();
+    let cgroup = record.state.cgroup.clone();
     let up = {
         let (parts, container) = (parts.clone(), container.clone());
-        blocking(move || launch(&parts, &container, &record, &others)).await?
+        blocking(move || {
+            launch(&parts, &container, &record, &others).inspect_err(|_| {
+                // A monitor that was killed on the way has left its cgroup.
+                exit::remove_cgroup(&parts, &record.state.cgroup);
+            })
+        })
+        .await?
     };
-    let Up { started, endpoint, cgroup } = match up {
+    let Up { started, endpoint } = match up {
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
@@ -118,7 +128,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     };
     let (link, reader) = link(started.connection)?;
     let at = timestamp(started.started_at);
-    let running = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         let state = &mut record.state;
         state.status = Status::Running;
         state.pid = started.pid;
@@ -126,22 +136,25 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         state.oom_killed = false;
         state.started_at = Some(at);
         endpoint::began(record, parts, endpoint.as_ref());
-    });
+    };
+    let queue = |record: &ContainerRecord| parts.records.put_with_endpoint(record, endpoint.as_ref());
+    let (_, committed) = container.commit(change, queue);
     container.stopping.store(false, std::sync::atomic::Ordering::Release);
     let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup };
     container.began(Arc::new(live));
-    let committed = parts.records.put_with_endpoint(&running, endpoint.as_ref());
     endpoint::tell(parts, container, "connect");
     parts.tell(container, "start", &[]);
-    let intended = durable(intent).await;
     // Only now: nobody hears of the end before the beginning. Whoever asked for the start is answered before the commit.
     tokio::spawn({
         let (parts, container) = (parts.clone(), container.clone());
         async move {
-            committed.unhurried().detach();
+            // That it runs, its monitor says too; its address nobody else knows.
+            let committed = if endpoint.is_some() { committed.at_once() } else { committed.unhurried() };
+            committed.detach();
             exit::supervise(parts, container, reader).await;
         }
     });
+    let intended = durable(intent).await;
     if intended.is_err() {
         container.stopping.store(true, std::sync::atomic::Ordering::Release);
         stop::kill_and_wait(parts, container).await?;
@@ -208,13 +221,11 @@ impl Others {
 struct Up {
     started: Started,
     endpoint: Option<EndpointRecord>,
-    cgroup: String,
 }
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
 fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others: &Others) -> Result<Up> {
-    let cgroup = spec::cgroup_path(record, &parts.config);
-    let starting = begin(parts, &cgroup)?;
+    let starting = begin(parts, &record.state.cgroup)?;
     let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
     mark(std::os::fd::AsFd::as_fd(&root))?;
     let accounts = Accounts::read(std::os::fd::AsFd::as_fd(&root));
@@ -246,9 +257,10 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         stdio: stdio(record),
         log,
         attach: container.take_early(),
+        host_mounts: !record.mounts.is_empty(),
     };
     let started = starting.start(request).map_err(failure::start)?;
-    Ok(Up { started, endpoint: network.endpoint, cgroup })
+    Ok(Up { started, endpoint: network.endpoint })
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Error, Result,
     container::{Container, Live},
-    model::Status,
+    model::{ContainerRecord, Status},
     signal,
 };
 
@@ -78,11 +78,12 @@ async fn stop_running(
 }
 
 fn give_up_restarting(parts: &Parts, container: &Container) {
-    let record = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         record.state.status = Status::Exited;
         record.stopped_by_user = true;
-    });
-    parts.records.put(&record).detach();
+    };
+    let (record, committed) = container.commit(change, |record| parts.records.put(record));
+    committed.detach();
     let exit_code = record.state.exit_code.into();
     container.ended(super::WaitOutcome { exit_code, error: None });
 }
@@ -132,12 +133,12 @@ async fn send(parts: &Parts, container: &Container, live: &Live, number: i32) ->
 
 /// A thawed container runs again.
 fn resumed(parts: &Parts, container: &Container) {
-    let record = container.change(|record| {
+    let change = |record: &mut ContainerRecord| {
         if record.state.status == Status::Paused {
             record.state.status = Status::Running;
         }
-    });
-    parts.records.put(&record).detach();
+    };
+    container.commit(change, |record| parts.records.put(record)).1.detach();
     parts.tell(container, "unpause", &[]);
 }
 
@@ -174,11 +175,9 @@ pub(super) async fn restart(parts: &Arc<Parts>, reference: &str, options: StopOp
     let with = options.signal.as_deref().map(signal::parse_deliverable).transpose().map_err(failed)?;
     let parts = parts.clone();
     to_the_end(async move {
-        // `--rm` does not count while it is restarted.
-        let auto_remove = container.record().host.auto_remove;
-        container.change(|record| record.host.auto_remove = false);
+        container.restarting.store(true, Ordering::Release);
         let stopped = stop_running(&parts, &container, with, options.timeout).await;
-        container.change(|record| record.host.auto_remove = auto_remove);
+        container.restarting.store(false, Ordering::Release);
         match stopped {
             Ok(()) | Err(Error::NotModified) => {}
             Err(e) => {
@@ -209,8 +208,8 @@ pub(super) async fn pause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
         }
         let live = container.live()?;
         freeze(&parts, &live).await?;
-        let record = container.change(|record| record.state.status = Status::Paused);
-        parts.records.put(&record).detach();
+        let change = |record: &mut ContainerRecord| record.state.status = Status::Paused;
+        container.commit(change, |record| parts.records.put(record)).1.detach();
         parts.tell(&container, "pause", &[]);
         Ok(())
     })

@@ -121,6 +121,8 @@ pub struct ContainerState {
     pub started_at: Option<Timestamp>,
     /// When it last ended.
     pub finished_at: Option<Timestamp>,
+    /// The control group it was last started in, below each hierarchy.
+    pub cgroup: String,
 }
 
 impl Status {

@@ -104,7 +104,15 @@ pub(crate) fn make(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<
     Ok(spec)
 }
 
-/// Where the container's control group is, below the root of each hierarchy.
+/// Where the control group is that the container was last started in.
+pub(crate) fn own_cgroup(record: &ContainerRecord, daemon: &Config) -> String {
+    match record.state.cgroup.as_str() {
+        "" => cgroup_path(record, daemon),
+        path => path.to_owned(),
+    }
+}
+
+/// Where a container's control group will be.
 pub(crate) fn cgroup_path(record: &ContainerRecord, daemon: &Config) -> String {
     let parent = match record.host.resources.cgroup_parent.as_str() {
         "" => daemon.cgroup_parent.as_str(),

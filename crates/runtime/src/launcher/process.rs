@@ -6,7 +6,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec},
     fs::{Mode, OFlags},
     pipe::{PipeFlags, pipe_with},
-    process::{DumpableBehavior, Pid, Signal},
+    process::{DumpableBehavior, Pid, Resource, Rlimit, Signal},
 };
 use skiff_sys::{
     clone::{CloneFlags, Cloned, clone3},
@@ -49,12 +49,27 @@ fn harden() -> rustix::io::Result<OwnedFd> {
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::XFSZ] {
         signal::ignore(signal)?;
     }
+    if let Some(limit) = std::env::args().nth(1).as_deref().and_then(open_files) {
+        rustix::process::setrlimit(Resource::Nofile, limit)?;
+    }
     // What the daemon's own parent left open is nothing to keep for the life of a container.
     fd::close_from(3)?;
     let socket = rustix::io::fcntl_dupfd_cloexec(fd::adopt(0)?, 3)?;
     silence(0)?;
     silence(1)?;
     Ok(socket)
+}
+
+/// The limit on open files that containers are to have, as the launcher's argument: soft and hard, `-` for none.
+pub(super) fn open_files_argument(limit: Rlimit) -> String {
+    let text = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    format!("{}:{}", text(limit.current), text(limit.maximum))
+}
+
+fn open_files(argument: &str) -> Option<Rlimit> {
+    let (current, maximum) = argument.split_once(':')?;
+    let value = |text: &str| if text == "-" { Some(None) } else { text.parse().ok().map(Some) };
+    Some(Rlimit { current: value(current)?, maximum: value(maximum)? })
 }
 
 /// Puts `/dev/null` at a standard descriptor, so that nothing opened later gets its number.
@@ -72,7 +87,7 @@ fn serve(socket: OwnedFd) -> u8 {
     let launcher = rustix::process::getpid();
     loop {
         let turn = match fork_spare() {
-            Ok(Forked::Spare(tell)) => spare(launcher, socket, &tell),
+            Ok(Forked::Spare(tell)) => spare(launcher, socket, tell),
             Ok(Forked::Launcher(told)) => {
                 let turn = wait(&told);
                 rest(&socket);
@@ -84,6 +99,7 @@ fn serve(socket: OwnedFd) -> u8 {
                 (turn, Some(packet)) => match clone3(CloneFlags::empty(), None) {
                     Ok(Cloned::Child) => {
                         drop(socket);
+                        monitor::process::get_ready();
                         monitor::process::main(packet)
                     }
                     Ok(Cloned::Parent { .. }) => turn,
@@ -153,7 +169,7 @@ fn rest(socket: &OwnedFd) {
 }
 
 /// Waits for a request in the place of the launcher, and becomes its container's monitor.
-fn spare(launcher: Pid, socket: OwnedFd, tell: &OwnedFd) -> ! {
+fn spare(launcher: Pid, socket: OwnedFd, tell: OwnedFd) -> ! {
     // It holds the socket: if it outlived the launcher, the daemon would not see that one's death.
     let dies = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     if dies.is_err() || rustix::process::getppid() != Some(launcher) {
@@ -167,7 +183,8 @@ fn spare(launcher: Pid, socket: OwnedFd, tell: &OwnedFd) -> ! {
         let _ = rustix::process::set_parent_process_death_signal(None);
     }
     // If the launcher has died meanwhile nobody is left who wants to know.
-    let _ = rustix::io::write(tell, &[turn as u8]);
+    let _ = rustix::io::write(&tell, &[turn as u8]);
+    drop(tell);
     match packet {
         Some(packet) => monitor::process::main(packet),
         None => exec::exit_now(0),
@@ -191,5 +208,20 @@ fn refuse(packet: &Packet, error: StageError) {
     if let Some(answer) = packet.fds.first() {
         // If the daemon has gone too, nobody is left who wants to know.
         let _ = wire::send(answer.as_fd(), &StartAnswer { monitor_pid: 0, result: Err(error) }, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_on_open_files_reads_back() {
+        for limit in
+            [Rlimit { current: Some(1024), maximum: Some(4096) }, Rlimit { current: None, maximum: None }]
+        {
+            assert_eq!(open_files(&open_files_argument(limit)), Some(limit));
+        }
+        assert_eq!(open_files("1024"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::VecDeque,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::{
@@ -54,6 +54,7 @@ fn start(place: &Place, daemon: OwnedFd) -> u8 {
         }
         return 1;
     };
+    let host_mounts = message.host_mounts;
     let result = birthplace.and_then(|birthplace| start_container(place, birthplace, message, fds));
     let monitor_pid = rustix::process::getpid().as_raw_nonzero().get();
     let mut server = match result {
@@ -71,7 +72,9 @@ fn start(place: &Place, daemon: OwnedFd) -> u8 {
         let client = server.new_client(daemon);
         server.clients.push(client);
     }
-    server.mounts = mount_namespace(server.children[0].pid);
+    if !host_mounts {
+        server.mounts = mount_namespace(server.children[0].pid);
+    }
     server.cgroup.watch(&server.reactor);
     memory::trim_heap();
     server.run();
@@ -201,17 +204,24 @@ fn spawn(
     // A terminal gets its size before the program runs, so that it never sees one without.
     let start = if matches!(stdio, apply::Stdio::Terminal) { Start::Parent } else { Start::AtOnce };
     let mut spawned = apply(&Surroundings { fds, stdio, preserved: &[], die_with_parent: true, start })?;
-    let ends = prepared.into_ours(spawned.console.take()).map_err(streams)?;
-    let watched = rustix::io::fcntl_dupfd_cloexec(&spawned.pidfd, 3).map_err(streams)?;
-    match spawned.start() {
-        Ok((pid, pidfd, _)) => Ok(((pid, pidfd), ends)),
-        Err(error) => {
-            let _ = rustix::io::retry_on_intr(|| {
-                rustix::process::waitid(WaitId::PidFd(watched.as_fd()), WaitIdOptions::EXITED)
-            });
-            Err(error)
+    let process = match rustix::io::fcntl_dupfd_cloexec(&spawned.pidfd, 3) {
+        Ok(copy) => copy,
+        Err(errno) => {
+            end(spawned.pidfd.as_fd());
+            return Err(streams(errno));
         }
-    }
+    };
+    let ends = prepared.into_ours(spawned.console.take()).map_err(streams);
+    let started = ends.and_then(|ends| spawned.start().map(|(pid, pidfd, _)| ((pid, pidfd), ends)));
+    started.inspect_err(|_| end(process.as_fd()))
+}
+
+/// Ends a process whose start has failed: it may have got as far as its program.
+fn end(process: BorrowedFd<'_>) {
+    // One that has ended already cannot be killed, only reaped.
+    let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
+    let _ =
+        rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED));
 }
 
 fn streams(errno: Errno) -> StageError {

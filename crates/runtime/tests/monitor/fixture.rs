@@ -188,7 +188,8 @@ impl Container<'_> {
         let run_dir = self.run_dir();
         let Self { fixture, id, spec, stdio, log, attach, options, fds } = self;
         let plan = fixture.encoded(&spec, &options);
-        let request = StartRequest { id, run_dir: run_dir.clone(), plan, fds, stdio, log, attach };
+        let request =
+            StartRequest { id, run_dir: run_dir.clone(), plan, fds, stdio, log, attach, host_mounts: false };
         let started = fixture.launcher.begin(&fixture.place(id))?.start(request)?;
         let cgroup = Cgroup::open(&fixture.host.cgroups, &cgroup_path(id));
         Ok(Running { id, run_dir, spec, log: fixture.log_path(id), started, cgroup })

@@ -38,6 +38,7 @@ pub const CASES: &[Case] = &[
     ("a diff applied to the parent gives the snapshot", snapshots::diffs_reproduce),
     ("snapshots have keys", snapshots::keys),
     ("a snapshot needs no layer", snapshots::scratch),
+    ("what was flushed outlives a lost link", snapshots::flushed_before_a_cut),
 ];
 
 /// Runs every case over a driver, each in a store of its own.

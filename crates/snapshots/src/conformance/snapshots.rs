@@ -159,3 +159,23 @@ pub(super) fn scratch(store: &Store) {
     let told = driver.changes("c").expect("changes");
     assert_eq!(told, [Change { path: "/f".into(), kind: ChangeKind::Added }]);
 }
+
+pub(super) fn flushed_before_a_cut(store: &Store) {
+    let driver = store.open();
+    let chain = base(&driver);
+    driver.prepare("c", Some(&chain), Lifetime::Durable).expect("a snapshot");
+    let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
+    fs_err::write(mount_path(&mount).join("flushed"), "x").expect("written");
+    drop(mount);
+    let name = driver.name();
+    drop(driver);
+    // A file system whose log keeps what was flushed and the directories above it, and nothing beside them.
+    fs_err::remove_file(store.root.path().join(name).join("snapshots/c/parent")).expect("the link is there");
+    let driver = store.open();
+    assert_eq!(driver.snapshots(), Vec::<String>::new());
+    driver.prepare("c", Some(&chain), Lifetime::Durable).expect("it is made again");
+    let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
+    // vfs flushes everything before it acknowledges.
+    assert_eq!(mount_path(&mount).join("flushed").exists(), name != "vfs");
+    assert!(mount_path(&mount).join("etc/conf").exists());
+}
