@@ -7,7 +7,10 @@ mod described;
 mod layout;
 mod scan;
 
-use std::{collections::HashMap, io::Read};
+use std::{
+    collections::{HashMap, HashSet},
+    io::Read,
+};
 
 use jiff::Timestamp;
 use skiff_snapshots::{ChainId, StagedLayer};
@@ -152,9 +155,12 @@ impl Loading<'_> {
         let now = Timestamp::now();
         self.store.records.update(|records| {
             let mut loaded = Vec::new();
+            let mut kept = HashSet::new();
             for Described { config, names, .. } in described {
                 // Within the update: a removal of the same image does not take the blob away again.
-                self.store.blobs.put(&config.bytes)?;
+                if kept.insert(config.id) {
+                    self.store.blobs.put(&config.bytes)?;
+                }
                 records.images.entry(config.id.digest()).or_default();
                 let mut renamed = Vec::new();
                 for name in names {

@@ -166,13 +166,17 @@ impl Oci<'_, '_> {
         let index: Index = json("index.json", bytes)?;
         let mut found = BTreeSet::new();
         for entry in &index.manifests {
-            // An index of several platforms need not come with all of them.
-            let Some((digest, bytes)) = blob(self.scan, entry)? else { continue };
+            let digest = digest_of(entry)?;
             let images = match self.seen.get(&digest) {
                 Some(images) => Rc::clone(images),
-                None => self.entry(entry, bytes, depth)?.into(),
+                None => {
+                    // An index of several platforms need not come with all of them.
+                    let Some((_, bytes)) = blob(self.scan, entry)? else { continue };
+                    let images: Rc<[usize]> = self.entry(entry, bytes, depth)?.into();
+                    self.seen.insert(digest, Rc::clone(&images));
+                    images
+                }
             };
-            self.seen.insert(digest, Rc::clone(&images));
             self.name(&images, names(entry)?);
             self.listed += 1 + images.len();
             if self.listed > MOST_LISTED {
