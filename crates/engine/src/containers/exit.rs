@@ -17,7 +17,7 @@ use skiff_runtime::{
 use super::{
     WaitOutcome, endpoint, etc,
     parts::{Parts, blocking},
-    remove, start,
+    reconcile, remove, start,
 };
 use crate::{
     container::Container,
@@ -46,6 +46,8 @@ async fn listen(parts: Arc<Parts>, container: Arc<Container>, mut reader: Reader
         match reader.next().await {
             Some(Event::Exited(record)) => break Ended::from(record),
             Some(event) => on_event(&parts, &container, event),
+            // A monitor lets go of a daemon that it does not understand.
+            None if reconcile::found_again(&parts, &container).await => return,
             None => break Ended::unseen(&parts, &container).await,
         }
     };

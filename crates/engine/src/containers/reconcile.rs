@@ -177,6 +177,18 @@ fn ended(dir: &Path) -> Found {
     }
 }
 
+/// Whether the monitor of a container whose connection was closed is there all the same; it is listened to again then.
+pub(super) async fn found_again(parts: &Arc<Parts>, container: &Arc<Container>) -> bool {
+    let dir = parts.run_dir(&container.id);
+    let Ok(Found::Running(found)) = blocking(move || look(&dir)).await else { return false };
+    let (connection, hello, pidfd) = *found;
+    let resumed = resume(parts, container, connection, &hello, pidfd);
+    if let Err(e) = &resumed {
+        tracing::error!(container = container.name(), "cannot watch: {e}");
+    }
+    resumed.is_ok()
+}
+
 fn resume(
     parts: &Arc<Parts>,
     container: &Arc<Container>,
