@@ -72,8 +72,8 @@ fn a_udp_client_reaches_the_ports_next_container() {
         network.release(&first.record.container);
         let second = publish();
         assert_ne!(first.ip(), second.ip());
-        // A refusal of the time in between may still be waiting to be told.
-        assert!(ask() || ask(), "the flow goes to the new container");
+        // A refusal of the time in between may still be waiting to be told, and an emulated machine is slow.
+        assert!((0..10).any(|_| ask()), "the flow goes to the new container");
     });
 }
 

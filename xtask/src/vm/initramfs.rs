@@ -25,6 +25,7 @@ const MODULES: &[&str] = &[
     "ipvlan",
     "nf_tables",
     "nf_conntrack",
+    "nf_conntrack_netlink",
     "nf_nat",
     "nft_chain_nat",
     "nft_ct",

@@ -1,4 +1,4 @@
-//! How long endpoints take, in a network namespace of its own: `cargo run --release -p skiff-network --example measure`.
+//! How long endpoints take, in a network namespace of its own: `cargo run --release -p skiff-network --example endpoints`.
 #![allow(clippy::print_stdout, reason = "a program for people to read")]
 
 use std::{
