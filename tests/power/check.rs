@@ -106,6 +106,8 @@ fn fits(found: &State, left: &State) -> bool {
         (State::Created { .. }, State::Created { id: None }) => true,
         // It ended with the machine, or by itself before.
         (State::Exited { id, .. }, State::Started { id: started }) => id == started,
+        // It counts as lost with the machine if the cut came within 2 ms after its end was told.
+        (State::Exited { id, code: 137 }, State::Exited { id: ended, .. }) => id == ended,
         (found, left) => found == left,
     }
 }

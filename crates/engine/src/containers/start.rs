@@ -2,10 +2,6 @@
 
 use std::{path::Path, sync::Arc};
 
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
 use skiff_network::EndpointRecord;
 use skiff_runtime::{
     cgroups::CgroupPath,
@@ -227,7 +223,6 @@ struct Up {
 fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others: &Others) -> Result<Up> {
     let starting = begin(parts, &record.state.cgroup)?;
     let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
-    mark(std::os::fd::AsFd::as_fd(&root))?;
     let accounts = Accounts::read(std::os::fd::AsFd::as_fd(&root));
     let groups = record.host.group_add.as_deref().unwrap_or_default();
     let user = users::resolve(&accounts, &record.config.user, groups)?;
@@ -267,15 +262,6 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
 fn begin(parts: &Parts, cgroup: &str) -> Result<Starting> {
     let path = CgroupPath::parse(cgroup).map_err(|e| Error::Internal(e.to_string()))?;
     parts.launcher.begin(&Place { layout: parts.host.facts.cgroups.clone(), path }).map_err(failure::start)
-}
-
-/// By this empty file programs recognise that they run in a container of Docker's kind.
-fn mark(root: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    match rustix::fs::openat(root, ".dockerenv", flags, Mode::from_raw_mode(0o755)) {
-        Ok(_) | Err(Errno::EXIST) => Ok(()),
-        Err(e) => Err(Error::from(std::io::Error::from(e)).labelled("cannot make /.dockerenv")),
-    }
 }
 
 /// The root file system is descriptor 0, the network namespace descriptor 1.
