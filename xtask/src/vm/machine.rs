@@ -8,6 +8,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+/// Two processors that take turns: emulated side by side, one of them now and then runs into a breakpoint that the kernel sets
+/// while it patches its own code (an Oops in `int3`).
+const EMULATION: &str = "tcg,thread=single";
+
 /// Everything that is emulated, but 16-byte compare and exchange, with which QEMU 7.2's emulation of two processors makes kernels crash, and five
 /// levels of page tables, which only cost time.
 const CPU: &str = "max,-cx16,-la57";
@@ -41,7 +45,7 @@ impl Machine {
     pub(crate) fn boot(parts: &Parts<'_>) -> Result<(Self, Console)> {
         let mut command = Command::new("qemu-system-x86_64");
         command
-            .args(["-accel", "tcg,thread=multi", "-cpu", CPU, "-smp", "2", "-m", "2048"])
+            .args(["-accel", EMULATION, "-cpu", CPU, "-smp", "2", "-m", "2048"])
             .args(["-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-serial", "stdio"])
             .arg("-drive")
             .arg(format!("file={},format=raw,if=virtio,cache=writeback", parts.disk.display()))

@@ -13,7 +13,7 @@ pub(crate) const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`: the object goes behind the others of its kind.
 pub(crate) const APPEND: u16 = 0x800;
 /// `NLA_F_NESTED`: an attribute holds attributes.
-const NESTED: u16 = 0x8000;
+pub(crate) const NESTED: u16 = 0x8000;
 /// The length of a message's header.
 pub(crate) const HEADER: usize = 16;
 
