@@ -63,11 +63,13 @@ fn root() -> String {
     let Some((_, tail)) = root.split_once(" - ") else { return "unknown".into() };
     let kind = tail.split(' ').next().unwrap_or_default();
     let options = tail.rsplit(' ').next().unwrap_or_default();
-    let lowers: usize = options
+    let lowers = options
         .split(',')
         .filter_map(|o| o.strip_prefix("lowerdir+=").or_else(|| o.strip_prefix("lowerdir=")))
-        .map(|dirs| dirs.split(':').count())
-        .sum();
+        .flat_map(|dirs| dirs.split(':'))
+        // What mounts stand on lies below every image and is no layer of it.
+        .filter(|dir| !dir.ends_with("/skeleton"))
+        .count();
     match lowers {
         0 => kind.to_owned(),
         1 => format!("{kind}: 1 image layer under 1 writable"),
