@@ -35,6 +35,7 @@ fn daemon_dies() {
     let (pid, monitor) = (running.started.pid, running.started.monitor_pid);
     let run_dir = running.run_dir.clone();
     let log = running.log.clone();
+    let place = fixture.place(running.id);
     // All that a daemon has is closed at once, and nothing said.
     let guard = KillOnDrop(pid);
     {
@@ -54,6 +55,8 @@ fn daemon_dies() {
     });
     assert_eq!(record.exit, code(5));
     assert!(fs_err::read_to_string(log).unwrap().contains("went"));
+    // A daemon was told, so this is its part.
+    Cgroup::open(&place.layout, &place.path).remove().unwrap();
     drop(guard);
 }
 
