@@ -176,15 +176,13 @@ pub(super) async fn ended(
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);
     tidy_up(parts, container, committed, monitor);
-    if !restart {
-        let error = (!exit.error.is_empty()).then_some(exit.error);
-        container.ended(WaitOutcome { exit_code: exit.code.into(), error });
-    }
     if restart {
         let quick = u64::try_from(lasted).unwrap_or(0) < SETTLED.as_secs();
         tokio::spawn(restart_later(parts.clone(), container.clone(), quick));
         return;
     }
+    let error = (!exit.error.is_empty()).then_some(exit.error);
+    container.ended(WaitOutcome { exit_code: exit.code.into(), error });
     if record.host.auto_remove && !restarting {
         let (parts, container) = (parts.clone(), container.clone());
         tokio::spawn(async move { remove::quietly(&parts, &container).await });

@@ -234,10 +234,7 @@ fn sweep(parts: &Parts) {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.parse::<ContainerId>().is_ok() && !known(&name) && !parts.registry.is_reserved(&name) {
                 // One that was removed while its last run was still being tidied up.
-                exit::remove_cgroup(
-                    parts,
-                    &format!("/{}/{name}", parts.config.cgroup_parent.trim_matches('/')),
-                );
+                exit::remove_cgroup(parts, &spec::cgroup_below(&parts.config.cgroup_parent, &name));
                 etc::unmount_shm(&entry.path());
                 let _ = fs_err::remove_dir_all(entry.path());
             }

@@ -118,7 +118,12 @@ pub(crate) fn cgroup_path(record: &ContainerRecord, daemon: &Config) -> String {
         "" => daemon.cgroup_parent.as_str(),
         parent => parent,
     };
-    format!("/{}/{}", parent.trim_matches('/'), record.id)
+    cgroup_below(parent, &record.id.to_string())
+}
+
+/// The control group of the container `id` below a parent.
+pub(crate) fn cgroup_below(parent: &str, id: &str) -> String {
+    format!("/{}/{id}", parent.trim_matches('/'))
 }
 
 /// A builder of oci-spec says that a field it needs was not given: ours to fix.
