@@ -17,6 +17,7 @@ pub mod keyring;
 pub mod memory;
 pub mod mount;
 pub mod netns;
+pub mod quota;
 pub mod sched;
 pub mod seccomp;
 pub mod signal;
