@@ -171,6 +171,11 @@ impl ResolvConf {
         text
     }
 
+    /// The name servers, in order.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.nameservers.iter().filter_map(|server| address(server)).collect()
+    }
+
     fn has_ndots(&self) -> bool {
         self.options.iter().any(|option| option.starts_with("ndots:"))
     }

@@ -11,6 +11,7 @@
 mod bridge;
 mod config;
 mod conntrack;
+mod dns;
 mod endpoint;
 mod error;
 mod files;
@@ -28,6 +29,7 @@ mod state;
 mod sysctl;
 
 pub use config::{AddressPool, NetConfig};
+pub use dns::{Dns, Membership, NameEntry, NameServers, ResolverConfig};
 pub use endpoint::{
     BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
 };

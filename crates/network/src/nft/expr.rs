@@ -67,6 +67,22 @@ pub(crate) enum Expr {
         /// The first register of the key and of the value.
         key: u32,
     },
+    /// A value into a register.
+    Load {
+        /// Where to.
+        to: u32,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// A register into bytes of the packet.
+    Write {
+        /// Which bytes.
+        field: Field,
+        /// The register.
+        from: u32,
+        /// Where the checksum lies that covers them, in the same header.
+        checksum: u32,
+    },
     /// Rewrite the destination to the IPv4 address and the port in these registers.
     Dnat {
         /// The address.
@@ -101,6 +117,7 @@ pub(crate) mod field {
 
     pub(crate) const IPV4_SOURCE: Field = Field { base: NETWORK, offset: 12, length: 4 };
     pub(crate) const IPV4_DESTINATION: Field = Field { base: NETWORK, offset: 16, length: 4 };
+    pub(crate) const SOURCE_PORT: Field = Field { base: TRANSPORT, offset: 0, length: 2 };
     pub(crate) const DESTINATION_PORT: Field = Field { base: TRANSPORT, offset: 2, length: 2 };
 }
 
@@ -170,6 +187,18 @@ impl Expr {
                 m.str(1, map);
                 m.be32(2, register(key));
                 m.be32(3, register(key));
+            }),
+            Self::Load { to, value } => expression(list, "immediate", |m| {
+                m.be32(1, register(to));
+                m.nest(2, |m| m.bytes(VALUE, value));
+            }),
+            Self::Write { field, from, checksum } => expression(list, "payload", |m| {
+                m.be32(5, register(from));
+                m.be32(2, field.base);
+                m.be32(3, field.offset);
+                m.be32(4, field.length);
+                m.be32(6, 1); // NFT_PAYLOAD_CSUM_INET
+                m.be32(7, *checksum);
             }),
             Self::Dnat { address, port } => expression(list, "nat", |m| {
                 m.be32(1, 1); // NFT_NAT_DNAT
