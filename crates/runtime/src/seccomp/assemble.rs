@@ -2,6 +2,8 @@
 //!
 //! Instructions read `struct seccomp_data` of a little-endian machine: number at 0, architecture at 4, six arguments of eight bytes from 16 on.
 
+use std::collections::BTreeMap;
+
 use super::Instruction;
 
 const LOAD: u16 = 0x20;
@@ -44,51 +46,113 @@ pub(super) fn load_architecture() -> Instruction {
     statement(LOAD, ARCHITECTURE)
 }
 
-pub(super) fn answer(action: u32) -> Instruction {
-    statement(RETURN, action)
+/// A program in the making, from its end to its beginning: jumps lead forward only, so what one leads to is there already. Code that
+/// ends the same way shares its end, since the kernel translates every instruction anew for every process that loads the filter.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    reversed: Code,
+    answers: BTreeMap<u32, Place>,
 }
 
-/// `first` where the accumulator is at least `k`, `second` where it is less.
-pub(super) fn at_least(k: u32, first: Code, second: Code) -> Code {
-    branch(JUMP_IF_GREATER_OR_EQUAL, k, first, second)
-}
+/// Where control may go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(usize);
 
-/// `first` where the accumulator is greater than `k`, `second` where it is not.
-pub(super) fn greater(k: u32, first: Code, second: Code) -> Code {
-    branch(JUMP_IF_GREATER, k, first, second)
-}
+/// A test jumps 255 instructions at most, a plain jump anywhere. One less leaves room for a plain jump on the way.
+const REACH: usize = 254;
 
-/// `first` where the accumulator is `k`, `second` where it is not.
-pub(super) fn equal(k: u32, first: Code, second: Code) -> Code {
-    branch(JUMP_IF_EQUAL, k, first, second)
-}
-
-/// The second part follows the test, the first follows the second. Neither may fall out at its end.
-fn branch(code: u16, k: u32, first: Code, second: Code) -> Code {
-    let mut out = Vec::with_capacity(first.len() + second.len() + 2);
-    match u8::try_from(second.len()) {
-        Ok(distance) => out.push(Instruction { code, jt: distance, jf: 0, k }),
-        Err(_) => {
-            // a test jumps 255 instructions at most, a plain jump anywhere
-            out.push(Instruction { code, jt: 0, jf: 1, k });
-            out.push(statement(JUMP, second.len() as u32));
+impl Assembler {
+    /// The end of the program with this answer.
+    pub(super) fn answer(&mut self, action: u32) -> Place {
+        match self.answers.get(&action) {
+            Some(place) if self.distance(*place) <= REACH => *place,
+            _ => {
+                let place = self.push(statement(RETURN, action));
+                self.answers.insert(action, place);
+                place
+            }
         }
     }
-    out.extend(second);
-    out.extend(first);
-    out
-}
 
-/// `action` where all conditions hold; where one does not, control goes on behind the code.
-pub(super) fn rule(conditions: &[Condition], action: u32, low_half_only: bool) -> Code {
-    let mut tests = Vec::new();
-    for condition in conditions {
-        condition.push(&mut tests, low_half_only);
+    /// An instruction that is no jump, and what follows it.
+    pub(super) fn before(&mut self, instruction: Instruction, next: Place) -> Place {
+        self.follow_with(next);
+        self.push(instruction)
     }
-    let end = tests.len() + 1;
-    let mut code: Code = tests.iter().enumerate().map(|(at, test)| test.resolve(at, end)).collect();
-    code.push(answer(action));
-    code
+
+    /// `yes` where the accumulator is at least `k`, `no` where it is less.
+    pub(super) fn at_least(&mut self, k: u32, yes: Place, no: Place) -> Place {
+        self.branch(JUMP_IF_GREATER_OR_EQUAL, k, yes, no)
+    }
+
+    /// `yes` where the accumulator is greater than `k`, `no` where it is not.
+    pub(super) fn greater(&mut self, k: u32, yes: Place, no: Place) -> Place {
+        self.branch(JUMP_IF_GREATER, k, yes, no)
+    }
+
+    /// `yes` where the accumulator is `k`, `no` where it is not.
+    pub(super) fn equal(&mut self, k: u32, yes: Place, no: Place) -> Place {
+        self.branch(JUMP_IF_EQUAL, k, yes, no)
+    }
+
+    /// `action` where all conditions hold, `no` where one does not.
+    pub(super) fn rule(
+        &mut self,
+        conditions: &[Condition],
+        action: u32,
+        low_half_only: bool,
+        no: Place,
+    ) -> Place {
+        let mut tests = Vec::new();
+        for condition in conditions {
+            condition.push(&mut tests, low_half_only);
+        }
+        let end = tests.len() + 1;
+        self.follow_with(no);
+        let mut place = self.push(statement(RETURN, action));
+        for (at, test) in tests.iter().enumerate().rev() {
+            place = self.push(test.resolve(at, end));
+        }
+        place
+    }
+
+    /// The whole program, which begins at the place made last.
+    pub(super) fn finish(mut self) -> Code {
+        self.reversed.reverse();
+        self.reversed
+    }
+
+    fn branch(&mut self, code: u16, k: u32, yes: Place, no: Place) -> Place {
+        if yes == no {
+            return yes;
+        }
+        let (yes, no) = (self.within_reach(yes), self.within_reach(no));
+        let [jt, jf] = [yes, no].map(|place| self.distance(place) as u8);
+        self.push(Instruction { code, jt, jf, k })
+    }
+
+    fn push(&mut self, instruction: Instruction) -> Place {
+        self.reversed.push(instruction);
+        Place(self.reversed.len() - 1)
+    }
+
+    /// How many instructions lie between one pushed now and a place.
+    fn distance(&self, place: Place) -> usize {
+        self.reversed.len() - place.0 - 1
+    }
+
+    fn within_reach(&mut self, place: Place) -> Place {
+        let distance = self.distance(place);
+        if distance <= REACH { place } else { self.push(statement(JUMP, distance as u32)) }
+    }
+
+    /// Lets what is pushed next run into a place.
+    fn follow_with(&mut self, place: Place) {
+        let distance = self.distance(place);
+        if distance > 0 {
+            self.push(statement(JUMP, distance as u32));
+        }
+    }
 }
 
 fn statement(code: u16, k: u32) -> Instruction {

@@ -10,9 +10,9 @@ use rustix::io::Errno;
 use skiff_sys::seccomp as flags;
 use skiff_types::ErrorKind;
 
-use super::assemble::{self, Code, Condition, Test};
+use super::Program;
+use super::assemble::{self, Assembler, Condition, Place, Test};
 use super::syscalls::{Abi, Gate, X32_MARK};
-use super::{Instruction, Program};
 
 const KILL_THREAD: u32 = 0;
 const KILL_PROCESS: u32 = 0x8000_0000;
@@ -97,27 +97,25 @@ pub(super) fn compile_for(profile: &LinuxSeccomp, native: Abi) -> Result<Program
     let mut abis: BTreeSet<Abi> = BTreeSet::from([native]);
     abis.extend(profile.architectures().iter().flatten().copied().filter_map(Abi::from_oci));
 
-    let mut sections: Vec<(u32, Code)> = Vec::new();
-    for &abi in abis.iter().filter(|abi| **abi != Abi::X32) {
-        let mut code = section(profile, abi, default)?;
+    // The native architecture is asked for first, and so comes last here.
+    let mut in_order: Vec<Abi> = abis.iter().copied().filter(|abi| *abi != Abi::X32).collect();
+    in_order.sort_by_key(|abi| abi.audit() == native.audit());
+    let mut code = Assembler::default();
+    let mut dispatch = code.answer(KILL_PROCESS);
+    for abi in in_order {
+        let mut tree = section(&mut code, profile, abi, default)?;
         if abi == Abi::X86_64 {
-            let x32 = if abis.contains(&Abi::X32) {
-                section(profile, Abi::X32, default)?
-            } else {
-                vec![assemble::answer(KILL_PROCESS)]
+            let x32 = match abis.contains(&Abi::X32) {
+                true => section(&mut code, profile, Abi::X32, default)?,
+                false => code.answer(KILL_PROCESS),
             };
-            code = assemble::at_least(X32_MARK, x32, code);
+            tree = code.at_least(X32_MARK, x32, tree);
         }
-        code.insert(0, assemble::load_number());
-        sections.push((abi.audit(), code));
+        let start = code.before(assemble::load_number(), tree);
+        dispatch = code.equal(abi.audit(), start, dispatch);
     }
-    // The native architecture is asked for first.
-    sections.sort_by_key(|(audit, _)| *audit == native.audit());
-    let mut code = vec![assemble::answer(KILL_PROCESS)];
-    for (audit, section) in sections {
-        code = assemble::equal(audit, section, code);
-    }
-    let instructions: Vec<Instruction> = std::iter::once(assemble::load_architecture()).chain(code).collect();
+    code.before(assemble::load_architecture(), dispatch);
+    let instructions = code.finish();
     if instructions.len() > MAX_INSTRUCTIONS {
         return Err(CompileError::TooLarge { instructions: instructions.len() });
     }
@@ -184,7 +182,12 @@ enum Outcome {
 }
 
 /// The code for one architecture; the accumulator holds the number.
-fn section(profile: &LinuxSeccomp, abi: Abi, default: u32) -> Result<Code, CompileError> {
+fn section(
+    code: &mut Assembler,
+    profile: &LinuxSeccomp,
+    abi: Abi,
+    default: u32,
+) -> Result<Place, CompileError> {
     let mut outcomes: BTreeMap<u32, Outcome> = BTreeMap::new();
     let mut highest = None;
     for rule in profile.syscalls().iter().flatten() {
@@ -209,13 +212,13 @@ fn section(profile: &LinuxSeccomp, abi: Abi, default: u32) -> Result<Code, Compi
             }
         }
     }
-    let tree = decide(&ranges(outcomes, default), default, abi);
+    let tree = decide(code, &ranges(outcomes, default), default, abi);
     // Trace counts as allowing: a tracer answers for unknown calls itself.
     let allows = matches!(default & 0xffff_0000, ALLOW | LOG | TRACE);
     Ok(match highest {
         Some(highest) if !allows => {
-            let unknown = vec![assemble::answer(ERRNO | Errno::NOSYS.raw_os_error() as u32)];
-            assemble::greater(highest, unknown, tree)
+            let unknown = code.answer(ERRNO | Errno::NOSYS.raw_os_error() as u32);
+            code.greater(highest, unknown, tree)
         }
         _ => tree,
     })
@@ -292,22 +295,21 @@ fn ranges(outcomes: BTreeMap<u32, Outcome>, default: u32) -> Vec<(u32, Outcome)>
     ranges
 }
 
-/// A binary search; never empty.
-fn decide(ranges: &[(u32, Outcome)], default: u32, abi: Abi) -> Code {
+/// A binary search.
+fn decide(code: &mut Assembler, ranges: &[(u32, Outcome)], default: u32, abi: Abi) -> Place {
     match ranges {
-        [] => vec![assemble::answer(default)],
-        [(_, Outcome::Fixed(action))] => vec![assemble::answer(*action)],
+        [] => code.answer(default),
+        [(_, Outcome::Fixed(action))] => code.answer(*action),
         [(_, Outcome::Conditional(rules))] => {
-            let tests = rules.iter();
-            let mut code: Code = tests
-                .flat_map(|(conditions, action)| assemble::rule(conditions, *action, abi.is_32_bit()))
-                .collect();
-            code.push(assemble::answer(default));
-            code
+            let otherwise = code.answer(default);
+            rules.iter().rev().fold(otherwise, |next, (conditions, action)| {
+                code.rule(conditions, *action, abi.is_32_bit(), next)
+            })
         }
         _ => {
             let (low, high) = ranges.split_at(ranges.len() / 2);
-            assemble::at_least(high[0].0, decide(high, default, abi), decide(low, default, abi))
+            let [high_part, low_part] = [high, low].map(|part| decide(code, part, default, abi));
+            code.at_least(high[0].0, high_part, low_part)
         }
     }
 }
