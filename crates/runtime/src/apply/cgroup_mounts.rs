@@ -17,32 +17,51 @@ pub(super) fn version_1(
     hierarchies: &[CgroupHierarchy],
     root: &ContainerRoot,
 ) -> Result<OwnedFd, StageError> {
+    let failed = |errno: Errno| StageError::new(Stage::Mount, errno, format!("{}/", step.target));
+    let target = root.directory(&step.target).map_err(failed)?;
+    let top = new_top(step)?;
+    filesystem::attach(top.as_fd(), target.as_fd()).map_err(failed)?;
+    fill(top.as_fd(), step, hierarchies)?;
+    Ok(top)
+}
+
+/// The same, still to be attached.
+///
+/// # Errors
+/// Kernels before 6.15 refuse it.
+pub(super) fn detached(step: &MountStep, hierarchies: &[CgroupHierarchy]) -> Result<OwnedFd, StageError> {
+    let top = new_top(step)?;
+    fill(top.as_fd(), step, hierarchies)?;
+    Ok(top)
+}
+
+fn new_top(step: &MountStep) -> Result<OwnedFd, StageError> {
+    let mode = [("mode".to_owned(), Some("755".to_owned()))];
+    filesystem::create("tmpfs", "tmpfs", &mode, step.set & !attr::RDONLY, &step.target)
+}
+
+fn fill(top: BorrowedFd<'_>, step: &MountStep, hierarchies: &[CgroupHierarchy]) -> Result<(), StageError> {
     let failed =
         |errno: Errno, what: &str| StageError::new(Stage::Mount, errno, format!("{}/{what}", step.target));
-    let target = root.directory(&step.target).map_err(|errno| failed(errno, ""))?;
-    let mode = [("mode".to_owned(), Some("755".to_owned()))];
-    let attributes = step.set & !attr::RDONLY;
-    let top = filesystem::create("tmpfs", "tmpfs", &mode, attributes, &step.target)?;
-    filesystem::attach(top.as_fd(), target.as_fd()).map_err(|errno| failed(errno, ""))?;
     for hierarchy in hierarchies {
         let name = hierarchy.name.as_str();
-        rustix::fs::mkdirat(&top, name, Mode::from_raw_mode(0o755)).map_err(|errno| failed(errno, name))?;
+        rustix::fs::mkdirat(top, name, Mode::from_raw_mode(0o755)).map_err(|errno| failed(errno, name))?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let point =
-            rustix::fs::openat(&top, name, flags, Mode::empty()).map_err(|errno| failed(errno, name))?;
+            rustix::fs::openat(top, name, flags, Mode::empty()).map_err(|errno| failed(errno, name))?;
         let mount = match &hierarchy.bind_from {
             Some(path) => own_directory(path, &step.target)?,
             None => new_view(hierarchy, step)?,
         };
-        filesystem::attach(mount.as_fd(), point.as_fd()).map_err(|errno| failed(errno, name))?;
+        // Before it is attached: in what is not attached itself, only the top may be changed.
         filesystem::change(mount.as_fd(), step.set, step.clear, false)
             .map_err(|errno| failed(errno, name))?;
+        filesystem::attach(mount.as_fd(), point.as_fd()).map_err(|errno| failed(errno, name))?;
         for link in &hierarchy.links {
-            rustix::fs::symlinkat(name, &top, link.as_str()).map_err(|errno| failed(errno, link))?;
+            rustix::fs::symlinkat(name, top, link.as_str()).map_err(|errno| failed(errno, link))?;
         }
     }
-    filesystem::change(top.as_fd(), step.set, step.clear, false).map_err(|errno| failed(errno, ""))?;
-    Ok(top)
+    filesystem::change(top, step.set, step.clear, false).map_err(|errno| failed(errno, ""))
 }
 
 fn new_view(hierarchy: &CgroupHierarchy, step: &MountStep) -> Result<OwnedFd, StageError> {

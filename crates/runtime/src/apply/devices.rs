@@ -17,8 +17,19 @@ const LINKS: [(&str, &str); 4] = [
     ("/proc/self/fd/2", "/dev/stderr"),
 ];
 
+const PTMX: (&str, &str) = ("pts/ptmx", "/dev/ptmx");
+
+/// Whether a link stands at this path in a fresh `/dev`.
+pub(super) fn is_link(path: &str) -> bool {
+    LINKS.into_iter().chain([PTMX]).any(|(_, link)| link == path)
+}
+
 /// Makes the device files. `bind` says that they cannot be made (a user namespace) but are bound from the host.
-pub(super) fn make(devices: &[DeviceNode], root: &ContainerRoot, bind: bool) -> Result<(), StageError> {
+pub(super) fn make<'a>(
+    devices: impl Iterator<Item = &'a DeviceNode>,
+    root: &ContainerRoot,
+    bind: bool,
+) -> Result<(), StageError> {
     for device in devices {
         let result = if bind { Err(Errno::PERM) } else { make_one(device, root) };
         let result = match result {
@@ -31,8 +42,26 @@ pub(super) fn make(devices: &[DeviceNode], root: &ContainerRoot, bind: bool) -> 
     Ok(())
 }
 
+/// Makes the devices and the links of a `/dev` that is still to be attached somewhere.
+pub(super) fn fill(dev: BorrowedFd<'_>, devices: &[DeviceNode]) -> Result<(), StageError> {
+    let name = |path: &'static str| path.strip_prefix("/dev/").unwrap_or(path);
+    for device in devices {
+        let made = make_at(device, dev, device.path.strip_prefix("/dev/").unwrap_or(&device.path));
+        made.map_err(|errno| StageError::new(Stage::Device, errno, &device.path))?;
+    }
+    for (target, path) in LINKS.into_iter().chain([PTMX]) {
+        rustix::fs::symlinkat(target, dev, name(path))
+            .map_err(|errno| StageError::new(Stage::Device, errno, path))?;
+    }
+    Ok(())
+}
+
 fn make_one(device: &DeviceNode, root: &ContainerRoot) -> Result<(), Errno> {
     let (parent, name) = root.parent(&device.path)?;
+    make_at(device, parent.as_fd(), name)
+}
+
+fn make_at(device: &DeviceNode, parent: BorrowedFd<'_>, name: &str) -> Result<(), Errno> {
     let kind = match device.kind {
         DeviceKind::Character => FileType::CharacterDevice,
         DeviceKind::Block => FileType::BlockDevice,
@@ -40,17 +69,17 @@ fn make_one(device: &DeviceNode, root: &ContainerRoot) -> Result<(), Errno> {
     };
     let number = if kind == FileType::Fifo { 0 } else { rustix::fs::makedev(device.major, device.minor) };
     let mode = Mode::from_raw_mode(device.mode);
-    match rustix::fs::mknodat(&parent, name, kind, mode, number) {
-        Err(Errno::EXIST) => return check_existing(parent.as_fd(), name, kind, number),
+    match rustix::fs::mknodat(parent, name, kind, mode, number) {
+        Err(Errno::EXIST) => return check_existing(parent, name, kind, number),
         other => other?,
     }
     if (device.uid, device.gid) == (0, 0) {
         return Ok(());
     }
     let (uid, gid) = (Uid::from_raw(device.uid), Gid::from_raw(device.gid));
-    rustix::fs::chownat(&parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     // A change of owner may clear bits.
-    rustix::fs::chmodat(&parent, name, mode, AtFlags::empty())
+    rustix::fs::chmodat(parent, name, mode, AtFlags::empty())
 }
 
 /// What the root file system brings along must be the very device.
@@ -77,15 +106,15 @@ pub(super) fn link(root: &ContainerRoot) -> Result<(), StageError> {
     for (target, path) in LINKS {
         make_link(target, path, root).map_err(|errno| StageError::new(Stage::Device, errno, path))?;
     }
-    let ptmx = "/dev/ptmx";
-    let failed = |errno| StageError::new(Stage::Device, errno, ptmx);
-    let (parent, name) = root.parent(ptmx).map_err(failed)?;
+    let (target, path) = PTMX;
+    let failed = |errno| StageError::new(Stage::Device, errno, path);
+    let (parent, name) = root.parent(path).map_err(failed)?;
     // One that came with the root file system would be the host's.
     match rustix::fs::unlinkat(&parent, name, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed(errno)),
     }
-    rustix::fs::symlinkat("pts/ptmx", &parent, name).map_err(failed)
+    rustix::fs::symlinkat(target, &parent, name).map_err(failed)
 }
 
 fn make_link(target: &str, path: &str, root: &ContainerRoot) -> Result<(), Errno> {

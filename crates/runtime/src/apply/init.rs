@@ -16,8 +16,9 @@ use super::hooks;
 use super::mounts::{self, MountContext, PROC_SUPER_MAGIC};
 use super::namespaces::{self, Joined};
 use super::root::ContainerRoot;
+use super::stock::Stock;
 use super::sync::{self, Report};
-use super::{Stage, StageError, Stdio, Surroundings, devices, paths, rootfs};
+use super::{Stage, StageError, Start, Stdio, Surroundings, devices, paths, rootfs};
 use crate::cgroups::Entry;
 use crate::plan::{Namespace, Plan};
 
@@ -32,6 +33,8 @@ pub(super) struct Prepared<'a> {
     pub(super) opened: Vec<Option<OwnedFd>>,
     /// The host's procfs.
     pub(super) proc: OwnedFd,
+    /// What was made ahead and this plan can use.
+    pub(super) stock: Stock,
 }
 
 /// Opens the host's procfs: it shows every process under its number on the host, and `self` to whoever looks.
@@ -41,6 +44,15 @@ pub(super) fn open_proc() -> Result<OwnedFd, StageError> {
     let proc = rustix::fs::open("/proc", flags, Mode::empty()).map_err(failed)?;
     let filesystem = rustix::fs::fstatfs(&proc).map_err(failed)?;
     if filesystem.f_type == PROC_SUPER_MAGIC { Ok(proc) } else { Err(failed(Errno::NODEV)) }
+}
+
+/// Whether the process, once it is ready, waits until its limits are in force, which are set while it comes up. It does so if
+/// nothing else makes it wait, and nothing but the engine's own code runs before.
+pub(super) fn awaits_limits(plan: &Plan, surroundings: &Surroundings<'_>) -> bool {
+    matches!(surroundings.start, Start::AtOnce)
+        && plan.namespaces.user == Namespace::Inherit
+        && !plan.namespaces.need_intermediate()
+        && plan.hooks.is_empty()
 }
 
 /// The intermediate process: joins what must be joined before the container's first process is born, and bears it as
@@ -76,7 +88,11 @@ fn bear(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<Cloned, StageError> {
 
 /// The container's first process.
 pub(super) fn run(prepared: &Prepared<'_>, sync: OwnedFd) -> ! {
-    match set_up(prepared, &sync) {
+    let limited = || match awaits_limits(prepared.plan, prepared.surroundings) {
+        true => sync::wait(&sync),
+        false => Ok(()),
+    };
+    match set_up(prepared, &sync).and_then(|done| limited().map(|()| done)) {
         Ok((terminal, in_userns)) => finish::run(Finish {
             process: &prepared.plan.process,
             surroundings: prepared.surroundings,
@@ -116,10 +132,7 @@ fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<(Option<Terminal>, 
     rustix::process::umask(Mode::empty());
     let root = rootfs::attach(&plan.rootfs, prepared.surroundings.fds)?;
     mount(prepared, &root)?;
-    devices::make(&plan.devices, &root, in_userns)?;
-    if plan.dev_links {
-        devices::link(&root)?;
-    }
+    fill_dev(plan, &prepared.stock, &root)?;
     run_hooks(plan, sync, prepared.proc.as_fd(), &root)?;
     // The working directory may be missing from the image; whether it can be entered shows later.
     let _ = root.directory(&plan.process.cwd);
@@ -127,9 +140,19 @@ fn set_up(prepared: &Prepared<'_>, sync: &OwnedFd) -> Result<(Option<Terminal>, 
     mounts::apply(&plan.late_mounts, &context(prepared, &root, &[]))?;
     paths::set_parameters(&plan.sysctl, prepared.proc.as_fd())?;
     paths::protect(&plan.readonly_paths, &root)?;
-    paths::mask(&plan.masked_paths, &root)?;
+    paths::mask(&plan.masked_paths, &root, prepared.stock.empty())?;
     rootfs::enter(&plan.rootfs, &root)?;
     Ok((terminal, in_userns))
+}
+
+fn fill_dev(plan: &Plan, stock: &Stock, root: &ContainerRoot) -> Result<(), StageError> {
+    let there = stock.devices();
+    let missing = plan.devices.iter().filter(|device| !there.contains(device));
+    devices::make(missing, root, plan.namespaces.user != Namespace::Inherit)?;
+    if plan.dev_links && there.is_empty() {
+        devices::link(root)?;
+    }
+    Ok(())
 }
 
 fn context<'a>(
@@ -138,7 +161,7 @@ fn context<'a>(
     opened: &'a [Option<OwnedFd>],
 ) -> MountContext<'a> {
     let label = prepared.plan.mount_label.as_deref();
-    MountContext { root, opened, fds: prepared.surroundings.fds, label }
+    MountContext { root, opened, fds: prepared.surroundings.fds, label, stock: &prepared.stock }
 }
 
 fn mount(prepared: &Prepared<'_>, root: &ContainerRoot) -> Result<(), StageError> {

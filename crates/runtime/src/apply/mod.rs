@@ -25,6 +25,7 @@ mod privileges;
 mod program;
 mod root;
 mod rootfs;
+mod stock;
 mod sync;
 
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -37,6 +38,7 @@ pub use error::{Stage, StageError, errno_text};
 pub use gate::{Gate, OwnedGate, START as GATE_FILE, dismiss as dismiss_from_gate, open as open_gate};
 pub use hooks::{Place as HookPlace, run as run_hooks, state as container_state};
 pub use parent::Birthplace;
+pub use stock::Stock;
 
 /// Standard streams of a new process.
 #[derive(Debug)]
@@ -115,16 +117,18 @@ impl Spawned {
 }
 
 /// Starts a container's first process in the cgroup of its plan: sets limits, clones, maps ids, runs the hooks of creation, and
-/// waits until the process is ready to execute its program.
+/// waits until the process is ready to execute its program. What the caller has to do before that program runs, it does
+/// `meanwhile`, while the process comes up.
 ///
 /// # Errors
-/// What failed, on either side. Nothing is left of the container then: no process, no cgroup.
+/// What failed, on either side, or meanwhile. Nothing is left of the container then: no process, no cgroup.
 pub fn spawn(
     plan: &Plan,
     surroundings: &Surroundings<'_>,
     birthplace: Birthplace,
+    meanwhile: impl FnOnce() -> Result<(), StageError>,
 ) -> Result<Spawned, StageError> {
-    parent::spawn(plan, surroundings, birthplace)
+    parent::spawn(plan, surroundings, birthplace, meanwhile)
 }
 
 /// Starts a further process in the namespaces and cgroup of the container whose init is `init`.

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use skiff_sys::mount::{self, Change, Propagation, attr};
 
 use super::root::{self, ContainerRoot};
+use super::stock::Stock;
 use super::{Stage, StageError, cgroup_mounts, copy_up, filesystem};
 use crate::plan::{MountKind, MountSource, MountStep, Spread, Spreading};
 
@@ -38,6 +39,8 @@ pub(super) struct MountContext<'plan> {
     pub(super) fds: &'plan [OwnedFd],
     /// The SELinux label of new file systems.
     pub(super) label: Option<&'plan str>,
+    /// What is made already.
+    pub(super) stock: &'plan Stock,
 }
 
 /// Carries all steps out, in order.
@@ -54,12 +57,19 @@ fn one(index: usize, step: &MountStep, context: &MountContext<'_>) -> Result<(),
             let opened = context.opened.get(index).and_then(Option::as_ref);
             bind(step, source, *recursive, opened, context)?
         }
+        MountKind::Filesystem { .. } if let Some(made) = context.stock.find(step) => {
+            given = step.set & filesystem::FSMOUNT_ATTRIBUTES;
+            from_stock(step, made, context)?
+        }
         MountKind::Filesystem { fstype, source, options, copy_up } => {
             let (mount, attributes) = new_filesystem(step, fstype, source, options, *copy_up, context)?;
             given = attributes;
             mount
         }
-        MountKind::CgroupV1 { hierarchies } => cgroup_mounts::version_1(step, hierarchies, root)?,
+        MountKind::CgroupV1 { hierarchies } => match context.stock.find(step) {
+            Some(view) => from_stock(step, view, context)?,
+            None => cgroup_mounts::version_1(step, hierarchies, root)?,
+        },
         MountKind::CgroupV2 { bind_from } => cgroup_mounts::version_2(step, bind_from, root)?,
         MountKind::Remount { options } => {
             let mount = existing(step, root)?;
@@ -101,6 +111,18 @@ pub(super) fn spread_to(mount: BorrowedFd<'_>, spread: Spreading) -> Result<(), 
     };
     let change = Change { propagation: Some(propagation), recursive: spread.recursive, ..Change::default() };
     mount::set_attributes(mount, &change)
+}
+
+/// Attaches what is made already.
+fn from_stock(
+    step: &MountStep,
+    mount: BorrowedFd<'_>,
+    context: &MountContext<'_>,
+) -> Result<OwnedFd, StageError> {
+    let failed = |errno| StageError::new(Stage::Mount, errno, format!("{}: mount point", step.target));
+    let target = context.root.directory(&step.target).map_err(failed)?;
+    filesystem::attach(mount, target.as_fd()).map_err(failed)?;
+    mount.try_clone_to_owned().map_err(|_| failed(Errno::MFILE))
 }
 
 fn existing(step: &MountStep, root: &ContainerRoot) -> Result<OwnedFd, StageError> {

@@ -10,6 +10,7 @@ use skiff_sys::mount::{self, Change};
 
 use super::hooks;
 use super::init::{self, Prepared};
+use super::stock::Stock;
 use super::sync::{self, Report};
 use super::{Spawned, Stage, StageError, Start, Surroundings, idmap, limits, mounts};
 use crate::cgroups::{Cgroup, CgroupError, CgroupPath, Entry, Layout};
@@ -19,11 +20,12 @@ use crate::plan::{
 use crate::rdt::RdtPlan;
 use crate::seccomp;
 
-/// A cgroup whose doors are open: all of a container that can be made before its plan is known.
+/// All of a container that can be made before its plan is known: a cgroup whose doors are open, and what is in stock.
 #[derive(Debug)]
 pub struct Birthplace {
     cgroup: Cgroup,
     entry: Entry,
+    stock: Stock,
 }
 
 impl Birthplace {
@@ -31,8 +33,10 @@ impl Birthplace {
     ///
     /// # Errors
     /// The kernel's. Nothing new is left then.
-    pub fn make(layout: &Layout, path: &CgroupPath) -> Result<Self, StageError> {
-        Self::in_cgroup(Cgroup::create(layout, path))
+    pub fn make(layout: &Layout, path: &CgroupPath, stock: Stock) -> Result<Self, StageError> {
+        let mut birthplace = Self::in_cgroup(Cgroup::create(layout, path), stock)?;
+        birthplace.stock.add_cgroup(layout, path);
+        Ok(birthplace)
     }
 
     /// Likewise for a whole plan, which may do without a cgroup.
@@ -41,13 +45,13 @@ impl Birthplace {
     /// As [`Birthplace::make`].
     pub fn of(plan: &CgroupPlan) -> Result<Self, StageError> {
         let create = if plan.dispensable { Cgroup::create_if_allowed } else { Cgroup::create };
-        Self::in_cgroup(create(&plan.layout, &plan.path))
+        Self::in_cgroup(create(&plan.layout, &plan.path), Stock::default())
     }
 
-    fn in_cgroup(cgroup: Result<Cgroup, CgroupError>) -> Result<Self, StageError> {
+    fn in_cgroup(cgroup: Result<Cgroup, CgroupError>, stock: Stock) -> Result<Self, StageError> {
         let cgroup = cgroup.map_err(cgroup_failure)?;
         match cgroup.entry() {
-            Ok(entry) => Ok(Self { cgroup, entry }),
+            Ok(entry) => Ok(Self { cgroup, entry, stock }),
             Err(error) => {
                 remove_fresh(&cgroup);
                 Err(cgroup_failure(error))
@@ -72,9 +76,11 @@ fn remove_fresh(cgroup: &Cgroup) {
 pub(super) fn spawn(
     plan: &Plan,
     surroundings: &Surroundings<'_>,
-    Birthplace { cgroup, entry }: Birthplace,
+    Birthplace { cgroup, entry, stock }: Birthplace,
+    meanwhile: impl FnOnce() -> Result<(), StageError>,
 ) -> Result<Spawned, StageError> {
-    let spawned = spawn_into(plan, surroundings, &cgroup, entry);
+    let start = ContainerStart { plan, surroundings, cgroup: &cgroup };
+    let spawned = start.spawn(entry, stock.select(plan), meanwhile);
     if spawned.is_err() {
         remove_fresh(&cgroup);
     }
@@ -85,55 +91,86 @@ pub(super) fn cgroup_failure(error: CgroupError) -> StageError {
     StageError { stage: Stage::Cgroup, errno: error.errno().unwrap_or(0), detail: error.without_errno() }
 }
 
-fn spawn_into(
-    plan: &Plan,
-    surroundings: &Surroundings<'_>,
-    cgroup: &Cgroup,
-    entry: Entry,
-) -> Result<Spawned, StageError> {
-    if !cgroup.is_nowhere() {
-        cgroup.apply(&plan.cgroup.resources).map_err(cgroup_failure)?;
-    }
-    let Some(rdt) = &plan.cgroup.rdt else { return clone_into(plan, surroundings, entry) };
-    rdt.create()?;
-    // The error that is already there says more than one about what it leaves.
-    clone_into(plan, surroundings, entry).inspect_err(|_| drop(rdt.remove()))
+/// The start of a container's first process.
+#[derive(Clone, Copy)]
+struct ContainerStart<'a> {
+    plan: &'a Plan,
+    surroundings: &'a Surroundings<'a>,
+    cgroup: &'a Cgroup,
 }
 
-fn clone_into(plan: &Plan, surroundings: &Surroundings<'_>, entry: Entry) -> Result<Spawned, StageError> {
-    let prepared = Prepared {
-        plan,
-        surroundings,
-        entry,
-        joined: plan.namespaces.open(surroundings.fds)?,
-        opened: open_mounts(plan, surroundings.fds)?,
-        proc: init::open_proc()?,
-    };
-    let (ours, theirs) =
-        skiff_sys::socket::seqpacket_pair().map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
-    let indirect = plan.namespaces.need_intermediate();
-    let flags = if indirect { CloneFlags::empty() } else { plan.namespaces.clone_flags() };
-    let cloned = clone::clone3(flags, prepared.entry.clone_into())
-        .map_err(|errno| StageError::new(Stage::Clone, errno, "container process"))?;
-    let child = match cloned {
-        Cloned::Child => {
-            drop(ours);
-            if indirect { init::intermediate(&prepared, theirs) } else { init::run(&prepared, theirs) }
+impl ContainerStart<'_> {
+    fn spawn(
+        self,
+        entry: Entry,
+        stock: Stock,
+        meanwhile: impl FnOnce() -> Result<(), StageError>,
+    ) -> Result<Spawned, StageError> {
+        let Some(rdt) = &self.plan.cgroup.rdt else { return self.clone_into(entry, stock, meanwhile) };
+        rdt.create()?;
+        // The error that is already there says more than one about what it leaves.
+        self.clone_into(entry, stock, meanwhile).inspect_err(|_| drop(rdt.remove()))
+    }
+
+    fn clone_into(
+        self,
+        entry: Entry,
+        stock: Stock,
+        meanwhile: impl FnOnce() -> Result<(), StageError>,
+    ) -> Result<Spawned, StageError> {
+        let Self { plan, surroundings, .. } = self;
+        let limits_meanwhile = init::awaits_limits(plan, surroundings);
+        if !limits_meanwhile {
+            self.set_limits()?;
         }
-        Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
-    };
-    drop(theirs);
-    drop(prepared);
-    let child = if indirect { child.successor(&ours)? } else { child };
-    let of = Supervised {
-        plan: Some(plan),
-        process: &plan.process,
-        rdt: plan.cgroup.rdt.as_ref(),
-        state: State::default(),
-        in_userns: plan.namespaces.user.clone(),
-        waits: matches!(surroundings.start, Start::Parent),
-    };
-    supervise(child, ours, &of)
+        let prepared = Prepared {
+            plan,
+            surroundings,
+            entry,
+            stock,
+            joined: plan.namespaces.open(surroundings.fds)?,
+            opened: open_mounts(plan, surroundings.fds)?,
+            proc: init::open_proc()?,
+        };
+        let (ours, theirs) = skiff_sys::socket::seqpacket_pair()
+            .map_err(|errno| StageError::new(Stage::Sync, errno, "socket"))?;
+        let indirect = plan.namespaces.need_intermediate();
+        let flags = if indirect { CloneFlags::empty() } else { plan.namespaces.clone_flags() };
+        let cloned = clone::clone3(flags, prepared.entry.clone_into())
+            .map_err(|errno| StageError::new(Stage::Clone, errno, "container process"))?;
+        let child = match cloned {
+            Cloned::Child => {
+                drop(ours);
+                if indirect { init::intermediate(&prepared, theirs) } else { init::run(&prepared, theirs) }
+            }
+            Cloned::Parent { pid, pidfd } => Child { pid, pidfd },
+        };
+        drop(theirs);
+        let done = if limits_meanwhile { self.set_limits() } else { Ok(()) };
+        let done = done.and_then(|()| meanwhile());
+        let done = done.and_then(|()| if limits_meanwhile { sync::go_ahead(&ours) } else { Ok(()) });
+        if let Err(error) = done {
+            return Err(child.failed(&ours, error));
+        }
+        drop(prepared);
+        let child = if indirect { child.successor(&ours)? } else { child };
+        let of = Supervised {
+            plan: Some(plan),
+            process: &plan.process,
+            rdt: plan.cgroup.rdt.as_ref(),
+            state: State::default(),
+            in_userns: plan.namespaces.user.clone(),
+            waits: matches!(surroundings.start, Start::Parent),
+        };
+        supervise(child, ours, &of)
+    }
+
+    fn set_limits(self) -> Result<(), StageError> {
+        if self.cgroup.is_nowhere() {
+            return Ok(());
+        }
+        self.cgroup.apply(&self.plan.cgroup.resources).map_err(cgroup_failure)
+    }
 }
 
 /// Opens the bind mounts that the child could not: sources that a user namespace hides, and shifted owners.
@@ -216,6 +253,15 @@ impl Child {
             },
             Some((Report::Failed(error), _)) => Err(error),
             _ => Err(ended(reaped)),
+        }
+    }
+
+    /// Ends it because something failed on this side; but if it has ended already, what it said is the reason.
+    fn failed(&self, sync: &OwnedFd, error: StageError) -> StageError {
+        self.end();
+        match sync::next(sync) {
+            Ok(Some((Report::Failed(reason), _))) if error.stage == Stage::Sync => reason,
+            _ => error,
         }
     }
 

@@ -14,8 +14,12 @@ use super::{Stage, StageError, filesystem, idmap};
 ///
 /// The null device is the host's and checked to be it, never one from the container's root file system, where a link
 /// could stand in its place (CVE-2025-31133).
-pub(super) fn mask(paths: &[String], root: &ContainerRoot) -> Result<(), StageError> {
-    let mut empty: Option<OwnedFd> = None;
+pub(super) fn mask(
+    paths: &[String],
+    root: &ContainerRoot,
+    empty: Option<&OwnedFd>,
+) -> Result<(), StageError> {
+    let mut made: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for path in paths {
         let failed = |errno| StageError::new(Stage::MaskedPath, errno, path);
@@ -24,13 +28,13 @@ pub(super) fn mask(paths: &[String], root: &ContainerRoot) -> Result<(), StageEr
             other => other.map_err(failed)?,
         };
         if root::is_directory(&target).map_err(failed)? {
-            // One tmpfs for all: the first is attached, the others are copies of it.
-            let mount = match &empty {
-                None => empty_directory(path)?,
-                Some(first) => filesystem::clone_tree(first.as_fd(), "", false).map_err(failed)?,
+            // One tmpfs for all: each gets a copy of its mount.
+            let original = match (empty, &made) {
+                (Some(empty), _) | (None, Some(empty)) => empty,
+                (None, None) => made.insert(empty_directory(path)?),
             };
+            let mount = filesystem::clone_tree(original.as_fd(), "", false).map_err(failed)?;
             filesystem::attach(mount.as_fd(), target.as_fd()).map_err(failed)?;
-            empty.get_or_insert(mount);
         } else {
             let device = match &null {
                 Some(device) => device,
@@ -43,7 +47,8 @@ pub(super) fn mask(paths: &[String], root: &ContainerRoot) -> Result<(), StageEr
     Ok(())
 }
 
-fn empty_directory(path: &str) -> Result<OwnedFd, StageError> {
+/// The empty file system that hides a directory.
+pub(super) fn empty_directory(path: &str) -> Result<OwnedFd, StageError> {
     let parameters = [
         ("mode".to_owned(), Some("755".to_owned())),
         ("nr_inodes".to_owned(), Some("2".to_owned())),

@@ -7,6 +7,7 @@ mod devices;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use oci_spec::runtime::{LinuxNamespaceType, Mount};
 
@@ -88,7 +89,10 @@ pub fn masked_paths() -> Vec<String> {
         "/sys/devices/virtual/powercap",
     ];
     let mut paths: Vec<String> = fixed.map(str::to_owned).to_vec();
-    paths.extend(thermal_throttle_paths(Path::new("/sys/devices/system/cpu")));
+    // Which processors there can be is settled at boot.
+    static THERMAL: LazyLock<Vec<String>> =
+        LazyLock::new(|| thermal_throttle_paths(Path::new("/sys/devices/system/cpu")));
+    paths.extend_from_slice(&THERMAL);
     paths
 }
 

@@ -99,8 +99,8 @@ fn serve(socket: OwnedFd) -> u8 {
                 (turn, Some(packet)) => match clone3(CloneFlags::empty(), None) {
                     Ok(Cloned::Child) => {
                         drop(socket);
-                        monitor::process::get_ready();
-                        monitor::process::main(packet)
+                        let stock = monitor::process::get_ready();
+                        monitor::process::main(packet, stock)
                     }
                     Ok(Cloned::Parent { .. }) => turn,
                     Err(errno) => {
@@ -175,7 +175,7 @@ fn spare(launcher: Pid, socket: OwnedFd, tell: OwnedFd) -> ! {
     if dies.is_err() || rustix::process::getppid() != Some(launcher) {
         exec::exit_now(1);
     }
-    monitor::process::get_ready();
+    let stock = monitor::process::get_ready();
     let (turn, packet) = next(&socket);
     drop(socket);
     if packet.is_some() {
@@ -186,7 +186,7 @@ fn spare(launcher: Pid, socket: OwnedFd, tell: OwnedFd) -> ! {
     let _ = rustix::io::write(&tell, &[turn as u8]);
     drop(tell);
     match packet {
-        Some(packet) => monitor::process::main(packet),
+        Some(packet) => monitor::process::main(packet, stock),
         None => exec::exit_now(0),
     }
 }

@@ -23,30 +23,31 @@ use super::{
     wire::{self, Packet},
 };
 use crate::{
-    apply::{self, Birthplace, Spawned, Stage, StageError, Start, Surroundings},
+    apply::{self, Birthplace, Spawned, Stage, StageError, Start, Stock, Surroundings},
     launcher::{Place, StartAnswer, StartMessage, process::silence},
     plan::{ExecPlan, Plan, Rootfs},
 };
 
-/// What a monitor can do before it knows its container.
-pub(crate) fn get_ready() {
+/// What a monitor can do before it knows its container, and what it makes for it.
+pub(crate) fn get_ready() -> Stock {
     // None is needed to work. The first lets output and signals through at once when the container uses every processor.
     let _ = skiff_sys::sched::short_turns(true);
     let _ = rustix::thread::set_name(c"skiff-monitor");
     let _ = silence(2);
+    Stock::make()
 }
 
 /// The life of a monitor.
-pub(crate) fn main(packet: Packet) -> ! {
+pub(crate) fn main(packet: Packet, stock: Stock) -> ! {
     let code = match packet.decode::<Place>() {
-        Ok((place, mut fds)) => fds.pop().map_or(1, |daemon| start(&place, daemon)),
+        Ok((place, mut fds)) => fds.pop().map_or(1, |daemon| start(&place, daemon, stock)),
         Err(_) => 1,
     };
     exit_now(code)
 }
 
-fn start(place: &Place, daemon: OwnedFd) -> u8 {
-    let birthplace = Birthplace::make(&place.layout, &place.path);
+fn start(place: &Place, daemon: OwnedFd, stock: Stock) -> u8 {
+    let birthplace = Birthplace::make(&place.layout, &place.path, stock);
     let Ok((message, fds)) = wire::receive::<StartMessage>(daemon.as_fd()) else {
         // The daemon has thought better of it, or has died.
         if let Ok(birthplace) = birthplace {
@@ -99,16 +100,23 @@ fn start_container(
     fds: Vec<OwnedFd>,
 ) -> Result<Server, StageError> {
     let prepared = prepare(place, &message, fds);
-    let Prepared { reactor, plan, log, listener, attached, plan_fds } = match prepared {
+    let Prepared { plan, listener, attached, plan_fds } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             birthplace.abandon();
             return Err(error);
         }
     };
-    let (process, ends) =
-        spawn(message.stdio, &plan_fds, |surroundings| apply::spawn(&plan, surroundings, birthplace))
-            .inspect_err(|_| Watched::new(&plan).remove())?;
+    let mut ours = None;
+    let meanwhile = || {
+        ours = Some((Reactor::new().map_err(streams)?, open_log(&message.log)?));
+        Ok(())
+    };
+    let apply = |surroundings: &Surroundings<'_>| apply::spawn(&plan, surroundings, birthplace, meanwhile);
+    let started = spawn(message.stdio, &plan_fds, apply);
+    let lost = || StageError::refused(Stage::Sync, "");
+    let started = started.and_then(|started| Ok((started, ours.ok_or_else(lost)?)));
+    let ((process, ends), (reactor, log)) = started.inspect_err(|_| Watched::new(&plan).remove())?;
     let started_at = UnixTime::now();
     let mut init = Child::new(&reactor, 0, Target::Init, process, ends, message.stdio.stdin);
     for (streams, socket) in message.attach.into_iter().zip(attached) {
@@ -140,9 +148,7 @@ fn start_container(
 
 /// What a start needs beside its cgroup.
 struct Prepared {
-    reactor: Reactor,
     plan: Plan,
-    log: Option<LogFile>,
     listener: OwnedFd,
     attached: Vec<OwnedFd>,
     plan_fds: Vec<OwnedFd>,
@@ -152,25 +158,26 @@ fn prepare(place: &Place, message: &StartMessage, mut fds: Vec<OwnedFd>) -> Resu
     let refused = |reason: &str| StageError::refused(Stage::Sync, reason);
     // The launcher ignores it, which would take the exit statuses of our children from us.
     signal::default(Signal::CHILD).map_err(streams)?;
-    let reactor = Reactor::new().map_err(streams)?;
     let plan: Plan = message.plan.decode().map_err(|e| refused(&e.to_string()))?;
     if plan.cgroup.path != place.path {
         return Err(refused("the plan is for another cgroup"));
     }
-    let log = match &message.log {
-        Log::None => None,
-        Log::JsonFile(config) => Some(LogFile::open(config.clone()).map_err(|e| {
-            let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
-            StageError::new(Stage::Log, errno, config.path.to_string_lossy())
-        })?),
-    };
     if fds.len() <= message.attach.len() {
         return Err(refused("a descriptor is missing"));
     }
     let plan_fds = fds.split_off(1 + message.attach.len());
     let attached = fds.split_off(1);
     let listener = fds.pop().ok_or_else(|| refused("a descriptor is missing"))?;
-    Ok(Prepared { reactor, plan, log, listener, attached, plan_fds })
+    Ok(Prepared { plan, listener, attached, plan_fds })
+}
+
+fn open_log(log: &Log) -> Result<Option<LogFile>, StageError> {
+    let Log::JsonFile(config) = log else { return Ok(None) };
+    let opened = LogFile::open(config.clone()).map_err(|e| {
+        let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
+        StageError::new(Stage::Log, errno, config.path.to_string_lossy())
+    })?;
+    Ok(Some(opened))
 }
 
 /// Starts a process in the running container.

@@ -75,7 +75,7 @@ fn spawn(plan: &Plan, preserved: &[OwnedFd], gate: Option<Gate<'_>>) -> Result<S
     let start = gate.map_or(Start::Parent, Start::Gate);
     let surroundings = Surroundings { fds: &[], stdio, preserved, die_with_parent: false, start };
     let birthplace = Birthplace::of(&plan.cgroup)?;
-    Ok(apply::spawn(plan, &surroundings, birthplace)?)
+    Ok(apply::spawn(plan, &surroundings, birthplace, || Ok(()))?)
 }
 
 /// Our own standard streams.

@@ -48,7 +48,7 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 
 /// The default devices, each replaced by the specification's own of the same path, then the others.
 pub(super) fn plan(asked: &[LinuxDevice]) -> Result<Vec<DeviceNode>, PlanError> {
-    let mut devices: Vec<DeviceNode> = DEFAULT.into_iter().map(default_device).collect();
+    let mut devices = standard();
     for device in asked {
         let device = node(device)?;
         match devices.iter_mut().find(|other| other.path == device.path) {
@@ -57,6 +57,11 @@ pub(super) fn plan(asked: &[LinuxDevice]) -> Result<Vec<DeviceNode>, PlanError> 
         }
     }
     Ok(devices)
+}
+
+/// The default devices.
+pub(crate) fn standard() -> Vec<DeviceNode> {
+    DEFAULT.into_iter().map(default_device).collect()
 }
 
 fn default_device((path, major, minor): (&str, u32, u32)) -> DeviceNode {

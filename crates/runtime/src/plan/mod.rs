@@ -24,12 +24,14 @@ use serde::{Deserialize, Serialize};
 use crate::cgroups::{self, BelowCgroup, CgroupPath, Current, Layout, ResourcePlan};
 use crate::rdt::{self, RdtPlan};
 
+pub(crate) use devices::standard as standard_devices;
 pub use devices::{DeviceKind, DeviceNode};
 pub use error::PlanError;
 pub use hooks::{Hook, Hooks};
 pub use host::HostFacts;
 pub use mount_options::known_words as known_mount_options;
 pub use mounts::{CgroupHierarchy, IdMapping, MountKind, MountSource, MountStep, Spread, Spreading};
+pub(crate) use mounts::{cgroup_view, instance};
 pub use namespaces::{IdMap, Namespace, NamespaceSource, Namespaces, TimeOffset};
 pub use process::{Capabilities, Process, Rlimit, Scheduling, SeccompFilter, SeccompListener};
 

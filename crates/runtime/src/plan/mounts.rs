@@ -9,7 +9,7 @@ use skiff_sys::mount::attr;
 use super::mount_options::Options;
 use super::namespaces::{IdMap, Namespace, Namespaces, id_maps};
 use super::{CgroupPlan, PlanError};
-use crate::cgroups::Hierarchy;
+use crate::cgroups::{CgroupPath, Hierarchy, Layout};
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,7 +187,11 @@ fn step(
             ));
         }
     }
-    Ok(MountStep {
+    Ok(assemble(target, kind, options, idmap))
+}
+
+fn assemble(target: String, kind: MountKind, options: Options, idmap: Option<IdMapping>) -> MountStep {
+    MountStep {
         kind,
         set: options.set,
         clear: options.clear,
@@ -196,7 +200,16 @@ fn step(
         spread: options.spread,
         idmap,
         target,
-    })
+    }
+}
+
+/// The step of a mount of this type, which must be a new instance of it that depends on nothing else in its plan.
+pub(crate) fn instance(mount: &Mount, fstype: &str) -> Result<MountStep, PlanError> {
+    let target = super::absolute_path("mounts.destination", mount.destination())?;
+    let words = mount.options().as_deref().unwrap_or_default();
+    let options = Options::parse(words.iter().map(String::as_str));
+    let kind = new_filesystem(fstype, mount.source().as_deref(), &target, &options)?;
+    Ok(assemble(target, kind, options, None))
 }
 
 fn kind(
@@ -223,29 +236,34 @@ fn kind(
     match fstype {
         "cgroup" if cgroup.layout.is_unified() => Ok(cgroup_v2(cgroup)),
         "cgroup" => {
-            let own_view = namespaces.cgroup != Namespace::Inherit;
-            Ok(MountKind::CgroupV1 {
-                hierarchies: cgroup
-                    .layout
-                    .hierarchies
-                    .iter()
-                    .map(|hierarchy| cgroup_hierarchy(hierarchy, cgroup, own_view))
-                    .collect(),
-            })
+            let whose = match namespaces.cgroup {
+                // Where there may be no cgroup of its own, the container sees what its caller sees.
+                _ if cgroup.dispensable => View::Callers,
+                Namespace::Inherit => View::Directory(&cgroup.path),
+                _ => View::Own,
+            };
+            Ok(cgroup_v1(&cgroup.layout, whose))
         }
         "" | "none" if !options.spread.is_empty() => Ok(MountKind::Change),
         "" | "none" => Err(invalid(target, "the type of the file system is missing")),
-        fstype => {
-            let copy_up = options.copy_up;
-            if copy_up && fstype != "tmpfs" {
-                return Err(invalid(target, "tmpcopyup is for tmpfs only"));
-            }
-            let parameters = parameters(options, fstype);
-            let source = source.and_then(Path::to_str).filter(|source| !source.is_empty()).unwrap_or(fstype);
-            let (fstype, source) = (fstype.to_owned(), source.to_owned());
-            Ok(MountKind::Filesystem { fstype, source, options: parameters, copy_up })
-        }
+        fstype => new_filesystem(fstype, source, target, options),
     }
+}
+
+fn new_filesystem(
+    fstype: &str,
+    source: Option<&Path>,
+    target: &str,
+    options: &Options,
+) -> Result<MountKind, PlanError> {
+    let copy_up = options.copy_up;
+    if copy_up && fstype != "tmpfs" {
+        return Err(invalid(target, "tmpcopyup is for tmpfs only"));
+    }
+    let parameters = parameters(options, fstype);
+    let source = source.and_then(Path::to_str).filter(|source| !source.is_empty()).unwrap_or(fstype);
+    let (fstype, source) = (fstype.to_owned(), source.to_owned());
+    Ok(MountKind::Filesystem { fstype, source, options: parameters, copy_up })
 }
 
 /// The parameters of the file system: its own, and the flags of the superblock.
@@ -266,7 +284,23 @@ fn cgroup_v2(cgroup: &CgroupPlan) -> MountKind {
     MountKind::CgroupV2 { bind_from }
 }
 
-fn cgroup_hierarchy(hierarchy: &Hierarchy, cgroup: &CgroupPlan, own_view: bool) -> CgroupHierarchy {
+/// What a container sees of a hierarchy.
+#[derive(Clone, Copy)]
+enum View<'a> {
+    /// Its own part, as the root, by its cgroup namespace.
+    Own,
+    /// Its own directory of the host's.
+    Directory(&'a CgroupPath),
+    /// All that its caller sees.
+    Callers,
+}
+
+fn cgroup_v1(layout: &Layout, view: View<'_>) -> MountKind {
+    let hierarchies = layout.hierarchies.iter().map(|hierarchy| cgroup_hierarchy(hierarchy, view));
+    MountKind::CgroupV1 { hierarchies: hierarchies.collect() }
+}
+
+fn cgroup_hierarchy(hierarchy: &Hierarchy, view: View<'_>) -> CgroupHierarchy {
     let controllers: Vec<&str> =
         hierarchy.controllers.iter().map(|controller| controller.v1_name()).collect();
     let options = match &hierarchy.name {
@@ -279,13 +313,24 @@ fn cgroup_hierarchy(hierarchy: &Hierarchy, cgroup: &CgroupPlan, own_view: bool) 
         links: links.collect(),
         name: file_name,
         options,
-        // Where there may be no cgroup of its own, the container sees what its caller sees.
-        bind_from: if cgroup.dispensable {
-            Some(hierarchy.mount.clone())
-        } else {
-            (!own_view).then(|| cgroup.path.under(&hierarchy.mount))
+        bind_from: match view {
+            View::Own => None,
+            View::Directory(path) => Some(path.under(&hierarchy.mount)),
+            View::Callers => Some(hierarchy.mount.clone()),
         },
     }
+}
+
+/// The step of a mount of type `cgroup` for a container of this cgroup that has no cgroup namespace; none for other mounts, and
+/// where limits are version 2's.
+pub(crate) fn cgroup_view(mount: &Mount, layout: &Layout, path: &CgroupPath) -> Option<MountStep> {
+    if mount.typ().as_deref() != Some("cgroup") || layout.is_unified() {
+        return None;
+    }
+    let target = super::absolute_path("mounts.destination", mount.destination()).ok()?;
+    let words = mount.options().as_deref().unwrap_or_default();
+    let options = Options::parse(words.iter().map(String::as_str));
+    Some(assemble(target, cgroup_v1(layout, View::Directory(path)), options, None))
 }
 
 fn id_mapping(
