@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     os::fd::OwnedFd,
     sync::{
-        Arc, Mutex, RwLock, RwLockReadGuard,
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::{
     Error, Result,
-    containers::WaitOutcome,
+    containers::{Ahead, WaitOutcome},
     execs::Exec,
     link::Link,
     model::{Actor, ContainerRecord, Status},
@@ -41,6 +41,7 @@ pub(crate) struct Container {
     removing: AtomicBool,
     /// Tidying up after the last run.
     tidying: Mutex<Option<tokio::task::JoinHandle<()>>>,
+    ahead: Mutex<Option<Ahead>>,
 }
 
 /// What is known of a container while it runs.
@@ -82,6 +83,7 @@ impl Container {
             restarting: AtomicBool::new(false),
             removing: AtomicBool::new(false),
             tidying: Mutex::default(),
+            ahead: Mutex::default(),
         })
     }
 
@@ -165,7 +167,7 @@ impl Container {
     }
 
     /// The execs of this container.
-    pub(crate) fn execs(&self) -> std::sync::MutexGuard<'_, BTreeMap<ExecId, Arc<Exec>>> {
+    pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<ExecId, Arc<Exec>>> {
         self.execs.lock().expect("no panic under this lock")
     }
 
@@ -181,6 +183,11 @@ impl Container {
             // A panic has been printed; what it left is found by the next start.
             let _ = task.await;
         }
+    }
+
+    /// What was made of it ahead of its first start. Waits while that is being made.
+    pub(crate) fn ahead(&self) -> MutexGuard<'_, Option<Ahead>> {
+        self.ahead.lock().expect("no panic under this lock")
     }
 
     /// Claims the removal; false if somebody else has.

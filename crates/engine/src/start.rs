@@ -7,12 +7,12 @@ use skiff_network::{AddressPool, NetConfig, Network};
 use skiff_runtime::launcher::Launcher;
 use skiff_state::{Batch, Database};
 use skiff_types::NetworkId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, System,
     container::Container,
-    containers::{LauncherSlot, Parts, blocking},
+    containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
     model::Timestamp,
     records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
@@ -138,6 +138,7 @@ fn open(config: Config) -> Result<Opened> {
         filters: Filters::default(),
         init_binary,
         garbage: Arc::new(Notify::new()),
+        ahead: Arc::new(Semaphore::new(MOST_AHEAD)),
         config,
     };
     Ok(Opened { parts: Arc::new(parts), events })

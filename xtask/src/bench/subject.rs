@@ -28,6 +28,7 @@ pub(crate) struct Subject {
     pub(crate) rootfs: Option<PathBuf>,
     /// Where image rows keep archives.
     pub(crate) scratch: tempfile::TempDir,
+    _run: Option<tempfile::TempDir>,
 }
 
 /// Builds the release profile; answers where the binary lies.
@@ -47,8 +48,12 @@ pub(crate) fn build() -> Result<PathBuf> {
 
 impl Subject {
     pub(crate) fn ours(binary: &Path) -> Result<Self> {
-        let daemon = Daemon::start(binary, &[])?;
-        Self::new(daemon.client(), binary.to_owned(), Some(daemon))
+        // As `/run` is nearly everywhere.
+        let run = tempfile::tempdir_in("/dev/shm")?;
+        let path = run.path().to_str().context("the path of a temporary directory")?;
+        let daemon = Daemon::start(binary, &["--exec-root", path])?;
+        let ours = Self::new(daemon.client(), binary.to_owned(), Some(daemon))?;
+        Ok(Self { _run: Some(run), ..ours })
     }
 
     pub(crate) fn other(socket: &Path, cli: &Path) -> Result<Self> {
@@ -60,7 +65,7 @@ impl Subject {
         let name = if daemon.is_some() { "Skiff" } else { "Docker" };
         let version = format!("{name} {}", version["Version"].as_str().unwrap_or("of unknown version"));
         let scratch = tempfile::tempdir()?;
-        Ok(Self { client, daemon, cli, version, containers: Vec::new(), rootfs: None, scratch })
+        Ok(Self { client, daemon, cli, version, containers: Vec::new(), rootfs: None, scratch, _run: None })
     }
 
     /// Gives the engine the busybox image.

@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use skiff_images::{Image, ImportOptions, Platform, Reference};
 use skiff_types::ContainerId;
+use tokio::sync::oneshot;
 
-use super::parts::{Parts, blocking, to_the_end};
+use super::{
+    ahead,
+    parts::{Parts, blocking, to_the_end},
+};
 use crate::{
     BuiltinImage, Error, Result,
     container::Container,
@@ -98,34 +102,50 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
     Err(not_for(&request.config.image, &image, &wanted.to_string()))
 }
 
-/// The record comes last: a crash before leaves a snapshot without a record, which the next start removes.
+/// A crash in between leaves a snapshot without a record, which the next start removes, or a record without a snapshot, which gets
+/// one when it is started. Volumes are filled before the record is made: it says that they are.
 async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
     let container = Container::new(record);
-    let made = {
-        let (parts, container) = (parts.clone(), container.clone());
-        blocking(move || {
-            prepare(&parts, &container.record(), &image)?;
-            volumes::make(&parts, &container, image.chain.as_ref())
-        })
-        .await
-        .and_then(|made| made)
+    let queue = || parts.records.put(&container.record());
+    let plain = {
+        let record = container.record();
+        let mode = validate::network_mode(&record.host.network_mode);
+        // Another's network brings another's name.
+        record.mounts.is_empty() && !matches!(mode, NetworkMode::Container(_))
     };
-    let made = match made {
-        Ok(()) => {
-            let committed = parts.records.put(&container.record());
-            durable(committed).await
+    let committed = plain.then(|| queue().at_once());
+    let (made, prepared) = oneshot::channel();
+    tokio::task::spawn_blocking({
+        let (parts, container) = (parts.clone(), container.clone());
+        move || {
+            let mut ahead = container.ahead();
+            let done = prepare(&parts, &container.record(), &image)
+                .and_then(|()| volumes::make(&parts, &container, image.chain.as_ref()));
+            let good = done.is_ok();
+            if made.send(done).is_ok() && good && plain {
+                *ahead = ahead::make(&parts, &container);
+            }
         }
+    });
+    let prepared = prepared.await.unwrap_or_else(|e| Err(Error::Internal(format!("internal failure: {e}"))));
+    let made = match prepared {
+        Ok(()) => durable(committed.unwrap_or_else(queue)).await,
         failed => failed,
     };
     if let Err(e) = made {
         parts.registry.release(&container.name());
         // A commit that failed may have reached the disk all the same.
         parts.records.delete(&container.id).detach();
-        let (parts, id) = (parts.clone(), container.id);
+        let parts = parts.clone();
         // The snapshot may not be there; what stays although it should not is garbage of the next start.
-        let _ = blocking(move || parts.snapshots.remove(&id.to_string())).await;
+        let _ = blocking(move || {
+            drop(container.ahead().take());
+            parts.snapshots.remove(&container.id.to_string())
+        })
+        .await;
         return Err(e);
     }
+    tokio::spawn(ahead::let_go(container.clone()));
     parts.registry.insert(container.clone());
     parts.tell(&container, "create", &[]);
     Ok(())

@@ -12,16 +12,26 @@ use crate::{
     validate::{self, NetworkMode},
 };
 
-/// Writes the files into the container's directory. Blocks.
-pub(super) fn write(
+/// Makes the container's directory and those of its files that do not depend on its addresses. Blocks.
+pub(super) fn begin(parts: &Parts, record: &ContainerRecord) -> Result<()> {
+    let dir = parts.dir(&record.id);
+    fs_err::create_dir_all(&dir)?;
+    fs_err::write(dir.join("hostname"), hostname_file(&record.config.hostname))?;
+    if matches!(validate::network_mode(&record.host.network_mode), NetworkMode::Container(_)) {
+        return Ok(());
+    }
+    fs_err::write(dir.join("resolv.conf"), resolv_conf(parts, record)?)?;
+    Ok(())
+}
+
+/// Writes the others. Blocks.
+pub(super) fn finish(
     parts: &Parts,
     record: &ContainerRecord,
     dir: &Path,
     endpoint: Option<&EndpointRecord>,
     shares_network_of: Option<&Container>,
 ) -> Result<()> {
-    let hostname = &record.config.hostname;
-    fs_err::write(dir.join("hostname"), hostname_file(hostname))?;
     if let Some(other) = shares_network_of {
         // Docker mounts the other container's files; ours are the same at this moment.
         for name in ["hosts", "resolv.conf"] {
@@ -34,7 +44,6 @@ pub(super) fn write(
         return Ok(());
     }
     fs_err::write(dir.join("hosts"), hosts(parts, record, endpoint)?)?;
-    fs_err::write(dir.join("resolv.conf"), resolv_conf(parts, record)?)?;
     Ok(())
 }
 

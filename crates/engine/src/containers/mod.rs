@@ -3,6 +3,7 @@
 //! A container is named by its full id, its name (with or without the leading slash) or an unambiguous beginning of
 //! its id.
 
+mod ahead;
 mod attach;
 mod change;
 mod command;
@@ -33,6 +34,7 @@ use crate::{
     },
 };
 
+pub(crate) use ahead::{Ahead, MOST as MOST_AHEAD};
 pub(crate) use attach::pair;
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking};

@@ -10,7 +10,7 @@ use skiff_network::Network;
 use skiff_runtime::launcher::{Launcher, Place, StartError, Starting};
 use skiff_snapshots::Snapshotter;
 use skiff_types::ContainerId;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     Config, Error, Events, Result,
@@ -40,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) init_binary: PathBuf,
     /// Something was removed: there is garbage to collect.
     pub(crate) garbage: Arc<Notify>,
+    /// Room for what is made ahead of starts.
+    pub(crate) ahead: Arc<Semaphore>,
 }
 
 impl Parts {
@@ -67,6 +69,15 @@ impl Parts {
 /// Runs work that blocks on a thread for it. It goes on even if nobody waits any more.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.map_err(|e| Error::Internal(format!("internal failure: {e}")))
+}
+
+/// Runs work that blocks for some tens of microseconds, on this thread: to wake another would take as long. Others take over
+/// what this one would have done meanwhile.
+pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
 }
 
 /// Carries a request out to its end even if the client goes away.

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     RemoveOptions,
-    parts::{Parts, blocking, to_the_end},
+    parts::{Parts, blocking, in_place, to_the_end},
     stop,
 };
 use crate::{
@@ -82,7 +82,7 @@ async fn claimed(
     durable(parts.records.delete(&container.id)).await?;
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);
-    release_snapshot(parts, container).await;
+    release_snapshot(parts, container);
     parts.tell(container, "destroy", &[]);
     container.gone();
     collect(parts.clone(), container.clone(), if options.volumes { mounts } else { Vec::new() });
@@ -90,9 +90,9 @@ async fn claimed(
 }
 
 /// Quick, and done before the answer, because the image may be removed next.
-async fn release_snapshot(parts: &Arc<Parts>, container: &Container) {
-    let (snapshots, id) = (parts.snapshots.clone(), container.id);
-    match blocking(move || Ok(snapshots.remove(&id.to_string())?)).await.and_then(|removed| removed) {
+fn release_snapshot(parts: &Parts, container: &Container) {
+    let id = container.id;
+    match in_place(|| parts.snapshots.remove(&id.to_string())) {
         Ok(()) => parts.garbage.notify_one(),
         // It is nobody's any more: the next start of the daemon removes it.
         Err(e) => tracing::warn!("cannot remove the snapshot of {id}: {e}"),
@@ -104,6 +104,7 @@ fn collect(parts: Arc<Parts>, container: Arc<Container>, volumes: Vec<MountPoint
     tokio::spawn(async move {
         container.tidied().await;
         let work = move || {
+            drop(container.ahead().take());
             volumes::remove_anonymous(&parts, &volumes);
             for dir in [parts.dir(&container.id), parts.run_dir(&container.id)] {
                 // It may never have been made.

@@ -12,8 +12,8 @@ use skiff_runtime::{
 };
 
 use super::{
-    endpoint, etc, exit,
-    parts::{Parts, blocking, to_the_end},
+    ahead, endpoint, etc, exit,
+    parts::{Parts, in_place, to_the_end},
     remove, stop,
 };
 use crate::{
@@ -105,16 +105,12 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     let (record, intent) = container.commit(change, |record| parts.records.put(record));
     let intent = intent.at_once();
     let cgroup = record.state.cgroup.clone();
-    let up = {
-        let (parts, container) = (parts.clone(), container.clone());
-        blocking(move || {
-            launch(&parts, &container, &record, &others).inspect_err(|_| {
-                // A monitor that was killed on the way has left its cgroup.
-                exit::remove_cgroup(&parts, &record.state.cgroup);
-            })
+    let up = in_place(|| {
+        launch(parts, container, &record, &others).inspect_err(|_| {
+            // A monitor that was killed on the way has left its cgroup.
+            exit::remove_cgroup(parts, &record.state.cgroup);
         })
-        .await?
-    };
+    });
     let Up { started, endpoint } = match up {
         Ok(up) => up,
         Err(e) => {
@@ -221,15 +217,13 @@ struct Up {
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
 fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others: &Others) -> Result<Up> {
-    let starting = begin(parts, &record.state.cgroup)?;
-    let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
+    let (root, starting) = ahead::take_or_make(parts, container, record)?;
     let accounts = Accounts::read(std::os::fd::AsFd::as_fd(&root));
     let groups = record.host.group_add.as_deref().unwrap_or_default();
     let user = users::resolve(&accounts, &record.config.user, groups)?;
     let dir = parts.dir(&record.id);
-    fs_err::create_dir_all(&dir)?;
     let network = endpoint::attach(parts, record)?;
-    etc::write(parts, record, &dir, network.endpoint.as_ref(), others.net_of.as_deref())?;
+    etc::finish(parts, record, &dir, network.endpoint.as_ref(), others.net_of.as_deref())?;
     prepare_sources(record, &dir)?;
     let surroundings = Surroundings {
         host: &parts.host,
@@ -259,7 +253,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.
-fn begin(parts: &Parts, cgroup: &str) -> Result<Starting> {
+pub(super) fn begin(parts: &Parts, cgroup: &str) -> Result<Starting> {
     let path = CgroupPath::parse(cgroup).map_err(|e| Error::Internal(e.to_string()))?;
     parts.launcher.begin(&Place { layout: parts.host.facts.cgroups.clone(), path }).map_err(failure::start)
 }

@@ -1,0 +1,68 @@
+//! What is made of a container before anybody starts it. Whoever creates a container starts it at once, most of the time, and
+//! there is nothing else to do while its record is flushed: its root file system is mounted, its directory gets the
+//! files that can be known, and a monitor makes its cgroup. When no start comes, all of it is let go of; none of it outlives the daemon.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use skiff_runtime::launcher::Starting;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    etc,
+    parts::{Parts, blocking},
+    start,
+};
+use crate::{Result, container::Container, model::ContainerRecord, spec};
+
+/// For so many containers at the same time.
+pub(crate) const MOST: usize = 4;
+
+/// How long a start may be in coming.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Dropping it takes it back: blocks, and flushes what the file system holds.
+pub(crate) struct Ahead {
+    pub(super) root: OwnedFd,
+    pub(super) starting: Starting,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// Makes it, if there is room for it. Blocks.
+pub(super) fn make(parts: &Parts, container: &Container) -> Option<Ahead> {
+    let permit = parts.ahead.clone().try_acquire_owned().ok()?;
+    let (cgroup, record) = {
+        let record = container.record();
+        (spec::cgroup_path(&record, &parts.config), record.clone())
+    };
+    let made = || make_now(parts, &record, &cgroup);
+    // The start will try again, and tell why it cannot.
+    made().ok().map(|(root, starting)| Ahead { root, starting, _permit: permit })
+}
+
+/// The root file system and the start of a container, made ahead or now. Blocks.
+pub(super) fn take_or_make(
+    parts: &Parts,
+    container: &Container,
+    record: &ContainerRecord,
+) -> Result<(OwnedFd, Starting)> {
+    if let Some(Ahead { root, starting, _permit }) = container.ahead().take() {
+        return Ok((root, starting));
+    }
+    make_now(parts, record, &record.state.cgroup)
+}
+
+/// The monitor works while the rest is done here.
+fn make_now(parts: &Parts, record: &ContainerRecord, cgroup: &str) -> Result<(OwnedFd, Starting)> {
+    let starting = start::begin(parts, cgroup)?;
+    let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
+    etc::begin(parts, record)?;
+    Ok((root, starting))
+}
+
+/// Lets go of it in a while.
+pub(super) async fn let_go(container: Arc<Container>) {
+    tokio::time::sleep(PATIENCE).await;
+    let Some(ahead) = container.ahead().take() else { return };
+    // A panic has been printed.
+    let _ = blocking(move || drop(ahead)).await;
+}
