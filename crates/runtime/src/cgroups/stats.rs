@@ -12,6 +12,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::{v1::parse_entries as parse_io_v1, v2::parse_io as parse_io_v2};
 use super::files::read_text;
 use super::{Cgroup, CgroupError};
 
@@ -184,7 +185,7 @@ fn number(directory: &Path, file: &str) -> Result<u64, CgroupError> {
 }
 
 /// Lines of `key value`.
-fn table(text: &str) -> impl Iterator<Item = (&str, u64)> {
+pub(super) fn table(text: &str) -> impl Iterator<Item = (&str, u64)> {
     text.lines().filter_map(|line| {
         let (key, value) = line.split_once(' ')?;
         Some((key, value.trim().parse().ok()?))

@@ -116,7 +116,7 @@ fn block_io(directory: &Path) -> Result<BlockIoStats, CgroupError> {
 }
 
 /// Lines of `8:0 Read 4096`; the last one, `Total 4096`, has no device.
-fn parse_entries(text: &str) -> Vec<BlockIoEntry> {
+pub(in super::super) fn parse_entries(text: &str) -> Vec<BlockIoEntry> {
     let parse = |line: &str| {
         let mut columns = line.split_ascii_whitespace();
         let (major, minor) = columns.next()?.split_once(':')?;

@@ -68,28 +68,34 @@ fn memory(directory: &Path) -> Result<MemoryStats, CgroupError> {
     Ok(MemoryStats { usage, swap, cache, raw, pressure, ..MemoryStats::default() })
 }
 
-/// Lines of `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`.
+/// `io.stat` has lines of `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`.
 fn block_io(directory: &Path) -> Result<BlockIoStats, CgroupError> {
-    let mut stats = BlockIoStats { pressure: pressure(directory, "io.pressure")?, ..BlockIoStats::default() };
-    for line in text(directory, "io.stat")?.lines() {
+    let (service_bytes, serviced) = parse_io(&text(directory, "io.stat")?);
+    Ok(BlockIoStats { service_bytes, serviced, pressure: pressure(directory, "io.pressure")? })
+}
+
+/// Bytes and operations.
+pub(in super::super) fn parse_io(text: &str) -> (Vec<BlockIoEntry>, Vec<BlockIoEntry>) {
+    let (mut bytes, mut operations) = (Vec::new(), Vec::new());
+    for line in text.lines() {
         let mut columns = line.split_ascii_whitespace();
         let Some((major, minor)) = columns.next().and_then(|device| device.split_once(':')) else { continue };
         let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
         for (key, value) in columns.filter_map(|column| column.split_once('=')) {
             let (list, operation) = match key {
-                "rbytes" => (&mut stats.service_bytes, "Read"),
-                "wbytes" => (&mut stats.service_bytes, "Write"),
-                "dbytes" => (&mut stats.service_bytes, "Discard"),
-                "rios" => (&mut stats.serviced, "Read"),
-                "wios" => (&mut stats.serviced, "Write"),
-                "dios" => (&mut stats.serviced, "Discard"),
+                "rbytes" => (&mut bytes, "Read"),
+                "wbytes" => (&mut bytes, "Write"),
+                "dbytes" => (&mut bytes, "Discard"),
+                "rios" => (&mut operations, "Read"),
+                "wios" => (&mut operations, "Write"),
+                "dios" => (&mut operations, "Discard"),
                 _ => continue,
             };
             let value = value.parse().unwrap_or(0);
             list.push(BlockIoEntry { major, minor, operation: operation.to_owned(), value });
         }
     }
-    Ok(stats)
+    (bytes, operations)
 }
 
 /// `None` where the kernel keeps no pressure figures.

@@ -1,0 +1,284 @@
+//! The figures that people watch, read again and again: a [`Meter`] keeps the files open, so that a reading costs a system call
+//! a file and no look-up of a path.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{Mode as FileMode, OFlags};
+
+use super::stats::{parse_io_v1, parse_io_v2, table};
+use super::{BlockIoEntry, Cgroup, Controller};
+
+/// A tick of the kernel's clock, in which v1 tells user and system time, in nanoseconds.
+const TICK: u64 = 10_000_000;
+
+/// One reading. What the kernel does not tell is zero, empty or none. Times are nanoseconds, amounts bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Read from v2 files: some figures mean something else there.
+    pub is_v2: bool,
+    /// All processor time.
+    pub cpu_total: u64,
+    /// In user mode.
+    pub cpu_user: u64,
+    /// In the kernel.
+    pub cpu_kernel: u64,
+    /// By processor; v1 only.
+    pub per_cpu: Vec<u64>,
+    /// Quota periods that have passed.
+    pub periods: u64,
+    /// Those in which the quota ran out.
+    pub throttled_periods: u64,
+    /// Time spent throttled.
+    pub throttled: u64,
+    /// Memory, page cache included.
+    pub memory: u64,
+    /// The most there was; v1 only.
+    pub memory_peak: u64,
+    /// Its bound; `u64::MAX` for none on v2, a number beyond all memory on v1.
+    pub memory_limit: u64,
+    /// v1: failed charges. v2: how often memory ran out.
+    pub memory_failures: u64,
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
+    /// Lines of `memory.stat`.
+    pub memory_stat: BTreeMap<String, u64>,
+    /// Tasks.
+    pub pids: u64,
+    /// Their bound; `u64::MAX` for none.
+    pub pids_limit: u64,
+    /// Bytes by device and operation.
+    pub io_bytes: Vec<BlockIoEntry>,
+    /// Operations by device and operation.
+    pub io_operations: Vec<BlockIoEntry>,
+}
+
+/// The open files of one cgroup. A file that is not there, or goes with its cgroup, counts as empty.
+#[derive(Debug)]
+pub struct Meter {
+    files: Files,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Files {
+    V1(Box<[Option<OwnedFd>; 15]>),
+    V2(Box<[Option<OwnedFd>; 8]>),
+}
+
+impl Cgroup {
+    /// Opens what a meter reads.
+    pub fn meter(&self) -> Meter {
+        let open = |(controller, file): (Controller, &str)| open(self.directory(controller)?, file);
+        let files = match self.limits_in_v2() {
+            true => {
+                let files = [
+                    "cpu.stat",
+                    "memory.current",
+                    "memory.max",
+                    "memory.stat",
+                    "memory.events",
+                    "pids.current",
+                    "pids.max",
+                    "io.stat",
+                ];
+                Files::V2(Box::new(files.map(|file| open((Controller::Memory, file)))))
+            }
+            false => Files::V1(Box::new(
+                [
+                    (Controller::Cpuacct, "cpuacct.usage_percpu"),
+                    (Controller::Cpuacct, "cpuacct.stat"),
+                    (Controller::Cpu, "cpu.stat"),
+                    (Controller::Memory, "memory.usage_in_bytes"),
+                    (Controller::Memory, "memory.max_usage_in_bytes"),
+                    (Controller::Memory, "memory.limit_in_bytes"),
+                    (Controller::Memory, "memory.failcnt"),
+                    (Controller::Memory, "memory.stat"),
+                    (Controller::Pids, "pids.current"),
+                    (Controller::Pids, "pids.max"),
+                    (Controller::Memory, "memory.oom_control"),
+                    // The scheduler's own counts, then those of the throttling layer.
+                    (Controller::Io, "blkio.bfq.io_service_bytes_recursive"),
+                    (Controller::Io, "blkio.throttle.io_service_bytes_recursive"),
+                    (Controller::Io, "blkio.bfq.io_serviced_recursive"),
+                    (Controller::Io, "blkio.throttle.io_serviced_recursive"),
+                ]
+                .map(open),
+            )),
+        };
+        Meter { files, buffer: Vec::with_capacity(4096) }
+    }
+}
+
+fn open(directory: &Path, file: &str) -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(directory.join(file), flags, FileMode::empty()).ok()
+}
+
+/// The whole text of an open file. The kernel writes each of these in one piece: what comes short is complete.
+fn text<'a>(file: Option<&OwnedFd>, buffer: &'a mut Vec<u8>) -> &'a str {
+    buffer.clear();
+    let Some(file) = file else { return "" };
+    loop {
+        if buffer.capacity() - buffer.len() < 1024 {
+            buffer.reserve(4096);
+        }
+        let (at, room) = (buffer.len() as u64, buffer.capacity() - buffer.len());
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(buffer), at) {
+            Ok(n) if n == room => {}
+            Ok(_) | Err(_) => return std::str::from_utf8(buffer).unwrap_or_default(),
+        }
+    }
+}
+
+fn number(text: &str) -> u64 {
+    match text.trim() {
+        "max" | "-1" => u64::MAX,
+        other => other.parse().unwrap_or(0),
+    }
+}
+
+impl Meter {
+    /// Reads everything.
+    pub fn read(&mut self) -> Reading {
+        match &self.files {
+            Files::V1(files) => v1(files, &mut self.buffer),
+            Files::V2(files) => v2(files, &mut self.buffer),
+        }
+    }
+}
+
+fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>) -> Reading {
+    let mut out = Reading::default();
+    let mut read = |at: usize, take: &mut dyn FnMut(&str)| take(text(files[at].as_ref(), buffer));
+    read(0, &mut |text| out.per_cpu = text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect());
+    out.cpu_total = out.per_cpu.iter().sum();
+    read(1, &mut |text| {
+        for (key, value) in table(text) {
+            match key {
+                "user" => out.cpu_user = value * TICK,
+                "system" => out.cpu_kernel = value * TICK,
+                _ => {}
+            }
+        }
+    });
+    read(2, &mut |text| {
+        for (key, value) in table(text) {
+            match key {
+                "nr_periods" => out.periods = value,
+                "nr_throttled" => out.throttled_periods = value,
+                "throttled_time" => out.throttled = value,
+                _ => {}
+            }
+        }
+    });
+    read(3, &mut |text| out.memory = number(text));
+    read(4, &mut |text| out.memory_peak = number(text));
+    read(5, &mut |text| out.memory_limit = number(text));
+    read(6, &mut |text| out.memory_failures = number(text));
+    read(7, &mut |text| out.memory_stat = table(text).map(|(key, value)| (key.to_owned(), value)).collect());
+    read(8, &mut |text| out.pids = number(text));
+    read(9, &mut |text| out.pids_limit = number(text));
+    read(10, &mut |text| {
+        out.oom_kills = table(text).find(|(key, _)| *key == "oom_kill").map_or(0, |(_, n)| n)
+    });
+    for at in [11, 12] {
+        if out.io_bytes.is_empty() {
+            read(at, &mut |text| out.io_bytes = parse_io_v1(text));
+        }
+    }
+    for at in [13, 14] {
+        if out.io_operations.is_empty() {
+            read(at, &mut |text| out.io_operations = parse_io_v1(text));
+        }
+    }
+    out
+}
+
+fn v2(files: &[Option<OwnedFd>; 8], buffer: &mut Vec<u8>) -> Reading {
+    let mut out = Reading { is_v2: true, ..Reading::default() };
+    let mut read = |at: usize, take: &mut dyn FnMut(&str)| take(text(files[at].as_ref(), buffer));
+    read(0, &mut |text| {
+        for (key, value) in table(text) {
+            match key {
+                "usage_usec" => out.cpu_total = value * 1_000,
+                "user_usec" => out.cpu_user = value * 1_000,
+                "system_usec" => out.cpu_kernel = value * 1_000,
+                "nr_periods" => out.periods = value,
+                "nr_throttled" => out.throttled_periods = value,
+                "throttled_usec" => out.throttled = value * 1_000,
+                _ => {}
+            }
+        }
+    });
+    read(1, &mut |text| out.memory = number(text));
+    read(2, &mut |text| out.memory_limit = number(text));
+    read(3, &mut |text| out.memory_stat = table(text).map(|(key, value)| (key.to_owned(), value)).collect());
+    read(4, &mut |text| {
+        for (key, value) in table(text) {
+            match key {
+                "oom" => out.memory_failures = value,
+                "oom_kill" => out.oom_kills = value,
+                _ => {}
+            }
+        }
+    });
+    read(5, &mut |text| out.pids = number(text));
+    read(6, &mut |text| out.pids_limit = number(text));
+    read(7, &mut |text| {
+        (out.io_bytes, out.io_operations) = parse_io_v2(text);
+    });
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(dir: &Path, files: &[(&str, &str)]) {
+        for (file, text) in files {
+            fs_err::write(dir.join(file), text).expect("written");
+        }
+    }
+
+    #[test]
+    fn what_is_read_again_is_new() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write(
+            dir.path(),
+            &[
+                ("cpu.stat", "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n"),
+                ("memory.current", "8192\n"),
+                ("memory.max", "max\n"),
+                ("memory.stat", "anon 10\nfile 4096\n"),
+                ("memory.events", "oom 2\noom_kill 1\n"),
+                ("pids.current", "3\n"),
+                ("io.stat", "8:0 rbytes=4096 wbytes=1 rios=2 wios=0 dbytes=0 dios=0\n"),
+            ],
+        );
+        let names = [
+            "cpu.stat",
+            "memory.current",
+            "memory.max",
+            "memory.stat",
+            "memory.events",
+            "pids.current",
+            "pids.max",
+            "io.stat",
+        ];
+        let files = names.map(|file| open(dir.path(), file));
+        assert!(files[6].is_none());
+        let mut buffer = Vec::new();
+        let first = v2(&files, &mut buffer);
+        assert_eq!((first.cpu_total, first.cpu_user, first.cpu_kernel), (1_500_000, 1_000_000, 500_000));
+        assert_eq!(
+            (first.memory, first.memory_limit, first.memory_failures, first.oom_kills),
+            (8192, u64::MAX, 2, 1)
+        );
+        assert_eq!((first.pids, first.pids_limit, first.memory_stat["file"]), (3, 0, 4096));
+        assert_eq!((first.io_bytes[0].value, first.io_operations[0].value), (4096, 2));
+        write(dir.path(), &[("pids.current", "4\n")]);
+        assert_eq!(v2(&files, &mut buffer).pids, 4);
+    }
+}
