@@ -15,7 +15,7 @@ use skiff_runtime::{
     plan::{self, PlanOptions},
 };
 use skiff_types::ExecId;
-use tokio::sync::Notify;
+use tokio::{net::UnixStream, sync::Notify};
 
 use crate::{
     Attached, Error, Result,
@@ -87,6 +87,22 @@ impl Progress {
 }
 
 impl Exec {
+    pub(crate) fn id(&self) -> ExecId {
+        self.id
+    }
+
+    /// Its exit code, once it is there.
+    pub(crate) async fn ended(&self) -> i32 {
+        loop {
+            let mut has_ended = std::pin::pin!(self.has_ended.notified());
+            has_ended.as_mut().enable();
+            if let Some(code) = self.progress().exit_code {
+                return code;
+            }
+            has_ended.await;
+        }
+    }
+
     fn progress(&self) -> Progress {
         *self.progress.lock().expect("no panic under this lock")
     }
@@ -189,27 +205,7 @@ impl Execs {
             )));
         }
         let live = may_exec(&container)?;
-        let (own_user, group_add) = {
-            let record = container.record();
-            (record.config.user.clone(), record.host.group_add.clone().unwrap_or_default())
-        };
-        let asked = if config.user.is_empty() { own_user } else { config.user.clone() };
-        let user = blocking(move || users::resolve(&accounts(&live)?, &asked, &group_add)).await?;
-        let user = user.map_err(|e| Error::Invalid(e.to_string()))?;
-        let exec = Arc::new(Exec {
-            id: ExecId::random(),
-            config,
-            user,
-            created: Timestamp::now(),
-            progress: Mutex::default(),
-            has_begun: Notify::new(),
-            has_ended: Notify::new(),
-        });
-        forget_old(&container);
-        container.execs().insert(exec.id, exec.clone());
-        let action = format!("exec_create: {}", exec.command());
-        self.parts.tell(&container, action, &[("execID", exec.id.to_string())]);
-        Ok(exec.id)
+        Ok(prepare(&self.parts, &container, live, config).await?.id)
     }
 
     /// Starts it, once.
@@ -222,41 +218,12 @@ impl Execs {
         let live = may_exec(&container)?;
         let keys = detach_keys::parse(Some(&exec.config.detach_keys))?;
         claim(&exec)?;
-        let action = format!("exec_start: {}", exec.command());
-        self.parts.tell(&container, action, &[("execID", exec.id.to_string())]);
-        let attach = match options.detach {
-            true => None,
-            false => Some(pair()?),
-        };
-        let request = request(&self.parts, &container, &exec, options);
-        let sockets: Vec<_> = attach.iter().map(|(_, theirs)| theirs.as_fd()).collect();
-        let started = match request {
-            Ok(request) => live.link.exec(request, &sockets).await,
-            Err(e) => Err(e),
-        };
-        match started {
-            // Whoever learns of the start may act on it at once, before the monitor's news has made its way.
-            Ok(Ok(pid)) => exec.change(|p| {
-                if p.exit_code.is_none() {
-                    (p.running, p.pid) = (true, pid);
-                }
-            }),
-            Ok(Err(failed)) => {
-                let (text, exit_code) = failure::exec(&failed);
-                exec.change(|p| p.exit_code = Some(exit_code));
-                return Err(Error::NotStarted { text, exit_code });
-            }
-            Err(e) => {
-                exec.change(|p| p.exit_code = Some(failure::NOT_EXECUTABLE));
-                return Err(e);
-            }
-        }
-        Ok(match attach {
+        Ok(match launch(&self.parts, &container, &live, &exec, options).await? {
             None => StartedExec::Detached,
-            Some((ours, _)) => StartedExec::Attached(Attached {
+            Some(stream) => StartedExec::Attached(Attached {
                 tty: exec.config.tty,
                 backlog: None,
-                stream: Some(ours),
+                stream: Some(stream),
                 detach_keys: keys,
             }),
         })
@@ -311,6 +278,82 @@ impl Execs {
             self.parts.tell(&container, "exec_detach", &[("execID", exec.id.to_string())]);
         }
     }
+}
+
+/// Makes an exec of a running container, and tells of it.
+///
+/// # Errors
+/// Its user is not there.
+pub(crate) async fn prepare(
+    parts: &Parts,
+    container: &Container,
+    live: Arc<Live>,
+    config: ExecConfig,
+) -> Result<Arc<Exec>> {
+    let (own_user, group_add) = {
+        let record = container.record();
+        (record.config.user.clone(), record.host.group_add.clone().unwrap_or_default())
+    };
+    let asked = if config.user.is_empty() { own_user } else { config.user.clone() };
+    let user = blocking(move || users::resolve(&accounts(&live)?, &asked, &group_add)).await?;
+    let user = user.map_err(|e| Error::Invalid(e.to_string()))?;
+    let exec = Arc::new(Exec {
+        id: ExecId::random(),
+        config,
+        user,
+        created: Timestamp::now(),
+        progress: Mutex::default(),
+        has_begun: Notify::new(),
+        has_ended: Notify::new(),
+    });
+    forget_old(container);
+    container.execs().insert(exec.id, exec.clone());
+    let action = format!("exec_create: {}", exec.command());
+    parts.tell(container, action, &[("execID", exec.id.to_string())]);
+    Ok(exec)
+}
+
+/// Starts an exec, which nobody else does. Answers its streams, unless it is to be left alone.
+///
+/// # Errors
+/// [`Error::NotStarted`] if its program cannot be started.
+pub(crate) async fn launch(
+    parts: &Parts,
+    container: &Container,
+    live: &Live,
+    exec: &Exec,
+    options: ExecStart,
+) -> Result<Option<UnixStream>> {
+    let action = format!("exec_start: {}", exec.command());
+    parts.tell(container, action, &[("execID", exec.id.to_string())]);
+    let attach = match options.detach {
+        true => None,
+        false => Some(pair()?),
+    };
+    let request = request(parts, container, exec, options);
+    let sockets: Vec<_> = attach.iter().map(|(_, theirs)| theirs.as_fd()).collect();
+    let started = match request {
+        Ok(request) => live.link.exec(request, &sockets).await,
+        Err(e) => Err(e),
+    };
+    match started {
+        // Whoever learns of the start may act on it at once, before the monitor's news has made its way.
+        Ok(Ok(pid)) => exec.change(|p| {
+            if p.exit_code.is_none() {
+                (p.running, p.pid) = (true, pid);
+            }
+        }),
+        Ok(Err(failed)) => {
+            let (text, exit_code) = failure::exec(&failed);
+            exec.change(|p| p.exit_code = Some(exit_code));
+            return Err(Error::NotStarted { text, exit_code });
+        }
+        Err(e) => {
+            exec.change(|p| p.exit_code = Some(failure::NOT_EXECUTABLE));
+            return Err(e);
+        }
+    }
+    Ok(attach.map(|(ours, _)| ours))
 }
 
 fn may_exec(container: &Container) -> Result<Arc<Live>> {
