@@ -4,6 +4,7 @@
 mod errors;
 mod events;
 mod exec;
+mod health;
 mod images;
 mod lifecycle;
 mod limits;
@@ -11,7 +12,10 @@ mod list;
 mod logs;
 mod network;
 mod own;
+mod prune;
+mod restart;
 mod security;
+mod stats;
 mod streams;
 
 use std::{

@@ -3,6 +3,7 @@
 mod disk;
 mod kill;
 mod leaks;
+mod watch;
 
 use std::path::Path;
 

@@ -20,6 +20,8 @@ pub(crate) struct Config {
     pub(crate) images_format: String,
     /// `--format` of `network ls`.
     pub(crate) networks_format: String,
+    /// `--format` of `stats`.
+    pub(crate) stats_format: String,
     /// `--detach-keys`.
     pub(crate) detach_keys: String,
     /// The context to use.

@@ -7,6 +7,7 @@
 mod commands;
 mod completion;
 mod config;
+mod confirm;
 mod contexts;
 mod dispatch;
 mod failure;

@@ -36,6 +36,12 @@ impl Listing {
 
     /// Prints `rows` by `format`: `table …`, `json` or a template.
     pub(crate) fn print(&self, format: &str, rows: &[Value]) -> Result<(), Failure> {
+        say::print(self.render(format, rows)?.as_bytes());
+        Ok(())
+    }
+
+    /// What [`Listing::print`] prints.
+    pub(crate) fn render(&self, format: &str, rows: &[Value]) -> Result<String, Failure> {
         let wrong = |e: String| Failure::new(format!("template parsing error: {e}"));
         let is_table = format.starts_with("table");
         let text = match format.strip_prefix("table") {
@@ -62,11 +68,9 @@ impl Listing {
             // A header that cannot be made is left out, as docker leaves it out.
             let line = template::execute(&template, &header, Functions::Headers, MissingKey::NoValue);
             let text = line.unwrap_or_default() + "\n" + &body;
-            say::print(table::align(&text, table::LISTS).as_bytes());
-        } else {
-            say::print(body.as_bytes());
+            return Ok(table::align(&text, table::LISTS));
         }
-        Ok(())
+        Ok(body)
     }
 
     /// Whether a template can be run on a row at all, and which of its fields it uses.

@@ -1,9 +1,9 @@
 //! Containers.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{Body, Client, Error, Hijacked, Query, Request, Response, escape};
+use crate::{Body, Client, Error, Hijacked, JsonLines, Query, Request, Response, escape};
 
 /// A container that has been made.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -217,5 +217,23 @@ impl Client {
     /// As [`Client::send`].
     pub async fn container_top(&self, id: &str, ps_args: Option<&str>) -> Result<Bytes, Error> {
         self.get_bytes(path(id, "/top"), Query::new().maybe("ps_args", ps_args)).await
+    }
+
+    /// `GET /containers/{id}/stats`: a line a second.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn container_stats(&self, id: &str) -> Result<JsonLines, Error> {
+        let query = Query::new().with("stream", "1");
+        Ok(self.send(Request::get(path(id, "/stats")).query(query)).await?.json_lines())
+    }
+
+    /// The same once, with rates.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn container_stats_once<T: DeserializeOwned>(&self, id: &str) -> Result<T, Error> {
+        let query = Query::new().with("stream", "0");
+        self.json(Request::get(path(id, "/stats")).query(query)).await
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 
 use crate::{Client, Error, JsonLines, Query, Request, Response, query};
 
@@ -83,6 +84,36 @@ impl Client {
     ) -> Result<JsonLines, Error> {
         let query = Query::new().maybe("since", since).maybe("until", until).maybe("filters", filters);
         Ok(self.send(Request::get("/events").query(query)).await?.json_lines())
+    }
+
+    /// `GET /system/df`.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn disk_usage(&self) -> Result<Bytes, Error> {
+        self.get_bytes("/system/df", Query::new()).await
+    }
+
+    /// `POST /{kind}/prune` (`containers`, `images`, `networks`, `volumes`, `build`); filters as JSON.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn prune<T: DeserializeOwned>(&self, kind: &str, filters: Option<&str>) -> Result<T, Error> {
+        let query = Query::new().maybe("filters", filters);
+        self.json(Request::post(format!("/{kind}/prune")).query(query)).await
+    }
+
+    /// `POST /build/prune`; with `all`, also what is in use by nothing but other records.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn prune_build<T: DeserializeOwned>(
+        &self,
+        all: bool,
+        filters: Option<&str>,
+    ) -> Result<T, Error> {
+        let query = Query::new().flag("all", all).maybe("filters", filters);
+        self.json(Request::post("/build/prune").query(query)).await
     }
 
     /// `GET /networks`.

@@ -12,7 +12,7 @@ use std::{
 use skiff_runtime::monitor::protocol::Streams;
 use skiff_state::Pending;
 use skiff_types::{ContainerId, ExecId};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     Error, Result,
@@ -38,7 +38,13 @@ pub(crate) struct Container {
     pub(crate) stopping: AtomicBool,
     /// It is stopped to be started again: `--rm` does not act.
     pub(crate) restarting: AtomicBool,
+    /// It is being ended because its health checks failed.
+    pub(crate) unhealthy: AtomicBool,
+    /// How many ends in a row came soon after the start.
+    quick_ends: Mutex<u32>,
     removing: AtomicBool,
+    /// Whoever checks its health; dropped, they stop.
+    checks: Mutex<Option<oneshot::Sender<()>>>,
     /// Tidying up after the last run.
     tidying: Mutex<Option<tokio::task::JoinHandle<()>>>,
     ahead: Mutex<Option<Ahead>>,
@@ -81,7 +87,10 @@ impl Container {
             execs: Mutex::default(),
             stopping: AtomicBool::new(false),
             restarting: AtomicBool::new(false),
+            unhealthy: AtomicBool::new(false),
+            quick_ends: Mutex::default(),
             removing: AtomicBool::new(false),
+            checks: Mutex::default(),
             tidying: Mutex::default(),
             ahead: Mutex::default(),
         })
@@ -169,6 +178,16 @@ impl Container {
     /// The execs of this container.
     pub(crate) fn execs(&self) -> MutexGuard<'_, BTreeMap<ExecId, Arc<Exec>>> {
         self.execs.lock().expect("no panic under this lock")
+    }
+
+    /// Puts others in charge of its health checks, or nobody: whoever was is told to stop.
+    pub(crate) fn checked_by(&self, checks: Option<oneshot::Sender<()>>) {
+        *self.checks.lock().expect("no panic under this lock") = checks;
+    }
+
+    /// Lets the restart policy count ends that came soon.
+    pub(crate) fn back_off<T>(&self, count: impl FnOnce(&mut u32) -> T) -> T {
+        count(&mut self.quick_ends.lock().expect("no panic under this lock"))
     }
 
     /// Notes that the last run is being tidied up.

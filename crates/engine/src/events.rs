@@ -1,21 +1,30 @@
-//! What happened: the last 256 events, and those to come.
+//! What happened, and what happens: events as they come, and those of the past, over restarts of the daemon.
+//!
+//! A listener that falls behind reads what it missed from the journal and goes on; only what is not kept any more is
+//! missed, and then it is told: an event `missed` of the daemon, with the times between which nothing was told.
+
+mod journal;
 
 use std::{
     collections::VecDeque,
+    path::Path,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::sync::broadcast;
 
 use crate::{
     Result,
+    containers::blocking,
     model::{Actor, Event, EventKind, Filters, Timestamp},
 };
+use journal::{From, Journal, Reader};
 
-/// How many events are remembered.
-const REMEMBERED: usize = 256;
-/// How far a listener may fall behind before it misses events.
+/// How far a listener may fall behind before it reads from the journal.
 const BEHIND: usize = 1024;
+/// How many events are read from the journal at once.
+const BATCH: usize = 1024;
 
 /// The service.
 #[derive(Clone)]
@@ -24,34 +33,58 @@ pub struct Events {
 }
 
 struct Inner {
-    past: Mutex<VecDeque<Arc<Event>>>,
+    written: Mutex<Written>,
+    reader: Reader,
     live: broadcast::Sender<Arc<Event>>,
+}
+
+struct Written {
+    journal: Journal,
+    last: Timestamp,
+    count: u64,
 }
 
 /// Events from the past asked for, then those that come.
 pub struct EventStream {
-    past: VecDeque<Arc<Event>>,
+    inner: Arc<Inner>,
+    /// The part of the past that is still to be read.
+    unread: Option<Unread>,
+    past: VecDeque<Event>,
     live: broadcast::Receiver<Arc<Event>>,
+    /// The time of the last event that was seen, chosen or not.
+    seen: Timestamp,
     until: Option<Timestamp>,
     filters: Filters,
 }
 
+#[derive(Clone, Copy)]
+struct Unread {
+    from: From,
+    to: Timestamp,
+}
+
 impl Events {
-    pub(crate) fn new() -> Self {
+    /// Goes on where the last daemon ended. Blocks.
+    pub(crate) fn open(root: &Path) -> Self {
+        let journal = Journal::open(root);
+        let reader = journal.reader();
+        let last = reader.last().unwrap_or(Timestamp::UNIX_EPOCH);
         let (live, _) = broadcast::channel(BEHIND);
-        Self { inner: Arc::new(Inner { past: Mutex::default(), live }) }
+        let written = Written { journal, last, count: 0 };
+        Self { inner: Arc::new(Inner { written: Mutex::new(written), reader, live }) }
     }
 
-    /// Tells everybody, and remembers it.
+    /// Tells everybody, and keeps it.
     pub(crate) fn publish(&self, kind: EventKind, action: impl Into<String>, actor: Actor) {
-        let event = Arc::new(Event { kind, action: action.into(), actor, time: Timestamp::now() });
-        let mut past = self.inner.past.lock().expect("no panic under this lock");
-        if past.len() == REMEMBERED {
-            past.pop_front();
-        }
-        past.push_back(event.clone());
+        let action = action.into();
+        let mut written = self.inner.written.lock().expect("no panic under this lock");
+        let time = Timestamp::now().max(next(written.last));
+        let event = Event { kind, action, actor, time };
+        written.journal.append(&event);
+        written.last = time;
+        written.count += 1;
         // Nobody listening is no error. Sent under the lock, so that a new listener sees each event exactly once.
-        let _ = self.inner.live.send(event);
+        let _ = self.inner.live.send(Arc::new(event));
     }
 
     /// How many clients listen.
@@ -59,7 +92,12 @@ impl Events {
         self.inner.live.receiver_count()
     }
 
-    /// Listens from now on. With `since`, first what is remembered from then on; with `until`, the stream ends then.
+    /// How many events there were since the daemon started.
+    pub fn count(&self) -> u64 {
+        self.inner.written.lock().expect("no panic under this lock").count
+    }
+
+    /// Listens from now on. With `since`, first what is kept from then on; with `until`, the stream ends then.
     ///
     /// # Errors
     /// None so far: like Docker, unknown filters match nothing.
@@ -69,38 +107,66 @@ impl Events {
         until: Option<Timestamp>,
         filters: Filters,
     ) -> Result<EventStream> {
-        let remembered = self.inner.past.lock().expect("no panic under this lock");
-        let past = match since {
-            // An `until` in the past without `since` shows everything that is remembered up to it.
-            None if until.is_none_or(|u| u > Timestamp::now()) => VecDeque::new(),
-            None => remembered.clone(),
-            Some(since) => remembered.iter().filter(|e| e.time >= since).cloned().collect(),
-        };
-        Ok(EventStream { past, live: self.inner.live.subscribe(), until, filters })
+        let written = self.inner.written.lock().expect("no panic under this lock");
+        let (live, seen) = (self.inner.live.subscribe(), written.last);
+        drop(written);
+        // An `until` in the past without `since` shows everything that is kept up to it.
+        let all = until.is_some_and(|until| until <= Timestamp::now()).then_some(Timestamp::UNIX_EPOCH);
+        let unread = since.or(all).map(|since| Unread { from: From::At(since), to: seen });
+        let (inner, past) = (self.inner.clone(), VecDeque::new());
+        Ok(EventStream { inner, unread, past, live, seen, until, filters })
     }
 }
 
+/// The earliest moment after another.
+fn next(time: Timestamp) -> Timestamp {
+    time.checked_add(jiff::SignedDuration::from_nanos(1)).unwrap_or(time)
+}
+
 impl EventStream {
-    /// The next event; none at the `until` moment. Safe to drop at any time.
+    /// The next event; none at the `until` moment.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let event = match self.past.pop_front() {
                 Some(event) => event,
-                None => self.coming().await?,
+                None if self.unread.is_some() => {
+                    self.read().await;
+                    continue;
+                }
+                None => match self.coming().await? {
+                    Coming::Event(event) => event,
+                    Coming::Behind => continue,
+                },
             };
             if self.until.is_some_and(|until| event.time > until) {
                 return None;
             }
-            if matches(&self.filters, &event) {
-                return Some(Event::clone(&event));
+            if event.action == MISSED || matches(&self.filters, &event) {
+                return Some(event);
             }
         }
     }
 
-    async fn coming(&mut self) -> Option<Arc<Event>> {
-        let until = self.until.map(|until| {
-            std::time::Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default()
-        });
+    /// Reads a part of the journal.
+    async fn read(&mut self) {
+        let Some(Unread { from, to }) = self.unread else { return };
+        let reader = self.inner.reader.clone();
+        let read = blocking(move || reader.read(from, Some(to), BATCH)).await;
+        let (events, cut) = read.unwrap_or_default();
+        if let (From::After(seen), true, Some(first)) = (from, cut, events.first()) {
+            self.past.push_back(missed(seen, first.time));
+        }
+        self.unread = match events.last() {
+            Some(last) if events.len() == BATCH => Some(Unread { from: From::After(last.time), to }),
+            _ => None,
+        };
+        self.past.extend(events);
+    }
+
+    async fn coming(&mut self) -> Option<Coming> {
+        let until = self
+            .until
+            .map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default());
         let end = async {
             match until {
                 Some(left) => tokio::time::sleep(left).await,
@@ -112,12 +178,42 @@ impl EventStream {
             tokio::select! {
                 () = &mut end => return None,
                 event = self.live.recv() => match event {
-                    Ok(event) => return Some(event),
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    // It was read from the journal already.
+                    Ok(event) if event.time <= self.seen => {}
+                    Ok(event) => {
+                        self.seen = event.time;
+                        return Some(Coming::Event(Event::clone(&event)));
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {
+                        let from = From::After(self.seen);
+                        self.seen = self.inner.written.lock().expect("no panic under this lock").last;
+                        self.unread = Some(Unread { from, to: self.seen });
+                        return Some(Coming::Behind);
+                    }
                     Err(broadcast::error::RecvError::Closed) => return None,
                 },
             }
         }
+    }
+}
+
+enum Coming {
+    Event(Event),
+    /// The journal has what comes next.
+    Behind,
+}
+
+/// The action of an event that stands for others.
+const MISSED: &str = "missed";
+
+/// Tells a listener that it was too slow.
+fn missed(seen: Timestamp, next: Timestamp) -> Event {
+    let attributes = [("since".to_owned(), seen.to_string()), ("until".to_owned(), next.to_string())].into();
+    Event {
+        kind: EventKind::Daemon,
+        action: MISSED.to_owned(),
+        actor: Actor { id: String::new(), attributes },
+        time: next,
     }
 }
 
@@ -193,7 +289,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_listener_gets_the_past_it_asked_for_and_what_comes_then_ends() {
-        let events = Events::new();
+        let dir = tempfile::tempdir().unwrap();
+        let events = Events::open(dir.path());
         let began = Timestamp::now();
         events.publish(EventKind::Container, "create", actor("a", &[]));
         let until = Timestamp::now() + jiff::SignedDuration::from_millis(200);
@@ -204,5 +301,31 @@ mod tests {
         assert_eq!(stream.next().await.unwrap().action, "start");
         assert_eq!(stream.next().await, None);
         assert_eq!(only_new.next().await.unwrap().action, "start");
+    }
+
+    #[tokio::test]
+    async fn a_slow_listener_misses_nothing_and_another_daemon_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let events = Events::open(dir.path());
+        let began = Timestamp::now();
+        let mut slow = events.subscribe(None, None, Filters::none()).unwrap();
+        let count = BEHIND * 3 + 7;
+        for n in 0..count {
+            events.publish(EventKind::Container, format!("act {n}"), actor("a", &[]));
+        }
+        let mut times = Vec::new();
+        for n in 0..count {
+            let event = slow.next().await.unwrap();
+            assert_eq!(event.action, format!("act {n}"));
+            times.push(event.time);
+        }
+        assert!(times.is_sorted_by(|a, b| a < b), "no two have the same time");
+        drop(events);
+        let again = Events::open(dir.path());
+        let mut stream = again.subscribe(Some(began), Some(Timestamp::now()), Filters::none()).unwrap();
+        for n in 0..count {
+            assert_eq!(stream.next().await.unwrap().action, format!("act {n}"));
+        }
+        assert_eq!(stream.next().await, None);
     }
 }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod list;
+mod prune;
 
 use std::{io::Read, sync::Arc};
 
@@ -15,6 +16,7 @@ use crate::{
     Error, Events, Result,
     containers::blocking,
     model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
+    prune::Turn,
     registry::Registry,
 };
 
@@ -24,6 +26,7 @@ pub struct Images {
     store: Arc<ImageStore>,
     registry: Arc<Registry>,
     events: Events,
+    pruning: Arc<Turn>,
 }
 
 /// Which images `list` shows.
@@ -89,7 +92,7 @@ pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn ArchiveSink) -> Result<()> + Se
 
 impl Images {
     pub(crate) fn new(store: Arc<ImageStore>, registry: Arc<Registry>, events: Events) -> Self {
-        Self { store, registry, events }
+        Self { store, registry, events, pruning: Arc::default() }
     }
 
     /// Lists images, latest first.

@@ -10,11 +10,13 @@ use skiff_types::NetworkId;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, System,
+    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, Stats, System,
     container::Container,
     containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
+    metrics::Counters,
     model::Timestamp,
+    prune::Turn,
     records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
     registry::Registry,
     seccomp::Filters,
@@ -35,6 +37,8 @@ pub struct Engine {
     pub events: Events,
     /// The daemon and its host.
     pub system: System,
+    /// What containers use.
+    pub stats: Stats,
     records: Records,
 }
 
@@ -57,6 +61,7 @@ impl Engine {
             networks: Networks::new(parts.identity.clone(), parts.network.clone(), parts.registry.clone()),
             execs: Execs::new(parts.clone()),
             system: System::new(parts.clone(), events.clone()),
+            stats: Stats::new(parts.clone()),
             records: parts.records.clone(),
             containers: Containers::new(parts),
             events,
@@ -119,7 +124,7 @@ fn open(config: Config) -> Result<Opened> {
         .join()
         .map_err(|_| Error::Internal("cannot start the launcher".into()))?
         .map_err(|e| Error::Internal(format!("cannot start the launcher: {e}")))?;
-    let events = Events::new();
+    let events = Events::open(&config.root);
     let init_binary = match &config.init_path {
         Some(path) => path.clone(),
         None => std::env::current_exe()?,
@@ -137,6 +142,8 @@ fn open(config: Config) -> Result<Opened> {
         launcher: LauncherSlot::new(launcher),
         filters: Filters::default(),
         init_binary,
+        pruning: Turn::default(),
+        counters: Counters::default(),
         garbage: Arc::new(Notify::new()),
         ahead: Arc::new(Semaphore::new(MOST_AHEAD)),
         config,

@@ -36,6 +36,10 @@ impl System {
         Self { parts, events, live: Arc::new(Mutex::new(live)) }
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     fn live(&self) -> Reloadable {
         self.live.lock().expect("no panic under this lock").clone()
     }

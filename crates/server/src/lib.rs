@@ -11,6 +11,7 @@ mod connection;
 mod convert;
 mod failure;
 mod hijack;
+mod metrics;
 mod query;
 mod reply;
 mod request;
@@ -21,4 +22,5 @@ mod websocket;
 
 pub use activity::Activity;
 pub use connection::{Socket, serve};
+pub use metrics::serve_metrics;
 pub use request::Context;

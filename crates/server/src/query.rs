@@ -42,6 +42,11 @@ impl Query {
         !matches!(self.get(name).trim().to_lowercase().as_str(), "" | "0" | "no" | "false" | "none")
     }
 
+    /// As [`Query::flag`], with an answer for a name that is not there at all.
+    pub(crate) fn flag_or(&self, name: &str, default: bool) -> bool {
+        if self.find(name).is_some() { self.flag(name) } else { default }
+    }
+
     /// A number, as Go's `strconv.Atoi` reads it; none if it is not given.
     pub(crate) fn number(&self, name: &str) -> Outcome<Option<i64>> {
         match self.given(name) {

@@ -1,6 +1,7 @@
 //! The binary: looks at its name and first argument, and takes the role they name.
 
 mod daemon;
+mod doctor;
 mod hello;
 
 use std::{
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Some("runtime") if name != Some("docker") => {
             oci::main([OsString::from("skiff runtime")].into_iter().chain(arguments))
         }
+        Some("doctor") if name != Some("docker") => doctor::main(text(arguments)),
         // Started by the command line in the background: a session of its own, out of reach of the terminal's signals.
         Some("daemon-session") => {
             let _ = rustix::process::setsid();

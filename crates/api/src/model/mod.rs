@@ -15,7 +15,9 @@ mod inspect;
 mod mount;
 mod network;
 mod progress;
+mod stats;
 mod system;
+mod usage;
 mod volume;
 
 pub use config::{Config, CreateRequest, CreateResponse, HealthConfig};
@@ -42,10 +44,15 @@ pub use network::{
     NetworkInspect, NetworkingConfig,
 };
 pub use progress::{JsonError, JsonMessage, JsonProgress};
+pub use stats::{
+    BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats,
+    ThrottlingData,
+};
 pub use system::{
     AddressPool, Commit, ComponentVersion, Containerd, ContainerdNamespaces, FirewallInfo, IndexInfo, Info,
     Platform, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
 };
+pub use usage::{BuildCache, DiskUsage, PruneContainers};
 pub use volume::{Volume, VolumeList};
 
 use std::collections::BTreeMap;

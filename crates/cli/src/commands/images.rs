@@ -18,7 +18,7 @@ const TABLE: &str = "table {{.Repository}}\t{{.Tag}}\t{{.ID}}\t{{if .CreatedSinc
 const TABLE_WITH_DIGESTS: &str = "table {{.Repository}}\t{{.Tag}}\t{{.Digest}}\t{{.ID}}\t\
      {{if .CreatedSince }}{{.CreatedSince}}{{else}}N/A{{end}}\t{{.Size}}";
 
-static IMAGES: Listing = Listing {
+pub(super) static LISTING: Listing = Listing {
     row_type: "formatter.imageContext",
     headers: &[
         ("ID", "IMAGE ID"),
@@ -37,14 +37,14 @@ static IMAGES: Listing = Listing {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Summary {
+pub(super) struct Summary {
     id: String,
     repo_tags: Option<Vec<String>>,
     repo_digests: Option<Vec<String>>,
     created: i64,
-    size: i64,
-    shared_size: i64,
-    containers: i64,
+    pub(super) size: i64,
+    pub(super) shared_size: i64,
+    pub(super) containers: i64,
 }
 
 /// `docker images`.
@@ -83,7 +83,7 @@ pub(super) async fn images(call: Call<'_>) -> Outcome {
             rows.push(row(image, &repository, &tag, &digest, truncate));
         }
     }
-    IMAGES.print(&format, &rows)?;
+    LISTING.print(&format, &rows)?;
     if let Some(name) = args.first()
         && rows.is_empty()
         && SUBCOMMANDS.contains(&name.as_str())
@@ -147,11 +147,17 @@ fn names(image: &Summary, with_digests: bool, digest_lines: bool) -> Vec<(String
     lines
 }
 
+/// A row for each name of an image, cut short.
+pub(super) fn rows(image: &Summary) -> Vec<Value> {
+    let named = names(image, false, false).into_iter();
+    named.map(|(repository, tag, digest)| row(image, &repository, &tag, &digest, true)).collect()
+}
+
 fn row(image: &Summary, repository: &str, tag: &str, digest: &str, truncate: bool) -> Value {
     let known = |n: i64, text: String| if n == -1 { "N/A".to_owned() } else { text };
     let unique = if image.size == -1 { -1 } else { image.shared_size };
     let human = |n: i64| size::human(n as f64, 4);
-    IMAGES.row(vec![
+    LISTING.row(vec![
         ("Containers", Value::text(known(image.containers, image.containers.to_string()))),
         ("CreatedAt", Value::text(time::go_local(image.created))),
         ("CreatedSince", Value::text(time::since(image.created) + " ago")),

@@ -2,8 +2,10 @@
 
 mod attach;
 mod create;
+mod df;
 mod events;
 mod exec;
+mod explain;
 mod image;
 mod images;
 mod info;
@@ -13,9 +15,11 @@ mod logs;
 mod networks;
 mod port;
 mod ports;
+mod prune;
 mod ps;
 mod run;
 mod start;
+mod stats;
 mod top;
 mod transfer;
 pub(crate) mod version;
@@ -44,12 +48,16 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Attach => attach::attach(call).await,
         Verb::ContainerInspect => inspect::inspect(call, inspect::CONTAINERS).await,
         Verb::ContainerLs => ps::ps(call).await,
+        Verb::ContainerPrune => prune::container_prune(call).await,
         Verb::Create => create::create(call).await,
+        Verb::DiskUsage => df::df(call).await,
         Verb::Events => events::events(call).await,
+        Verb::Explain => explain::explain(call).await,
         Verb::Exec => exec::exec(call).await,
         Verb::History => images::history(call).await,
         Verb::ImageInspect => inspect::inspect(call, inspect::IMAGES).await,
         Verb::ImageLs => images::images(call).await,
+        Verb::ImagePrune => prune::image_prune(call).await,
         Verb::ImageRm => image::rm(call).await,
         Verb::Import => transfer::import(call).await,
         Verb::Info => info::info(call).await,
@@ -68,7 +76,9 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Run => run::run(call).await,
         Verb::Save => transfer::save(call).await,
         Verb::Start => start::start(call).await,
+        Verb::Stats => stats::stats(call).await,
         Verb::Stop => lifecycle::stop(call).await,
+        Verb::SystemPrune => prune::system_prune(call).await,
         Verb::Tag => image::tag(call).await,
         Verb::Top => top::top(call).await,
         Verb::Unpause => lifecycle::unpause(call).await,

@@ -23,7 +23,7 @@ const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command
      state: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\n\
      ports: {{- pad .Ports 1 0}}\n";
 
-static LISTING: Listing = Listing {
+pub(super) static LISTING: Listing = Listing {
     row_type: "formatter.ContainerContext",
     headers: &[
         ("ID", "CONTAINER ID"),
@@ -44,9 +44,9 @@ static LISTING: Listing = Listing {
     ],
 };
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Summary {
+pub(super) struct Summary {
     id: String,
     names: Option<Vec<String>>,
     image: String,
@@ -55,7 +55,7 @@ struct Summary {
     command: String,
     created: i64,
     ports: Option<Vec<ports::Port>>,
-    size_rw: i64,
+    pub(super) size_rw: i64,
     size_root_fs: i64,
     labels: Option<BTreeMap<String, String>>,
     state: String,
@@ -64,13 +64,13 @@ struct Summary {
     mounts: Option<Vec<Mount>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Networks {
     networks: Option<BTreeMap<String, serde::de::IgnoredAny>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Mount {
     name: String,
@@ -124,6 +124,18 @@ pub(super) async fn ps(call: Call<'_>) -> Outcome {
     let truncate = !matches.on("no-trunc");
     let rows: Vec<Value> = containers.iter().map(|container| row(container, truncate)).collect();
     LISTING.print(&format, &rows)
+}
+
+impl Summary {
+    /// Whether it takes part in anything.
+    pub(super) fn is_active(&self) -> bool {
+        matches!(self.state.as_str(), "running" | "paused" | "restarting")
+    }
+}
+
+/// A row whose size is that of the container's own changes alone.
+pub(super) fn row_without_image_size(container: &Summary) -> Value {
+    row(&Summary { size_root_fs: 0, ..container.clone() }, true)
 }
 
 fn row(container: &Summary, truncate: bool) -> Value {

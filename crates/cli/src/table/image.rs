@@ -157,3 +157,17 @@ pub(super) static TAG: Command = Command {
     interspersed: true,
     flags: &[],
 };
+
+pub(super) static IMAGE_PRUNE: Command = Command {
+    verb: Verb::ImagePrune,
+    usage: "[OPTIONS]",
+    about: "Remove unused images",
+    aliases: "",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        switch('a', "all", "Remove all unused images, not just dangling ones"),
+        list(NONE, "filter", &FILTER, "Provide filter values (e.g. \"until=<timestamp>\")"),
+        switch('f', "force", "Do not prompt for confirmation"),
+    ]],
+};

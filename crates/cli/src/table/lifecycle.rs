@@ -1,6 +1,6 @@
 //! Commands that change containers which exist.
 
-use crate::grammar::{Args, Command, Verb, switch, value};
+use crate::grammar::{Args, Command, Verb, list, switch, value};
 use crate::options::types::*;
 
 const NONE: char = '\0';
@@ -37,6 +37,19 @@ pub(super) static PAUSE: Command = Command {
     args: Args::AtLeast(1),
     interspersed: true,
     flags: &[],
+};
+
+pub(super) static CONTAINER_PRUNE: Command = Command {
+    verb: Verb::ContainerPrune,
+    usage: "[OPTIONS]",
+    about: "Remove all stopped containers",
+    aliases: "",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        list(NONE, "filter", &FILTER, "Provide filter values (e.g. \"until=<timestamp>\")"),
+        switch('f', "force", "Do not prompt for confirmation"),
+    ]],
 };
 
 pub(super) static RENAME: Command = Command {

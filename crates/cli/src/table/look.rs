@@ -16,6 +16,17 @@ pub(super) static CONTAINER_INSPECT: Command = Command {
     flags: &[&[value('f', "format", &STRING, FORMAT), switch('s', "size", "Display total file sizes")]],
 };
 
+/// Ours; docker has none.
+pub(super) static EXPLAIN: Command = Command {
+    verb: Verb::Explain,
+    usage: "CONTAINER [CONTAINER...]",
+    about: "Say in sentences why one or more containers are as they are",
+    aliases: "",
+    args: Args::AtLeast(1),
+    interspersed: true,
+    flags: &[],
+};
+
 pub(super) static INSPECT: Command = Command {
     verb: Verb::Inspect,
     usage: "[OPTIONS] NAME|ID [NAME|ID...]",
@@ -54,6 +65,21 @@ pub(super) static LOGS: Command = Command {
             &STRING,
             "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
         ),
+    ]],
+};
+
+pub(super) static STATS: Command = Command {
+    verb: Verb::Stats,
+    usage: "[OPTIONS] [CONTAINER...]",
+    about: "Display a live stream of container(s) resource usage statistics",
+    aliases: "docker container stats, docker stats",
+    args: Args::AtLeast(0),
+    interspersed: true,
+    flags: &[&[
+        switch('a', "all", "Show all containers (default shows just running)"),
+        value(NONE, "format", &STRING, FORMAT_TABLE),
+        switch(NONE, "no-stream", "Disable streaming stats and only pull the first result"),
+        switch(NONE, "no-trunc", "Do not truncate output"),
     ]],
 };
 

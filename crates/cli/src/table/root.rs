@@ -53,6 +53,7 @@ pub(crate) static ROOT: Group = Group {
         leaf("attach", &ATTACH),
         leaf("create", &CREATE),
         leaf("events", &EVENTS),
+        leaf("explain", &EXPLAIN),
         leaf("history", &HISTORY),
         leaf("import", &IMPORT),
         leaf("inspect", &INSPECT),
@@ -67,6 +68,7 @@ pub(crate) static ROOT: Group = Group {
         leaf("rmi", &IMAGE_RM),
         leaf("save", &SAVE),
         leaf("start", &START),
+        leaf("stats", &STATS),
         leaf("stop", &STOP),
         leaf("tag", &TAG),
         leaf("top", &TOP),
@@ -88,11 +90,13 @@ static CONTAINER: Group = Group {
         leaf("ls", &CONTAINER_LS).also(&["list", "ps"]),
         leaf("pause", &PAUSE),
         leaf("port", &PORT),
+        leaf("prune", &CONTAINER_PRUNE),
         leaf("rename", &RENAME),
         leaf("restart", &RESTART),
         leaf("rm", &RM).also(&["remove"]),
         leaf("run", &RUN),
         leaf("start", &START),
+        leaf("stats", &STATS),
         leaf("stop", &STOP),
         leaf("top", &TOP),
         leaf("unpause", &UNPAUSE),
@@ -109,6 +113,7 @@ static IMAGE: Group = Group {
         leaf("inspect", &IMAGE_INSPECT),
         leaf("load", &LOAD),
         leaf("ls", &IMAGE_LS).also(&["list"]),
+        leaf("prune", &IMAGE_PRUNE),
         leaf("pull", &PULL),
         leaf("rm", &IMAGE_RM).also(&["remove"]),
         leaf("save", &SAVE),
@@ -121,8 +126,15 @@ static NETWORK_GROUP: Group = Group {
     entries: &[leaf("inspect", &NETWORK_INSPECT), leaf("ls", &NETWORK_LS).also(&["list"])],
 };
 
-static SYSTEM: Group =
-    Group { about: "Manage Docker", entries: &[leaf("events", &EVENTS), leaf("info", &INFO)] };
+static SYSTEM: Group = Group {
+    about: "Manage Docker",
+    entries: &[
+        leaf("df", &SYSTEM_DF),
+        leaf("events", &EVENTS),
+        leaf("info", &INFO),
+        leaf("prune", &SYSTEM_PRUNE),
+    ],
+};
 
 /// Commands of docker's that do not exist here yet, so that they are told apart from those that never will.
 pub(crate) static UNSUPPORTED: &[&str] = &[
@@ -138,14 +150,11 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "container cp",
     "container diff",
     "container export",
-    "container prune",
-    "container stats",
     "context",
     "cp",
     "diff",
     "export",
     "image build",
-    "image prune",
     "image push",
     "login",
     "logout",
@@ -162,10 +171,7 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "secret",
     "service",
     "stack",
-    "stats",
     "swarm",
-    "system df",
-    "system prune",
     "trust",
     "volume",
 ];

@@ -68,3 +68,31 @@ pub(super) static NETWORK_INSPECT: Command = Command {
         switch('v', "verbose", "Verbose output for diagnostics"),
     ]],
 };
+
+pub(super) static SYSTEM_DF: Command = Command {
+    verb: Verb::DiskUsage,
+    usage: "[OPTIONS]",
+    about: "Show docker disk usage",
+    aliases: "",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        value(NONE, "format", &STRING, FORMAT_TABLE),
+        switch('v', "verbose", "Show detailed information on space usage"),
+    ]],
+};
+
+pub(super) static SYSTEM_PRUNE: Command = Command {
+    verb: Verb::SystemPrune,
+    usage: "[OPTIONS]",
+    about: "Remove unused data",
+    aliases: "",
+    args: Args::None,
+    interspersed: true,
+    flags: &[&[
+        switch('a', "all", "Remove all unused images not just dangling ones"),
+        list(NONE, "filter", &FILTER, "Provide filter values (e.g. \"label=<key>=<value>\")"),
+        switch('f', "force", "Do not prompt for confirmation"),
+        switch(NONE, "volumes", "Prune anonymous volumes"),
+    ]],
+};

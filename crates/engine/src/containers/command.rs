@@ -1,6 +1,6 @@
 //! A command line and a duration as people see them in lists.
 
-use crate::model::{ContainerRecord, Status, Timestamp};
+use crate::model::{ContainerRecord, HealthStatus, Status, Timestamp};
 
 /// Program and arguments in one line; what has a space is quoted.
 pub(super) fn line(args: &[String]) -> String {
@@ -19,7 +19,11 @@ pub(super) fn status(record: &ContainerRecord, now: Timestamp) -> String {
     let state = &record.state;
     let since = |at: Option<Timestamp>| duration(at.map_or(0, |at| now.duration_since(at).as_secs()));
     match state.status {
-        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Running => match state.health.as_ref().map(|health| health.status) {
+            None => format!("Up {}", since(state.started_at)),
+            Some(HealthStatus::Starting) => format!("Up {} (health: starting)", since(state.started_at)),
+            Some(health) => format!("Up {} ({})", since(state.started_at), health.as_str()),
+        },
         Status::Paused => format!("Up {} (Paused)", since(state.started_at)),
         Status::Restarting => format!("Restarting ({}) {} ago", state.exit_code, since(state.finished_at)),
         Status::Removing => "Removal In Progress".into(),

@@ -15,9 +15,9 @@ use skiff_runtime::{
 };
 
 use super::{
-    WaitOutcome, endpoint, etc,
+    WaitOutcome, endpoint, etc, health,
     parts::{Parts, blocking},
-    reconcile, remove, start,
+    policy, reconcile, remove, start,
 };
 use crate::{
     container::Container,
@@ -26,11 +26,6 @@ use crate::{
     model::{ContainerRecord, Status, Timestamp},
     spec,
 };
-
-/// A container that ran this long before it ended begins its back-off anew.
-const SETTLED: Duration = Duration::from_secs(10);
-const FIRST_DELAY: Duration = Duration::from_millis(100);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// Listens to a monitor until its container has ended. (Boxed, because an end may lead to another start.)
 pub(super) fn supervise(
@@ -69,7 +64,7 @@ fn on_event(parts: &Parts, container: &Arc<Container>, event: Event) {
         }
         Event::OomKill { .. } => {
             container.change(|record| record.state.oom_killed = true);
-            parts.tell(container, "oom", &[]);
+            parts.tell(container, "oom", &memory_figures(parts, container));
         }
         Event::ExecExited { id, exit, .. } => execs::ended(parts, container, id, exit),
         Event::LogTrouble(health) => {
@@ -84,6 +79,22 @@ fn on_event(parts: &Parts, container: &Arc<Container>, event: Event) {
         Event::ExecStarted { id, pid } => execs::started(container, id, pid),
         Event::Answer { .. } | Event::ExecFailed { .. } | Event::Exited(_) => {}
     }
+}
+
+/// What the control group says while it is there: whoever looks later finds it with the event.
+fn memory_figures(parts: &Parts, container: &Container) -> Vec<(&'static str, String)> {
+    let Ok(live) = container.live() else { return Vec::new() };
+    let Ok(path) = CgroupPath::parse(&live.cgroup) else { return Vec::new() };
+    let reading = Cgroup::open(&parts.host.facts.cgroups, &path).meter().read();
+    let figures = [
+        ("memoryLimit", reading.memory_limit),
+        ("memoryUsage", reading.memory),
+        ("memoryPeak", reading.memory_peak),
+        ("oomKills", reading.oom_kills),
+    ];
+    // Unlimited, or not told by this kernel.
+    let known = |n: &u64| *n > 0 && *n < 1 << 62;
+    figures.into_iter().filter(|(_, n)| known(n)).map(|(name, n)| (name, n.to_string())).collect()
 }
 
 /// How a container ended, as far as anybody knows.
@@ -146,16 +157,18 @@ pub(super) async fn ended(
     // Whoever restarts it goes on as soon as he is told of the end.
     let restarting = container.restarting.load(Ordering::Acquire);
     drop(container.take_live());
+    container.checked_by(None);
     execs::container_ended(parts, container);
     parts.network.release(&container.id);
     let by_hand = container.stopping.load(Ordering::Acquire);
     let lasted =
         container.record().state.started_at.map_or(0, |at| exit.at.duration_since(at).as_secs()).max(0);
+    let end = policy::End { code: exit.code, unhealthy: container.unhealthy.swap(false, Ordering::AcqRel) };
     let restart = {
         let record = container.record();
         !by_hand
             && !container.is_being_removed()
-            && wants_restart(&record.host.restart_policy, exit.code, record.restart_count)
+            && policy::wants_restart(&record.host.restart_policy, end, record.restart_count)
     };
     // Told before the record changes: the record still says which networks it leaves.
     endpoint::tell(parts, container, "disconnect");
@@ -167,6 +180,8 @@ pub(super) async fn ended(
         record.state.error.clone_from(&exit.error);
         record.state.finished_at = Some(exit.at);
         record.stopped_by_user |= by_hand;
+        record.restart_count += u32::from(restart);
+        health::nobody_checks(record);
         endpoint::ended(record);
     };
     let (record, committed) =
@@ -177,8 +192,9 @@ pub(super) async fn ended(
     parts.tell(container, "die", &die);
     tidy_up(parts, container, committed, monitor);
     if restart {
-        let quick = u64::try_from(lasted).unwrap_or(0) < SETTLED.as_secs();
-        tokio::spawn(restart_later(parts.clone(), container.clone(), quick));
+        let lasted = Duration::from_secs(u64::try_from(lasted).unwrap_or(0));
+        let delay = container.back_off(|quick| policy::delay(lasted, quick));
+        tokio::spawn(restart_later(parts.clone(), container.clone(), delay));
         return;
     }
     let error = (!exit.error.is_empty()).then_some(exit.error);
@@ -236,55 +252,15 @@ pub(super) fn remove_cgroup(parts: &Parts, path: &str) {
     }
 }
 
-fn wants_restart(policy: &crate::model::RestartPolicy, code: i32, count: u32) -> bool {
-    match policy.name.as_str() {
-        "always" | "unless-stopped" => true,
-        "on-failure" => {
-            let most = u32::try_from(policy.maximum_retry_count).unwrap_or(0);
-            code != 0 && (most == 0 || count < most)
-        }
-        _ => false,
-    }
-}
-
-async fn restart_later(parts: Arc<Parts>, container: Arc<Container>, quick: bool) {
-    let count = container.record().restart_count;
-    let delay = match quick {
-        true => FIRST_DELAY.saturating_mul(1 << count.min(10)).min(LONGEST_DELAY),
-        false => FIRST_DELAY,
-    };
+async fn restart_later(parts: Arc<Parts>, container: Arc<Container>, delay: Duration) {
     tokio::time::sleep(delay).await;
     let unwanted = || container.stopping.load(Ordering::Acquire) || container.is_being_removed();
     if unwanted() || container.status() != Status::Restarting {
         return;
     }
-    container.change(|record| record.restart_count = if quick { record.restart_count + 1 } else { 1 });
     if let Err(e) = start::run(&parts, &container, start::Reason::Policy).await {
         tracing::warn!(container = container.name(), "cannot restart: {e}");
         let exit_code = container.record().state.exit_code.into();
         container.ended(WaitOutcome { exit_code, error: Some(e.to_string()) });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::RestartPolicy;
-
-    #[test]
-    fn policies_decide_as_dockers_do() {
-        let policy = |name: &str, n| RestartPolicy { name: name.into(), maximum_retry_count: n };
-        for (policy, code, count, again) in [
-            (policy("no", 0), 1, 0, false),
-            (policy("", 0), 1, 0, false),
-            (policy("always", 0), 0, 99, true),
-            (policy("unless-stopped", 0), 1, 0, true),
-            (policy("on-failure", 0), 0, 0, false),
-            (policy("on-failure", 0), 1, 99, true),
-            (policy("on-failure", 2), 1, 1, true),
-            (policy("on-failure", 2), 1, 2, false),
-        ] {
-            assert_eq!(wants_restart(&policy, code, count), again, "{policy:?} {code} {count}");
-        }
     }
 }

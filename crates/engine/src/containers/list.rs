@@ -195,7 +195,7 @@ impl Selection {
             && filters.any("id", |id| record.id.to_string().starts_with(id))
             && filters.any("name", name)
             && filters.exact("status", state.status.as_str())
-            && filters.exact("health", "none")
+            && filters.exact("health", state.health.as_ref().map_or("none", |health| health.status.as_str()))
             && !self.is_task
             && (self.exited.is_empty()
                 || state.status == Status::Exited && self.exited.contains(&state.exit_code))

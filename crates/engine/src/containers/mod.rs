@@ -11,11 +11,15 @@ mod create;
 mod endpoint;
 mod etc;
 mod exit;
+mod health;
 mod inspect;
 mod list;
 mod logs;
 mod merge;
 mod parts;
+mod policy;
+mod probe;
+mod prune;
 mod reconcile;
 mod remove;
 mod start;
@@ -30,7 +34,8 @@ use tokio::net::UnixStream;
 use crate::{
     Result,
     model::{
-        ContainerSummary, ContainerView, CreateRequest, Created, Filters, Timestamp, Top, UpdateRequest,
+        ContainerSummary, ContainerView, CreateRequest, Created, Filters, Pruned, Timestamp, Top,
+        UpdateRequest,
     },
 };
 
@@ -38,6 +43,7 @@ pub(crate) use ahead::{Ahead, MOST as MOST_AHEAD};
 pub(crate) use attach::pair;
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking};
+pub(crate) use policy::ON_UNHEALTHY;
 
 /// The service.
 #[derive(Clone)]
@@ -302,6 +308,14 @@ impl Containers {
     /// The name is invalid, its own, or in use.
     pub async fn rename(&self, container: &str, name: &str) -> Result<()> {
         change::rename(&self.parts, container, name).await
+    }
+
+    /// Removes every container that does not run and that the filters let go.
+    ///
+    /// # Errors
+    /// Wrong filters; another prune goes on.
+    pub async fn prune(&self, filters: &Filters) -> Result<Pruned<String>> {
+        prune::prune(&self.parts, filters).await
     }
 
     /// Its processes, as `ps` with these arguments would show them (none means `-ef`).

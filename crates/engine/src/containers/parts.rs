@@ -16,7 +16,9 @@ use crate::{
     Config, Error, Events, Result,
     container::Container,
     host::Host,
+    metrics::Counters,
     model::EventKind,
+    prune::Turn,
     records::{Boot, Identity, Records},
     registry::Registry,
     seccomp::Filters,
@@ -38,6 +40,8 @@ pub(crate) struct Parts {
     pub(crate) filters: Filters,
     /// What `--init` mounts.
     pub(crate) init_binary: PathBuf,
+    pub(crate) pruning: Turn,
+    pub(crate) counters: Counters,
     /// Something was removed: there is garbage to collect.
     pub(crate) garbage: Arc<Notify>,
     /// Room for what is made ahead of starts.

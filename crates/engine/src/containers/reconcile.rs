@@ -7,13 +7,14 @@ use skiff_runtime::monitor::{
     protocol::{Event, Hello},
     record::ExitRecord,
 };
-use skiff_types::ContainerId;
+use skiff_types::{ContainerId, ExecId};
 
 use super::{
     create, endpoint, etc,
     exit::{self, Ended},
+    health,
     parts::{Parts, blocking},
-    remove, start,
+    policy, remove, start,
 };
 use crate::{
     Error, Result,
@@ -38,7 +39,7 @@ pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
     let parts = parts.clone();
     tokio::spawn(async move {
         for container in to_start {
-            if let Err(e) = start::run(&parts, &container, start::Reason::Policy).await {
+            if let Err(e) = start::run(&parts, &container, start::Reason::Asked).await {
                 tracing::warn!(container = container.name(), "cannot start again: {e}");
             }
         }
@@ -90,10 +91,17 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
             None
         }
         Found::Ended(record) => {
-            remember_start(container, &record);
+            remember_start(parts, container, &record);
             // Counts as running until its end is recorded, the usual way.
             exit::ended(parts, container, record.into(), None).await;
             None
+        }
+        // It has ended and waits for its policy's next try: nothing was lost.
+        Found::Nothing if status == Status::Restarting => {
+            parts.network.release(&container.id);
+            let change = |record: &mut ContainerRecord| record.state.status = Status::Exited;
+            container.commit(change, |record| parts.records.put(record)).1.detach();
+            policy::starts_with_daemon(&container.record()).then(|| container.clone())
         }
         Found::Nothing if status.is_running() || status == Status::Starting => {
             parts.network.release(&container.id);
@@ -101,7 +109,6 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
             let was_up = status != Status::Starting
                 || parts.boot.is_new
                 || container.record().state.started_at.is_some();
-            let again = wanted_after_boot(container);
             match was_up {
                 true => {
                     container.change(|record| {
@@ -114,7 +121,7 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
                     container.commit(change, |record| parts.records.put(record)).1.detach();
                 }
             }
-            again.then(|| container.clone())
+            policy::starts_with_daemon(&container.record()).then(|| container.clone())
         }
         Found::Nothing => {
             if container.record().host.auto_remove && status == Status::Exited {
@@ -122,25 +129,16 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
                 tokio::spawn(async move { remove::quietly(&parts, &container).await });
                 return None;
             }
-            let always = container.record().host.restart_policy.name == "always";
-            (always && container.record().state.started_at.is_some()).then(|| container.clone())
+            policy::starts_with_daemon(&container.record()).then(|| container.clone())
         }
     }
 }
 
-/// `always` and `unless-stopped` start again after a reboot; the latter unless a person stopped it.
-fn wanted_after_boot(container: &Container) -> bool {
-    let record = container.record();
-    match record.host.restart_policy.name.as_str() {
-        "always" => true,
-        "unless-stopped" | "on-failure" => !record.stopped_by_user,
-        _ => false,
-    }
-}
-
 /// A start that the last daemon did not live to record.
-fn remember_start(container: &Container, record: &ExitRecord) {
+fn remember_start(parts: &Parts, container: &Container, record: &ExitRecord) {
+    let (last_checks, _) = health::Notes::read(&parts.run_dir(&container.id));
     container.change(|r| {
+        health::resumed(r, last_checks);
         let at = start::timestamp(record.started_at);
         if r.state.started_at != Some(at) {
             r.state.started_at = Some(at);
@@ -197,6 +195,7 @@ fn resume(
     pidfd: std::os::fd::OwnedFd,
 ) -> io::Result<()> {
     let (link, reader) = link(connection)?;
+    let (last_checks, probe) = health::Notes::read(&parts.run_dir(&container.id));
     let change = |record: &mut ContainerRecord| {
         let at = start::timestamp(hello.started_at);
         let state = &mut record.state;
@@ -210,11 +209,15 @@ fn resume(
             endpoint::began(record, parts, endpoint.as_ref());
         }
         record.state.oom_killed |= hello.oom_kills > 0;
+        health::resumed(record, last_checks);
     };
     let (record, committed) = container.commit(change, |record| parts.records.put(record));
     let cgroup = spec::own_cgroup(&record, &parts.config);
     container.began(Arc::new(Live { pid: hello.pid, pidfd, link, cgroup }));
     committed.detach();
+    let is_left = |probe: &ExecId| hello.execs.iter().any(|exec| exec.id == *probe && exec.exit.is_none());
+    health::end_left_probe(container, probe.filter(is_left));
+    health::keep_checking(parts, container);
     tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
     Ok(())
 }

@@ -12,7 +12,7 @@ use skiff_runtime::{
 };
 
 use super::{
-    ahead, endpoint, etc, exit,
+    ahead, endpoint, etc, exit, health,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
 };
@@ -87,6 +87,10 @@ fn may_start(container: &Container, reason: Reason) -> Result<()> {
 }
 
 async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason) -> Result<()> {
+    if reason == Reason::Asked {
+        container.back_off(|quick| *quick = 0);
+    }
+    container.unhealthy.store(false, std::sync::atomic::Ordering::Release);
     let others = Others::find(parts, container)?;
     let apparmor = apparmor::profile(&container.record().host, &parts.config, &parts.host.facts)?;
     let change = |record: &mut ContainerRecord| {
@@ -127,6 +131,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         state.exit_code = 0;
         state.oom_killed = false;
         state.started_at = Some(at);
+        health::began(record);
         endpoint::began(record, parts, endpoint.as_ref());
     };
     let queue = |record: &ContainerRecord| parts.records.put_with_endpoint(record, endpoint.as_ref());
@@ -136,6 +141,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     container.began(Arc::new(live));
     endpoint::tell(parts, container, "connect");
     parts.tell(container, "start", &[]);
+    health::keep_checking(parts, container);
     // Only now: nobody hears of the end before the beginning. Whoever asked for the start is answered before the commit.
     tokio::spawn({
         let (parts, container) = (parts.clone(), container.clone());

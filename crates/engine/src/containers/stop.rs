@@ -12,7 +12,7 @@ use skiff_runtime::{
 };
 
 use super::{
-    Containers, StopOptions,
+    Containers, StopOptions, health,
     parts::{Parts, blocking, to_the_end},
     start,
 };
@@ -25,6 +25,8 @@ use crate::{
 
 /// How long a killed container may take to end before that is an error.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
+/// How often an end that nobody tells us of is looked for.
+const LOOKING: Duration = Duration::from_millis(20);
 
 pub(super) async fn stop(parts: &Arc<Parts>, reference: &str, options: StopOptions) -> Result<()> {
     let container = parts.registry.resolve(reference)?;
@@ -53,27 +55,67 @@ async fn stop_running(
         give_up_restarting(parts, container);
         return Ok(());
     };
-    let (own, seconds) = {
-        let record = container.record();
-        let own = record.config.stop_signal.as_deref().filter(|s| !s.is_empty());
-        let own = own.and_then(|s| signal::parse(s).ok()).unwrap_or(signal::TERM);
-        (own, timeout.or(record.config.stop_timeout))
+    let seconds = timeout.or(container.record().config.stop_timeout);
+    end(parts, container, &live, with.unwrap_or_else(|| own_signal(container)), seconds).await?;
+    parts.tell(container, "stop", &[]);
+    Ok(())
+}
+
+/// Ends a container whose health checks failed. Its policy starts it again, because nobody asked for the end.
+pub(super) async fn end_unhealthy(parts: Arc<Parts>, container: Arc<Container>, live: Arc<Live>) {
+    container.unhealthy.store(true, Ordering::Release);
+    let patience = patience(container.record().config.stop_timeout);
+    let ended = async {
+        send(&parts, &container, &live, own_signal(&container)).await?;
+        // Its policy may start the next run at once: this is about this one.
+        let runs = || container.live().is_ok_and(|now| Arc::ptr_eq(&now, &live));
+        let gone = async {
+            while runs() {
+                tokio::time::sleep(LOOKING).await;
+            }
+        };
+        if in_time(patience, gone).await || !runs() {
+            return Ok(());
+        }
+        send(&parts, &container, &live, signal::KILL).await
     };
-    let mut watch = container.watch();
-    send(parts, container, &live, with.unwrap_or(own)).await?;
-    let ended = watch.wait_for(|phase| !phase.running);
-    let patience = match seconds {
+    if let Err(e) = ended.await {
+        tracing::warn!(container = container.name(), "cannot end what is unhealthy: {e}");
+    }
+}
+
+/// How long a container may take to end after it was asked to; none for as long as it likes.
+fn patience(seconds: Option<i64>) -> Option<Duration> {
+    match seconds {
         None => Some(Containers::STOP_TIMEOUT),
         Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-    };
-    let in_time = match patience {
-        Some(patience) => tokio::time::timeout(patience, ended).await.is_ok(),
-        None => ended.await.is_ok(),
-    };
-    if !in_time {
+    }
+}
+
+async fn in_time<T>(patience: Option<Duration>, done: impl Future<Output = T>) -> bool {
+    match patience {
+        Some(patience) => tokio::time::timeout(patience, done).await.is_ok(),
+        None => {
+            done.await;
+            true
+        }
+    }
+}
+
+/// Asks process 1 to end, and kills it if it does not in time.
+async fn end(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    live: &Live,
+    with: i32,
+    seconds: Option<i64>,
+) -> Result<()> {
+    let mut watch = container.watch();
+    send(parts, container, live, with).await?;
+    let ended = watch.wait_for(|phase| !phase.running);
+    if !in_time(patience(seconds), ended).await {
         kill_and_wait(parts, container).await?;
     }
-    parts.tell(container, "stop", &[]);
     Ok(())
 }
 
@@ -108,7 +150,7 @@ pub(super) async fn kill_and_wait(parts: &Arc<Parts>, container: &Arc<Container>
 }
 
 /// Sends a signal to process 1, and thaws it if it could not act on the signal otherwise.
-async fn send(parts: &Parts, container: &Container, live: &Live, number: i32) -> Result<()> {
+async fn send(parts: &Arc<Parts>, container: &Arc<Container>, live: &Live, number: i32) -> Result<()> {
     let failed =
         |e: &dyn std::fmt::Display| Error::Internal(format!("cannot signal process {}: {e}", live.pid));
     match Signal::from_named_raw(number) {
@@ -132,7 +174,7 @@ async fn send(parts: &Parts, container: &Container, live: &Live, number: i32) ->
 }
 
 /// A thawed container runs again.
-fn resumed(parts: &Parts, container: &Container) {
+fn resumed(parts: &Arc<Parts>, container: &Arc<Container>) {
     let change = |record: &mut ContainerRecord| {
         if record.state.status == Status::Paused {
             record.state.status = Status::Running;
@@ -140,6 +182,7 @@ fn resumed(parts: &Parts, container: &Container) {
     };
     container.commit(change, |record| parts.records.put(record)).1.detach();
     parts.tell(container, "unpause", &[]);
+    health::keep_checking(parts, container);
 }
 
 pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str>) -> Result<()> {
@@ -208,7 +251,11 @@ pub(super) async fn pause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
         }
         let live = container.live()?;
         freeze(&parts, &live).await?;
-        let change = |record: &mut ContainerRecord| record.state.status = Status::Paused;
+        container.checked_by(None);
+        let change = |record: &mut ContainerRecord| {
+            record.state.status = Status::Paused;
+            health::nobody_checks(record);
+        };
         container.commit(change, |record| parts.records.put(record)).1.detach();
         parts.tell(&container, "pause", &[]);
         Ok(())

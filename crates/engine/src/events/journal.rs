@@ -5,7 +5,7 @@
 //! cut off is skipped. No two events have the same time, so that a time says exactly which of them a reader has seen.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
 };
 
@@ -13,6 +13,8 @@ use crate::model::{Event, Timestamp};
 
 /// Bytes of one file.
 const MOST: u64 = 4 << 20;
+/// Bytes that surely hold the last event.
+const TAIL: u64 = 256 << 10;
 
 /// Where to begin to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub(super) struct Journal {
     file: Option<fs_err::File>,
     size: u64,
     most: u64,
+    /// The last write failed, perhaps in the middle of a line.
+    cut: bool,
 }
 
 impl Journal {
@@ -55,10 +59,11 @@ impl Journal {
             file: None,
             size: 0,
             most,
+            cut: false,
         };
         journal.reopen();
         // What a crash cut off must not swallow the next line.
-        if journal.size > 0 && !ends_with_newline(&journal.newer) {
+        if journal.size > 0 && tail(&journal.newer).last() != Some(&b'\n') {
             journal.append_bytes(b"\n");
         }
         journal
@@ -88,10 +93,15 @@ impl Journal {
 
     fn append_bytes(&mut self, bytes: &[u8]) {
         let Some(file) = &mut self.file else { return };
-        match file.write_all(bytes) {
-            Ok(()) => self.size += bytes.len() as u64,
-            // A full disk: the next one is tried again, and what was cut off is closed first.
-            Err(e) => tracing::debug!("an event is not kept: {e}"),
+        // What was cut off must not swallow this one.
+        let before: &[u8] = if self.cut { b"\n" } else { b"" };
+        match file.write_all(before).and_then(|()| file.write_all(bytes)) {
+            Ok(()) => (self.size, self.cut) = (self.size + bytes.len() as u64, false),
+            // A full disk: the next one is tried again.
+            Err(e) => {
+                self.cut = true;
+                tracing::debug!("an event is not kept: {e}");
+            }
         }
     }
 
@@ -101,8 +111,18 @@ impl Journal {
     }
 }
 
-fn ends_with_newline(path: &Path) -> bool {
-    fs_err::read(path).is_ok_and(|text| text.last() == Some(&b'\n'))
+/// The end of a file.
+fn tail(path: &Path) -> Vec<u8> {
+    let mut text = Vec::new();
+    let read = fs_err::File::open(path).and_then(|mut file| {
+        let size = file.metadata()?.len();
+        file.seek(SeekFrom::Start(size.saturating_sub(TAIL)))?;
+        file.read_to_end(&mut text)
+    });
+    if read.is_err() {
+        text.clear();
+    }
+    text
 }
 
 /// The reading end. Cheap to clone.
@@ -138,20 +158,13 @@ impl Reader {
         (out, is_cut(from, oldest))
     }
 
-    /// The newest events, oldest first. Blocks.
-    pub(super) fn last(&self, most: usize) -> Vec<Event> {
-        let mut out = std::collections::VecDeque::new();
-        for file in &self.files {
-            let Ok(file) = fs_err::File::open(file) else { continue };
-            for line in BufReader::with_capacity(64 << 10, file).split(b'\n').map_while(Result::ok) {
-                let Ok(event) = serde_json::from_slice::<Event>(&line) else { continue };
-                if out.len() == most {
-                    out.pop_front();
-                }
-                out.push_back(event);
-            }
-        }
-        out.into()
+    /// The time of the newest event. Blocks.
+    pub(super) fn last(&self) -> Option<Timestamp> {
+        self.files.iter().rev().find_map(|file| {
+            let text = tail(file);
+            let parse = |line: &[u8]| serde_json::from_slice::<Event>(line).ok();
+            text.split(|b| *b == b'\n').rev().find_map(parse).map(|event| event.time)
+        })
     }
 }
 
@@ -197,7 +210,7 @@ mod tests {
         assert_eq!(seconds(&reader.read(at(2), Timestamp::from_second(3).ok(), 99).0), [2, 3]);
         let after = From::After(Timestamp::from_second(2).unwrap());
         assert_eq!(seconds(&reader.read(after, None, 2).0), [3, 4]);
-        assert_eq!(seconds(&reader.last(2)), [4, 6]);
+        assert_eq!(reader.last(), Timestamp::from_second(6).ok());
     }
 
     #[test]

@@ -77,14 +77,8 @@ fn labels(filters: &Filters, image: &Image) -> bool {
     filters.labels("label", labels) && !unwanted
 }
 
-/// A moment, or a duration back from now.
 fn until(text: &str) -> Result<Timestamp> {
-    let seconds = |s: &str| s.parse::<i64>().ok().and_then(|s| Timestamp::from_second(s).ok());
-    let back =
-        |s: &str| s.parse::<jiff::SignedDuration>().ok().and_then(|d| Timestamp::now().checked_sub(d).ok());
-    seconds(text)
-        .or_else(|| text.parse().ok())
-        .or_else(|| back(text))
+    crate::prune::moment(text)
         .ok_or_else(|| Error::Internal(format!("failed to parse value as time or duration: {text:?}")))
 }
 

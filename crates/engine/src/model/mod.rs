@@ -10,30 +10,38 @@ mod config;
 mod event;
 mod exec;
 mod filter;
+mod health;
 mod host;
 mod image;
 mod list;
+mod metrics;
 mod mount;
 mod network;
+mod prune;
 mod record;
+mod stats;
 mod system;
 
 pub use config::{ContainerConfig, HealthConfig};
 pub use event::{Actor, Event, EventKind};
 pub use exec::{ExecConfig, ExecRecord};
 pub use filter::Filters;
+pub use health::{Health, HealthResult, HealthStatus};
 pub use host::{
     BlkioDevice, BlkioWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources, RestartPolicy,
     Ulimit,
 };
 pub use image::{DeletedImage, HistoryEntry, ImageConfig, ImageInspect, ImageSummary, RootFsLayers};
 pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateRequest};
+pub use metrics::{ContainerMetrics, Metrics};
 pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
 pub use network::{
     EndpointConfig, EndpointSettings, EndpointState, IpamAddress, NetworkInspect, NetworkMember,
     NetworkState, PortBinding,
 };
+pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};
+pub use stats::{Interface, IoCount, Sample, Usage};
 pub use system::{Component, Info, RuntimeInfo, Version};
 
 /// A moment, to the nanosecond, in UTC.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use skiff_snapshots::Lifetime;
 use skiff_types::{ContainerId, ImageId};
 
-use super::{ContainerConfig, EndpointConfig, HostConfig, MountPoint, NetworkState, Timestamp};
+use super::{ContainerConfig, EndpointConfig, Health, HostConfig, MountPoint, NetworkState, Timestamp};
 
 /// What `create` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -123,6 +123,8 @@ pub struct ContainerState {
     pub finished_at: Option<Timestamp>,
     /// The control group it was last started in, below each hierarchy.
     pub cgroup: String,
+    /// What its health checks say; none before its first start, and without checks.
+    pub health: Option<Health>,
 }
 
 impl Status {

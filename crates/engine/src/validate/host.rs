@@ -7,6 +7,7 @@ use skiff_runtime::defaults;
 use super::invalid;
 use crate::{
     Config, Error, Result,
+    containers::ON_UNHEALTHY,
     host::Host,
     model::{HostConfig, RestartPolicy},
 };
@@ -74,6 +75,9 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
         return invalid("invalid Annotations: the empty string is not permitted as an annotation key");
     }
     modes(config)?;
+    if !matches!(config.userns_mode.as_str(), "" | "host") {
+        return invalid(format!("invalid user namespace mode: {}", config.userns_mode));
+    }
     log(&config.log_config.kind, &config.log_config.config)?;
     if !(-1000..=1000).contains(&config.oom_score_adj) {
         return invalid(format!(
@@ -126,10 +130,10 @@ pub(crate) fn restart_policy(policy: &RestartPolicy) -> Result<()> {
             let negative = if policy.maximum_retry_count < 0 { " and cannot be negative" } else { "" };
             invalid(format!("{prefix}maximum retry count can only be used with 'on-failure'{negative}"))
         }
-        "on-failure" if policy.maximum_retry_count < 0 => {
+        "on-failure" | ON_UNHEALTHY if policy.maximum_retry_count < 0 => {
             invalid(format!("{prefix}maximum retry count cannot be negative"))
         }
-        "" | "no" | "always" | "unless-stopped" | "on-failure" => Ok(()),
+        "" | "no" | "always" | "unless-stopped" | "on-failure" | ON_UNHEALTHY => Ok(()),
         other => invalid(format!(
             "{prefix}unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
         )),

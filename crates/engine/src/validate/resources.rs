@@ -28,6 +28,13 @@ pub(crate) fn check(r: &mut Resources, host: &Host, warnings: &mut Vec<String>) 
     } else if r.blkio_weight != 0 && !(10..=1000).contains(&r.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000");
     }
+    if !r.blkio_weight_device.is_empty() && !host.blkio_weight {
+        warnings.push(
+            "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
+                .into(),
+        );
+        r.blkio_weight_device.clear();
+    }
     if r.memory > 0 && r.memory_swap == 0 {
         r.memory_swap = r.memory.saturating_mul(2);
     }

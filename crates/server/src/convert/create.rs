@@ -19,7 +19,9 @@ pub(crate) fn request(
         return Err(Failure::invalid("config cannot be empty in order to create a container"));
     };
     let mut config = asked_config(config);
-    let mut asked = host::asked(wire.host_config.unwrap_or_default());
+    let wire_host = wire.host_config.unwrap_or_default();
+    let mut warnings = of_other_systems(&wire_host)?;
+    let mut asked = host::asked(wire_host);
     let networks = wire.networking_config.unwrap_or_default();
     if let Some((name, _)) =
         networks.endpoints_config.iter().flatten().find(|(_, endpoint)| endpoint.is_none())
@@ -35,12 +37,30 @@ pub(crate) fn request(
     }
     as_of_version(&mut config, &mut asked, &mut endpoints, version)?;
     check_mounts(&mut asked, version)?;
-    let mut warnings = Vec::new();
     warnings.extend(volume_driver_warning(&asked, version));
     warnings.extend(move_mac_address(&mut config, &asked, &mut endpoints, version)?);
     asked.resources.pids_limit = asked.resources.pids_limit.filter(|limit| *limit > 0);
     let request = CreateRequest { name: None, platform: String::new(), config, host: asked, endpoints };
     Ok((request, warnings))
+}
+
+/// What only Windows can do.
+fn of_other_systems(host: &wire::HostConfig) -> Outcome<Vec<String>> {
+    if host.io_maximum_bandwidth != 0 {
+        return Err(Failure::invalid(
+            "invalid option: QoS maximum bandwidth configuration is not supported on linux",
+        ));
+    }
+    if host.io_maximum_iops != 0 {
+        return Err(Failure::invalid(
+            "invalid option: QoS maximum IOPs configuration is not supported on linux",
+        ));
+    }
+    let percent = host.cpu_percent > 0;
+    Ok(percent
+        .then(|| "linux does not support CPU percent. Percent discarded.".to_owned())
+        .into_iter()
+        .collect())
 }
 
 /// Takes away what the version did not know, and fills in its defaults.

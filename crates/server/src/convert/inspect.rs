@@ -2,7 +2,8 @@
 
 use skiff_api::{ApiVersion, model as wire};
 use skiff_engine::model::{
-    ContainerConfig, ContainerRecord, ContainerState, ContainerView, HealthConfig, NetworkState, Status,
+    ContainerConfig, ContainerRecord, ContainerState, ContainerView, Health, HealthConfig, HealthResult,
+    NetworkState, Status,
 };
 
 use super::{each, host, mount, network, some_list, some_set};
@@ -73,7 +74,21 @@ fn container_state(state: ContainerState) -> wire::ContainerState {
         error: state.error,
         started_at: time::render(state.started_at),
         finished_at: time::render(state.finished_at),
-        health: None,
+        health: state.health.map(health),
+    }
+}
+
+fn health(health: Health) -> wire::Health {
+    let result = |result: HealthResult| wire::HealthcheckResult {
+        start: time::render(Some(result.start)),
+        end: time::render(Some(result.end)),
+        exit_code: i64::from(result.exit_code),
+        output: result.output,
+    };
+    wire::Health {
+        status: health.status.as_str().to_owned(),
+        failing_streak: i64::from(health.failing_streak),
+        log: Some(each(health.log, result)),
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 mod mount;
 pub(crate) mod network;
+pub(crate) mod stats;
 pub(crate) mod system;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,7 @@
 use futures_util::stream;
 use http::StatusCode;
 use skiff_api::{
-    model::{CreateRequest, CreateResponse, HostConfig, TopResponse, UpdateResponse},
+    model::{CreateRequest, CreateResponse, HostConfig, PruneContainers, TopResponse, UpdateResponse},
     stream::{MULTIPLEXED, RAW},
 };
 use skiff_engine::{ListOptions, LogOptions};
@@ -49,6 +49,15 @@ pub(super) async fn create(context: &Context, mut request: Request) -> Outcome<R
     let warnings = created.warnings.into_iter().chain(warnings).collect();
     let answer = CreateResponse { id: created.id.to_string(), warnings: Some(warnings) };
     Ok(Reply::json(StatusCode::CREATED, &answer))
+}
+
+pub(super) async fn prune(context: &Context, request: &Request) -> Outcome<Reply> {
+    let filters = request.engine_filters()?;
+    let containers = context.engine.containers.clone();
+    let pruned = finish(async move { containers.prune(&filters).await }).await?;
+    // Go's nil, unless something went.
+    let containers_deleted = (!pruned.removed.is_empty()).then_some(pruned.removed);
+    Ok(Reply::ok(&PruneContainers { containers_deleted, space_reclaimed: pruned.space }))
 }
 
 pub(super) async fn inspect(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {

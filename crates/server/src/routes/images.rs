@@ -7,7 +7,7 @@ use futures_util::stream;
 use http::StatusCode;
 use skiff_api::{
     decode,
-    model::{ImageDelete, ImagePlatform, JsonError, JsonMessage},
+    model::{ImageDelete, ImagePlatform, JsonError, JsonMessage, PruneImages},
 };
 use skiff_engine::{ImageListOptions, ImportRequest, LoadProgress, RemoveImageOptions, model::DeletedImage};
 use tokio::sync::mpsc;
@@ -70,11 +70,23 @@ pub(super) async fn remove(context: Context, request: &Request, name: String) ->
     let options =
         RemoveImageOptions { force: request.query.flag("force"), no_prune: request.query.flag("noprune") };
     let removed = finish(async move { context.engine.images.remove(&name, options).await }).await?;
-    let line = |done| match done {
+    Ok(Reply::ok(&removed.into_iter().map(deleted).collect::<Vec<_>>()))
+}
+
+fn deleted(step: DeletedImage) -> ImageDelete {
+    match step {
         DeletedImage::Untagged(untagged) => ImageDelete { untagged, ..ImageDelete::default() },
         DeletedImage::Deleted(deleted) => ImageDelete { deleted, ..ImageDelete::default() },
-    };
-    Ok(Reply::ok(&removed.into_iter().map(line).collect::<Vec<_>>()))
+    }
+}
+
+pub(super) async fn prune(context: &Context, request: &Request) -> Outcome<Reply> {
+    let filters = request.engine_filters()?;
+    let images = context.engine.images.clone();
+    let pruned = finish(async move { images.prune(&filters).await }).await?;
+    let removed: Vec<_> = pruned.removed.into_iter().map(deleted).collect();
+    let images_deleted = (!removed.is_empty()).then_some(removed);
+    Ok(Reply::ok(&PruneImages { images_deleted, space_reclaimed: pruned.space }))
 }
 
 /// An archive of these images. The names are checked before the answer begins.

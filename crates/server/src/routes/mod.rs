@@ -7,6 +7,7 @@ mod exec;
 mod images;
 mod lifecycle;
 mod networks;
+mod stats;
 mod system;
 
 use http::{StatusCode, header};
@@ -29,12 +30,16 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("GET", ["info"]) => system::info(&context, &request).await,
         ("GET", ["events"]) => events::events(&context, &request),
 
+        ("GET", ["system", "df"]) => system::disk_usage(&context, &request).await,
+
         ("GET", ["containers", "json"]) => containers::list(&context, &request).await,
         ("POST", ["containers", "create"]) => containers::create(&context, request).await,
+        ("POST", ["containers", "prune"]) => containers::prune(&context, &request).await,
         ("GET", ["containers", name @ .., "json"]) => {
             containers::inspect(&context, &request, &join(name)).await
         }
         ("GET", ["containers", name @ .., "top"]) => containers::top(&context, &request, &join(name)).await,
+        ("GET", ["containers", name @ .., "stats"]) => stats::stats(&context, &request, &join(name)).await,
         ("GET", ["containers", name @ .., "logs"]) => containers::logs(&context, &request, &join(name)).await,
         ("POST", ["containers", name @ .., "rename"]) => {
             containers::rename(&context, &request, &join(name)).await
@@ -69,6 +74,7 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
 
         ("GET", ["images", "json"]) => images::list(&context, &request).await,
         ("GET", ["images", "get"]) => images::save(&context, &request, request.query.all("names")).await,
+        ("POST", ["images", "prune"]) => images::prune(&context, &request).await,
         ("POST", ["images", "load"]) => images::load(&context, request).await,
         ("POST", ["images", "create"]) => images::create(&context, request).await,
         ("GET", ["images", name @ .., "json"]) => images::inspect(&context, &request, &join(name)).await,
@@ -113,15 +119,12 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         (_, ["swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", ..]) => {
             return Some(Missing::Swarm);
         }
-        ("POST", ["containers", "prune"]) => "pruning containers",
         ("GET", ["containers", _, "export"]) => "exporting a container",
         ("GET", ["containers", _, "changes"]) => "listing a container's changes",
-        ("GET", ["containers", _, "stats"]) => "container statistics",
         ("HEAD" | "GET" | "PUT", ["containers", _, "archive"]) => "copying files from and to a container",
         ("GET" | "POST" | "DELETE", ["containers", _, "checkpoints", ..]) => "checkpointing a container",
         ("POST", ["commit"]) => "committing a container",
         ("POST", ["build"] | ["build", "prune" | "cancel"] | ["session"] | ["grpc"]) => "building images",
-        ("POST", ["images", "prune"]) => "pruning images",
         ("GET", ["images", "search"]) => "searching for images",
         ("POST", ["images", .., "push"]) => "pushing an image",
         ("GET", ["distribution", .., "json"]) => "asking a registry about an image",
@@ -131,7 +134,6 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         ("POST", ["networks", _, "connect" | "disconnect"]) => "connecting a container to a network",
         ("DELETE", ["networks", _]) => "removing a network",
         ("GET" | "POST" | "PUT" | "DELETE", ["volumes", ..]) => "managing volumes",
-        ("GET", ["system", "df"]) => "measuring disk usage",
         ("GET" | "POST" | "DELETE", ["plugins", _, ..]) => "managing plugins",
         _ => return None,
     };
@@ -147,8 +149,12 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
         ("OPTIONS", _)
             | ("GET" | "HEAD", ["_ping"])
             | ("GET", ["version" | "info" | "events" | "networks" | "plugins"] | ["networks", ..])
-            | ("GET", ["containers" | "images", "json"] | ["images", "get"])
-            | ("GET", ["containers", _, .., "json" | "top" | "logs"] | ["containers", _, "attach", "ws"])
+            | ("GET", ["containers" | "images", "json"] | ["images", "get"] | ["system", "df"])
+            | ("POST", ["containers" | "images", "prune"])
+            | (
+                "GET",
+                ["containers", _, .., "json" | "top" | "logs" | "stats"] | ["containers", _, "attach", "ws"]
+            )
             | (
                 "POST",
                 [

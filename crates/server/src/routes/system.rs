@@ -1,11 +1,13 @@
-//! `_ping`, `version`, `info`.
+//! `_ping`, `version`, `info`, `system df`.
 
 use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
+use skiff_api::model::DiskUsage;
+use skiff_engine::{ImageListOptions, ListOptions};
 
 use crate::{
     convert,
-    failure::Outcome,
+    failure::{Failure, Outcome},
     reply::Reply,
     request::{Context, Request},
 };
@@ -48,4 +50,39 @@ pub(super) async fn info(context: &Context, request: &Request) -> Outcome<Reply>
         info["RegistryConfig"]["AllowNondistributableArtifactsHostnames"] = json!(null);
     }
     Ok(Reply::json(StatusCode::OK, &info))
+}
+
+/// The kinds of objects that can be measured.
+const MEASURED: [&str; 4] = ["container", "image", "volume", "build-cache"];
+
+/// What everything takes on disk, or the kinds that are asked for.
+pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<Reply> {
+    let version = request.version;
+    let asked = if version.at_least(42) { request.query.all("type") } else { Vec::new() };
+    if let Some(unknown) = asked.iter().find(|kind| !MEASURED.contains(&kind.as_str())) {
+        return Err(Failure::invalid(format!("unknown object type: {unknown}")));
+    }
+    let wanted = |kind: &str| asked.is_empty() || asked.iter().any(|asked| asked == kind);
+    let mut usage = DiskUsage::default();
+    if wanted("image") {
+        let options = ImageListOptions { shared_size: true, containers: true, ..ImageListOptions::default() };
+        let images = context.engine.images.list(options).await?;
+        usage.layers_size = i64::try_from(context.engine.images.layers_size().await?).unwrap_or(i64::MAX);
+        usage.images = Some(images.into_iter().map(|i| convert::image::summary(i, version)).collect());
+    }
+    if wanted("container") {
+        let options = ListOptions { all: true, size: true, ..ListOptions::default() };
+        let containers = context.engine.containers.list(options).await?;
+        usage.containers =
+            Some(containers.into_iter().map(|c| convert::container::summary(c, version)).collect());
+    }
+    if wanted("volume") {
+        usage.volumes = Some(Vec::new());
+    }
+    if wanted("build-cache") {
+        // There is no cache without a builder.
+        usage.build_cache = Some(Vec::new());
+        usage.builder_size = (!version.at_least(42)).then_some(0);
+    }
+    Ok(Reply::ok(&usage))
 }

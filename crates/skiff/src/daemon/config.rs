@@ -1,6 +1,9 @@
 //! From settings to what the engine and the listeners need to know.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 use skiff_engine::{BridgeConfig, Config};
 
@@ -20,6 +23,8 @@ pub(super) struct DaemonConfig {
     pub(super) group: Option<String>,
     pub(super) pidfile: PathBuf,
     pub(super) log: LogSettings,
+    /// Where figures for monitoring can be read.
+    pub(super) metrics: Option<SocketAddr>,
     /// None for plain TCP.
     pub(super) tls: Option<TlsFiles>,
     /// Whether somebody said `--tls=false`: plain TCP is meant.
@@ -84,9 +89,16 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
         group: settings.text("group").map(str::to_owned),
         pidfile: settings.text("pidfile").map_or(default_pidfile, PathBuf::from),
         log,
+        metrics: settings.text("metrics-addr").filter(|a| !a.is_empty()).map(metrics_address).transpose()?,
         tls,
         insecure_tcp: settings.flag("tls") == Some(false) || settings.flag("tlsverify") == Some(false),
     })
+}
+
+/// `127.0.0.1:9323`, or `:9323` for every address.
+fn metrics_address(text: &str) -> Result<SocketAddr, String> {
+    let whole = if text.starts_with(':') { format!("[::]{text}") } else { text.to_owned() };
+    whole.parse().map_err(|_| format!("invalid metrics address {text:?}: must be an IP address and a port"))
 }
 
 /// A setting that is not supported is refused when it asks for something.

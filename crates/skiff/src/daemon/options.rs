@@ -166,7 +166,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("max-concurrent-downloads", "max-concurrent-downloads", Int, Moot, "Set the max concurrent downloads (default 3)"),
     option!("max-concurrent-uploads", "max-concurrent-uploads", Int, Moot, "Set the max concurrent uploads (default 5)"),
     option!("max-download-attempts", "max-download-attempts", Int, Moot, "Set the max download attempts for each pull (default 5)"),
-    option!("metrics-addr", "metrics-addr", Text, No, "Set default address and port to serve the metrics api on"),
+    option!("metrics-addr", "metrics-addr", Text, Yes, "Set default address and port to serve the metrics api on"),
     option!("mtu", "mtu", Int, Yes, "Set the MTU for the default \"bridge\" network (default 1500)"),
     option!("network-control-plane-mtu", "network-control-plane-mtu", Int, Moot, "Network Control plane MTU (default 1500)"),
     option!("", "network-diagnostic-port", Int, No, ""),

@@ -62,6 +62,13 @@ pub(super) async fn serve(
             }
         }
     }
+    if let Some(address) = config.metrics {
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|e| format!("cannot serve metrics at {address}: {e}"))
+            .inspect_err(|_| Listeners::remove_files(&files))?;
+        tokio::spawn(accept_metrics(listener, engine.clone()));
+    }
     info!(hosts = ?config.hosts, "Daemon has completed initialization");
     notify("READY=1");
     loop {
@@ -100,6 +107,18 @@ async fn accept_unix(listener: UnixListener, context: Context) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => drop(tokio::spawn(skiff_server::serve(context.clone(), Socket::Unix(stream)))),
+            Err(error) => {
+                error!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn accept_metrics(listener: TcpListener, engine: Engine) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => drop(tokio::spawn(skiff_server::serve_metrics(engine.clone(), stream))),
             Err(error) => {
                 error!(%error, "cannot accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
