@@ -4,6 +4,7 @@
 mod attached;
 mod images;
 mod lists;
+mod watch;
 
 use std::{
     io::Write,

@@ -119,13 +119,14 @@ pub(super) async fn explain(call: Call<'_>) -> Outcome {
 
 /// What happened to the container in its last run, and shortly after.
 async fn events(client: &Client, container: &Container) -> Result<Vec<Event>, Failure> {
-    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(|t| t.as_second()).filter(|s| *s > 0);
-    let Some(since) = seconds(&container.state.started_at) else { return Ok(Vec::new()) };
-    let now = jiff::Timestamp::now().as_second();
-    let until =
-        seconds(&container.state.finished_at).filter(|at| *at >= since).map_or(now, |at| (at + 2).min(now));
+    let moment = |text: &str| text.parse::<jiff::Timestamp>().ok().filter(|at| at.as_second() > 0);
+    let shown = |at: jiff::Timestamp| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond());
+    let Some(since) = moment(&container.state.started_at) else { return Ok(Vec::new()) };
+    let now = jiff::Timestamp::now();
+    let shortly_after = |at: jiff::Timestamp| (at + jiff::SignedDuration::from_secs(2)).min(now);
+    let ended = moment(&container.state.finished_at).filter(|at| *at >= since);
+    let (since, until) = (shown(since), shown(ended.map_or(now, shortly_after)));
     let filters = filters::to_json(&[format!("container={}", container.id)]);
-    let (since, until) = (since.to_string(), until.to_string());
     let mut stream = client.events(Some(&since), Some(&until), filters.as_deref()).await?;
     let mut out = Vec::new();
     while let Some(event) = stream.next::<Event>().await? {

@@ -160,7 +160,7 @@ pub(super) async fn ended(
     container.checked_by(None);
     execs::container_ended(parts, container);
     parts.network.release(&container.id);
-    let by_hand = container.stopping.load(Ordering::Acquire);
+    let by_hand = container.stopping.load(Ordering::Acquire) || policy::was_stopped(&container.record());
     let lasted =
         container.record().state.started_at.map_or(0, |at| exit.at.duration_since(at).as_secs()).max(0);
     let end = policy::End { code: exit.code, unhealthy: container.unhealthy.swap(false, Ordering::AcqRel) };

@@ -42,6 +42,11 @@ pub(super) fn ends_when_unhealthy(record: &ContainerRecord) -> bool {
         && wants_restart(policy, End { code: 0, unhealthy: true }, record.restart_count)
 }
 
+/// Whether a person stopped it under a daemon that did not live to record the end.
+pub(super) fn was_stopped(record: &ContainerRecord) -> bool {
+    record.stopped_by_user && record.host.restart_policy.name != "always"
+}
+
 /// Whether a container that does not run is started together with the daemon.
 pub(super) fn starts_with_daemon(record: &ContainerRecord) -> bool {
     let policy = &record.host.restart_policy;

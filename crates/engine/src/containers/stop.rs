@@ -20,6 +20,7 @@ use crate::{
     Error, Result,
     container::{Container, Live},
     model::{ContainerRecord, Status},
+    records::durable,
     signal,
 };
 
@@ -49,7 +50,7 @@ async fn stop_running(
     if !container.status().is_running() {
         return Err(Error::NotModified);
     }
-    container.stopping.store(true, Ordering::Release);
+    wanted(parts, container).await?;
     let Ok(live) = container.live() else {
         // Between two runs of a restart policy.
         give_up_restarting(parts, container);
@@ -59,6 +60,20 @@ async fn stop_running(
     end(parts, container, &live, with.unwrap_or_else(|| own_signal(container)), seconds).await?;
     parts.tell(container, "stop", &[]);
     Ok(())
+}
+
+/// Notes that a person wants the end, so that no policy acts on it: not this daemon's, and not that of the next, should this one be
+/// killed before the end is recorded.
+async fn wanted(parts: &Parts, container: &Container) -> Result<()> {
+    container.stopping.store(true, Ordering::Release);
+    // `always` means that the next daemon starts it in any case.
+    let minds = !matches!(container.record().host.restart_policy.name.as_str(), "" | "no" | "always");
+    if !minds || container.restarting.load(Ordering::Acquire) {
+        return Ok(());
+    }
+    let note = |record: &mut ContainerRecord| record.stopped_by_user = true;
+    let (_, noted) = container.commit(note, |record| parts.records.put(record));
+    durable(noted).await
 }
 
 /// Ends a container whose health checks failed. Its policy starts it again, because nobody asked for the end.
@@ -196,11 +211,11 @@ pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str
     to_the_end(async move {
         let live = container.live().map_err(|e| e.labelled(label))?;
         if number == signal::KILL {
-            container.stopping.store(true, Ordering::Release);
+            wanted(&parts, &container).await?;
             return kill_and_wait(&parts, &container).await;
         }
         if number == own_signal(&container) {
-            container.stopping.store(true, Ordering::Release);
+            wanted(&parts, &container).await?;
         }
         send(&parts, &container, &live, number).await
     })

@@ -68,8 +68,8 @@ fn place(root: &Path) -> Vec<Finding> {
         )),
         None => out.push(Finding::good(format!("{} can carry container layers", at.display()))),
     }
-    let free = stat.f_bavail as u64 * stat.f_bsize as u64;
-    let share = if stat.f_files == 0 { 100 } else { stat.f_ffree as u64 * 100 / stat.f_files as u64 };
+    let free = stat.f_bavail.saturating_mul(stat.f_bsize.unsigned_abs());
+    let share = (stat.f_ffree * 100).checked_div(stat.f_files).unwrap_or(100);
     let shown = format!("{:.1} GB", free as f64 / 1e9);
     match free < LITTLE || share < 2 {
         true => out.push(Finding::note(
