@@ -12,16 +12,18 @@ use crate::root;
 const ALLOWED: &[(&str, &[&str])] = &[
     ("skiff-sys", &[]),
     ("skiff-api", &[]),
+    ("skiff-archive", &[]),
     ("skiff-state", &[]),
     ("skiff-logs", &[]),
     ("skiff-runtime", &["skiff-sys"]),
-    ("skiff-snapshots", &["skiff-sys"]),
+    ("skiff-snapshots", &["skiff-archive", "skiff-sys"]),
     ("skiff-network", &["skiff-sys"]),
     ("skiff-volumes", &["skiff-sys"]),
-    ("skiff-images", &["skiff-snapshots"]),
+    ("skiff-images", &["skiff-archive", "skiff-snapshots"]),
     (
         "skiff-engine",
         &[
+            "skiff-archive",
             "skiff-runtime",
             "skiff-snapshots",
             "skiff-images",
@@ -33,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("skiff-server", &["skiff-engine", "skiff-api"]),
     ("skiff-client", &["skiff-api"]),
-    ("skiff-cli", &["skiff-client", "skiff-api"]),
+    ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api"]),
     ("xtask", &["skiff-testkit"]),
     ("skiff", &["skiff-api", "skiff-cli", "skiff-engine", "skiff-runtime", "skiff-server", "skiff-sys"]),
 ];

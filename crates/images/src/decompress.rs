@@ -45,6 +45,18 @@ pub(crate) fn peek<'a>(mut input: impl Read + Send + 'a) -> io::Result<(Vec<u8>,
     Ok((head.clone(), Cursor::new(head).chain(input)))
 }
 
+/// Gives `work` the plain bytes of a stream that may be compressed.
+///
+/// # Errors
+/// The stream's beginning cannot be read.
+pub fn plain<T>(
+    input: &mut (dyn Read + Send),
+    work: impl FnOnce(&mut (dyn Read + Send)) -> T,
+) -> io::Result<T> {
+    let (head, mut input) = peek(input)?;
+    decompressed(&mut input, Compression::detect(&head), work)
+}
+
 /// Gives `work` the stream's plain bytes. Decompression has a thread of its own.
 pub(crate) fn decompressed<T>(
     input: &mut (dyn Read + Send),

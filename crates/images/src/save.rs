@@ -5,12 +5,12 @@ mod v1;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
     io::{self, Read, Write},
 };
 
 use jiff::Timestamp as Time;
 use serde::Serialize;
+use skiff_archive::ArchiveSink;
 use skiff_snapshots::{
     ChainId, LayerTar,
     tar::{END, Entry, EntryKind, Timestamp, encode, padding},
@@ -18,17 +18,6 @@ use skiff_snapshots::{
 use skiff_types::{Digest, ImageId};
 
 use crate::{Error, Image, ImageStore, Platform, Reference, Result, blobs::digest, gojson};
-
-/// Where `save` writes to. A sink that can take a file's bytes without their passing through this process overrides
-/// [`copy_file`](Self::copy_file).
-pub trait ArchiveSink: Write {
-    /// Writes the next `len` bytes of `file`, from its current position.
-    fn copy_file(&mut self, file: &mut File, len: u64) -> io::Result<()> {
-        copy(file, len, self)
-    }
-}
-
-impl ArchiveSink for Vec<u8> {}
 
 /// A sink for any writer.
 #[derive(Debug)]

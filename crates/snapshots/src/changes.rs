@@ -36,20 +36,31 @@ impl Below for Stack {
     }
 }
 
-/// The changes in `upper` over `below`, ordered by path.
+/// The changes in `upper` over `below`, ordered by path. Directories that are still to be looked at wait in a list, not on the
+/// stack: a container may make them as deep as it likes.
 pub(crate) fn upper_changes(upper: &Path, below: &dyn Below) -> Result<Vec<Change>> {
     let mut changes = Vec::new();
-    walk(upper, Path::new(""), Some(below), &mut changes)?;
+    let mut todo = vec![(PathBuf::new(), true)];
+    while let Some((dir, shows)) = todo.pop() {
+        directory(upper, &dir, Some(below).filter(|_| shows), &mut changes, &mut todo)?;
+    }
     changes.sort();
     Ok(changes)
 }
 
-/// Without `below`, nothing shows through here.
-fn walk(upper: &Path, dir: &Path, below: Option<&dyn Below>, changes: &mut Vec<Change>) -> Result<()> {
-    for entry in fs_err::read_dir(upper.join(dir))? {
+/// Without `below`, nothing shows through here. Answers what is gone by the time it is looked at with nothing.
+fn directory(
+    upper: &Path,
+    dir: &Path,
+    below: Option<&dyn Below>,
+    changes: &mut Vec<Change>,
+    todo: &mut Vec<(PathBuf, bool)>,
+) -> Result<()> {
+    let Some(entries) = unless_gone(fs_err::read_dir(upper.join(dir)))? else { return Ok(()) };
+    for entry in entries {
         let entry = entry?;
         let path = dir.join(entry.file_name());
-        let metadata = entry.metadata()?;
+        let Some(metadata) = unless_gone(entry.metadata())? else { continue };
         let existed = below.map_or(Ok(false), |b| b.exists(&path))?;
         let kind = match (is_whiteout(&metadata), existed) {
             (true, _) => ChangeKind::Deleted,
@@ -65,9 +76,17 @@ fn walk(upper: &Path, dir: &Path, below: Option<&dyn Below>, changes: &mut Vec<C
             deleted(&entry.path(), &path, hidden, changes)?;
             below = None;
         }
-        walk(upper, &path, below, changes)?;
+        todo.push((path, below.is_some()));
     }
     Ok(())
+}
+
+/// The container may run, and remove things meanwhile.
+pub(crate) fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// What an opaque directory hides and does not have itself.

@@ -11,15 +11,14 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, CWD, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat,
-        copy_file_range, ioctl_ficlone, lgetxattr, llistxattr, lsetxattr, mknodat, utimensat,
+        copy_file_range, ioctl_ficlone, lsetxattr, mknodat, utimensat,
     },
     io::Errno,
 };
 
-use crate::{
-    merge::{Found, Stack},
-    whiteout::is_overlay_xattr,
-};
+use skiff_archive::attributes::xattrs;
+
+use crate::merge::{Found, Stack};
 
 /// Copies one object that is no directory to a path that does not exist.
 pub(crate) fn copy_object(from: &Path, metadata: &Metadata, to: &Path) -> io::Result<()> {
@@ -51,39 +50,6 @@ pub(crate) fn copy_attributes(from: &Path, metadata: &Metadata, to: &Path) -> io
         last_modification: time(metadata.mtime(), metadata.mtime_nsec()),
     };
     Ok(utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// An object's extended attributes, sorted by name, without overlayfs's own.
-pub(crate) fn xattrs(path: &Path) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let names = match grow(|buf| llistxattr(path, buf)) {
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        names => names?,
-    };
-    let mut xattrs = Vec::new();
-    for name in names.split(|b| *b == 0).filter(|n| !n.is_empty() && !is_overlay_xattr(n)) {
-        match grow(|buf| lgetxattr(path, name, buf)) {
-            // The kernel lists what it does not give (another security module's).
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            value => xattrs.push((name.to_vec(), value?)),
-        }
-    }
-    xattrs.sort();
-    Ok(xattrs)
-}
-
-/// Calls with a buffer that grows until it is large enough.
-fn grow(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut buf = vec![0; 256];
-    loop {
-        match call(&mut buf) {
-            Ok(len) => {
-                buf.truncate(len);
-                return Ok(buf);
-            }
-            Err(Errno::RANGE) if buf.len() < 1 << 20 => buf.resize(buf.len() * 4, 0),
-            Err(e) => return Err(e),
-        }
-    }
 }
 
 /// Shares the blocks where the file system can, and otherwise copies the stretches that are not holes.

@@ -14,9 +14,11 @@ use std::{
 
 use rustix::fs::{major, minor};
 
+use skiff_archive::attributes::{is_portable, xattrs};
+
 use crate::{
     Result,
-    copy::xattrs,
+    changes::unless_gone,
     merge::{is_opaque_path, is_whiteout},
     tar::{Device, END, Entry, EntryKind, Timestamp, encode, padding},
     whiteout,
@@ -79,13 +81,18 @@ impl UpperWalk {
     }
 
     fn step(&mut self) -> io::Result<Option<Member>> {
-        let name = match self.pending.pop() {
-            None => return Ok(None),
-            Some(Step::Opaque(dir, metadata)) => return Ok(Some(Member::Opaque { dir, metadata })),
-            Some(Step::Look(name)) => name,
+        let (name, source, metadata) = loop {
+            let name = match self.pending.pop() {
+                None => return Ok(None),
+                Some(Step::Opaque(dir, metadata)) => return Ok(Some(Member::Opaque { dir, metadata })),
+                Some(Step::Look(name)) => name,
+            };
+            let source = self.root.join(&name);
+            // What a running container removes meanwhile is not in its changes any more.
+            if let Some(metadata) = unless_gone(fs_err::symlink_metadata(&source))? {
+                break (name, source, metadata);
+            }
         };
-        let source = self.root.join(&name);
-        let metadata = fs_err::symlink_metadata(&source)?;
         if is_whiteout(&metadata) {
             return Ok(Some(Member::Whiteout { name, mtime: metadata.mtime() }));
         }
@@ -252,9 +259,4 @@ fn kind(source: &Path, metadata: &Metadata) -> io::Result<Option<EntryKind>> {
     } else {
         EntryKind::File
     }))
-}
-
-/// Attributes that mean the same elsewhere: the user's, and file capabilities.
-fn is_portable(name: &[u8]) -> bool {
-    name.starts_with(b"user.") || name == b"security.capability"
 }

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use skiff_archive::io_kind;
 use skiff_types::{Digest, ErrorKind};
 
 use crate::{ChainId, tar};
@@ -108,13 +109,5 @@ impl Error {
             Self::Damaged(_) => ErrorKind::Internal,
             Self::Apply { source, .. } | Self::Io(source) | Self::System { source, .. } => io_kind(source),
         }
-    }
-}
-
-/// The kind of an I/O error that has no more specific meaning.
-pub(crate) fn io_kind(e: &io::Error) -> ErrorKind {
-    match e.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::OutOfSpace,
-        _ => ErrorKind::Internal,
     }
 }

@@ -17,12 +17,13 @@ use rustix::{
     },
     io::Errno,
 };
+use skiff_archive::path::split;
 
 use crate::{
     Error, Result,
     copy::{copy_attributes, copy_object},
     merge::{Found, Stack},
-    unpack::{DeferredLink, Unpacked, path::split},
+    unpack::{DeferredLink, Unpacked},
     whiteout::{is_opaque, is_whiteout},
 };
 

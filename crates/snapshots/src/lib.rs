@@ -20,24 +20,24 @@ mod merge;
 mod overlay;
 mod overlay2;
 mod record;
-mod remove;
 mod skeleton;
 mod snapshotter;
 mod staging;
-pub mod tar;
 mod unpack;
 mod unpacked;
 mod upper;
 mod vfs;
+mod view;
 mod whiteout;
 
 use std::{path::Path, sync::Arc};
 
 pub use chain::ChainId;
 pub use error::{Error, Result};
-pub use remove::remove_tree;
+pub use skiff_archive::{remove_tree, tar};
 pub use snapshotter::{Change, ChangeKind, Layer, Lifetime, Snapshotter, Usage};
 pub use staging::{LayerTar, StagedLayer};
+pub use view::{View, ViewMount, detached, resolve};
 
 /// Opens the store below `root` (made if it is missing), with the named driver or with the best one that works here.
 ///

@@ -54,8 +54,3 @@ pub(crate) fn is_opaque(dir: BorrowedFd<'_>) -> io::Result<bool> {
     }
     Ok(false)
 }
-
-/// Whether an attribute is overlayfs's own: an archive may not bring it, and none goes into one.
-pub(crate) fn is_overlay_xattr(name: &[u8]) -> bool {
-    name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
-}

@@ -145,7 +145,13 @@ pub fn unshare_mounts() -> Result<(), Errno> {
     unshare(libc::CLONE_NEWNS)
 }
 
+/// Gives the calling thread, and no other, a root and a working directory of its own: it may then enter another mount
+/// namespace (setns(2)).
+pub fn unshare_root() -> Result<(), Errno> {
+    unshare(libc::CLONE_FS)
+}
+
 fn unshare(flags: libc::c_int) -> Result<(), Errno> {
-    // SAFETY: only namespaces are asked for; neither memory nor the table of descriptors is unshared.
+    // SAFETY: only namespaces and the root are asked for; neither memory nor the table of descriptors is unshared.
     call::result(unsafe { libc::syscall(libc::SYS_unshare, flags) }).map(drop)
 }

@@ -7,8 +7,7 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-
-use crate::copy::xattrs;
+use skiff_archive::attributes::xattrs;
 
 /// Every path of a tree with everything about it: type, mode, owner, size, time, contents, attributes, and which other path is
 /// the same file.

@@ -10,7 +10,9 @@ use super::{
     format::{self, BLOCK, CHUNK, DIRENT, HOLE, INODE, INODE_SLOT, Inode, Layout, MAX_CHUNK_BITS},
     tree::{Content, Data, Directory, NodeId, ROOT, Tree},
 };
-use crate::{tar::Extent, whiteout::is_overlay_xattr};
+use skiff_archive::attributes::is_overlay_xattr;
+
+use crate::tar::Extent;
 
 /// The attribute that hides what layers below have in a directory.
 const OPAQUE: (&[u8], &[u8]) = (b"trusted.overlay.opaque", b"y");

@@ -11,10 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use skiff_archive::attributes::xattrs;
+
 use super::tree::{Content, Data, Node, Tree};
 use crate::{
     Error, Result,
-    copy::xattrs,
     merge::{Found, Stack},
     tar::{Device, Timestamp, padding},
 };

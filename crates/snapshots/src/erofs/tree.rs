@@ -7,11 +7,11 @@
 use std::{collections::BTreeMap, convert::Infallible, io};
 
 use rustix::io::Errno;
+use skiff_archive::path::{clean, clean_target, split};
 
 use crate::{
     Error, Result,
     tar::{self, Device, Entry, EntryKind, Extent, Timestamp},
-    unpack::path::{clean, clean_target, split},
     whiteout,
 };
 

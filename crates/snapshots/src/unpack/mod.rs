@@ -6,8 +6,6 @@
 //!
 //! Names are resolved within the directory by the kernel (`openat2`), so neither `..` nor a link leads out of it.
 
-mod attributes;
-pub(crate) mod path;
 mod tree;
 
 use std::{
@@ -26,11 +24,12 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use self::{
-    attributes::{set_file_attributes, set_node_attributes},
+use skiff_archive::{
+    attributes::{set_file_attributes, set_node_attributes, set_times},
     path::{clean, clean_target, join, split},
-    tree::Tree,
 };
+
+use self::tree::Tree;
 use crate::{
     Error, Result,
     record::{Recorder, Shadow},
@@ -129,7 +128,7 @@ impl<R: BufRead> Unpacker<'_, R> {
             EntryKind::Symlink(target) => {
                 self.unpacked.size += target.len() as u64;
                 self.replace(&at, || symlinkat(&target[..], at.dir, at.name)).map_err(failed)?;
-                set_node_attributes(entry, &at).map_err(failed)
+                set_node_attributes(entry, at.dir, at.name).map_err(failed)
             }
             EntryKind::CharDevice(device) => {
                 self.node(entry, &at, FileType::CharacterDevice, *device).map_err(failed)
@@ -192,7 +191,7 @@ impl<R: BufRead> Unpacker<'_, R> {
             rustix::fs::ftruncate(&file, entry.size).map_err(|e| failed(e.into()))?;
         }
         set_file_attributes(entry, file.as_fd()).map_err(failed)?;
-        attributes::set_times(file.as_fd(), entry.mtime).map_err(failed)
+        set_times(file.as_fd(), entry.mtime).map_err(failed)
     }
 
     /// Writes one stretch of a file's contents.
@@ -254,7 +253,7 @@ impl<R: BufRead> Unpacker<'_, R> {
     fn node(&mut self, entry: &Entry, at: &Place<'_>, kind: FileType, device: Device) -> io::Result<()> {
         let number = makedev(device.major, device.minor);
         self.replace(at, || mknodat(at.dir, at.name, kind, Mode::RUSR, number))?;
-        set_node_attributes(entry, at)
+        set_node_attributes(entry, at.dir, at.name)
     }
 
     fn whiteout(&mut self, parent: &[u8], name: &[u8], hidden: &[u8]) -> Result<()> {
@@ -319,7 +318,7 @@ impl<R: BufRead> Unpacker<'_, R> {
     fn finish(mut self) -> Result<Unpacked> {
         for (path, mtime) in &self.dir_times {
             match self.tree.open_real_readable(path) {
-                Ok(dir) => attributes::set_times(dir.as_fd(), *mtime)?,
+                Ok(dir) => set_times(dir.as_fd(), *mtime)?,
                 // A later entry replaced it.
                 Err(e) if is_gone(&e) => {}
                 Err(e) => return Err(e.into()),

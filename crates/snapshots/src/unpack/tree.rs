@@ -15,7 +15,8 @@ use rustix::{
     io::Errno,
 };
 
-use super::path::{clean, join, split};
+use skiff_archive::path::{clean, join, split};
+
 use crate::whiteout;
 
 /// The mode of directories that no entry made, as Docker has it.
@@ -64,7 +65,7 @@ impl Tree {
         self.implied.remove(path);
     }
 
-    /// The directory at a [clean](super::path::clean) path, links resolved within the root, and its resolved path.
+    /// The directory at a [clean] path, links resolved within the root, and its resolved path.
     /// Missing directories are made.
     pub(super) fn directory(&mut self, path: &[u8]) -> io::Result<(BorrowedFd<'_>, &[u8])> {
         if self.last.as_ref().is_none_or(|d| d.asked != path) {

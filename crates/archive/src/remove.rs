@@ -3,12 +3,15 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat},
+    fs::{
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags, openat, openat2, renameat,
+        statx, unlinkat,
+    },
     io::Errno,
 };
 
@@ -20,24 +23,68 @@ const DEPTH: u32 = 64;
 /// # Errors
 /// [`io::ErrorKind::NotFound`] if it is not there, and whatever else keeps something from being removed.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
-    let mut tree = Removal { top: open(CWD, path)?, moved: 0 };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    remove_directory(openat(CWD, path, flags, Mode::empty())?, None, CWD, path)
+}
+
+/// Removes whatever has this name in a directory, with everything in it. No link is followed. What something is mounted on stays:
+/// the kernel would remove it, and the mount with it, if it is mounted in another namespace than the caller's.
+///
+/// # Errors
+/// As [`remove_tree`]; `EBUSY` for what something is mounted on.
+pub fn remove_at(dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let mount = mount_of(dir, c"")?;
+    unless_mounted(Some(mount), dir, name)?;
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Err(Errno::ISDIR | Errno::PERM) => remove_directory(open(dir, name)?, Some(mount), dir, name),
+        result => Ok(result?),
+    }
+}
+
+fn remove_directory(
+    top: OwnedFd,
+    mount: Option<u64>,
+    at: impl AsFd,
+    name: impl rustix::path::Arg + Copy,
+) -> io::Result<()> {
+    let mut tree = Removal { top, mount, moved: 0 };
     loop {
         let before = tree.moved;
         let top = open(tree.top.as_fd(), c".")?;
         tree.empty(&top, DEPTH)?;
         if tree.moved == before {
-            return Ok(unlinkat(CWD, path, AtFlags::REMOVEDIR)?);
+            return Ok(unlinkat(at, name, AtFlags::REMOVEDIR)?);
         }
     }
 }
 
+/// Nothing is removed that is mounted in the tree: it is busy, as the kernel says of the place itself.
 fn open(at: impl AsFd, name: impl rustix::path::Arg) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(at, name, flags, Mode::empty())?)
+    let resolve = ResolveFlags::NO_XDEV;
+    match openat2(at, name, flags, Mode::empty(), resolve) {
+        Err(Errno::XDEV) => Err(Errno::BUSY.into()),
+        dir => Ok(dir?),
+    }
+}
+
+/// `EBUSY` if this is not in the same mount.
+fn unless_mounted(mount: Option<u64>, dir: impl AsFd, name: impl rustix::path::Arg) -> io::Result<()> {
+    match mount {
+        Some(mount) if mount_of(dir, name)? != mount => Err(Errno::BUSY.into()),
+        _ => Ok(()),
+    }
+}
+
+fn mount_of(dir: impl AsFd, name: impl rustix::path::Arg) -> io::Result<u64> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+    Ok(statx(dir, name, flags, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
 struct Removal {
     top: OwnedFd,
+    /// The mount that everything must be in.
+    mount: Option<u64>,
     /// How many directories were moved up.
     moved: u64,
 }
@@ -49,6 +96,10 @@ impl Removal {
             let name = entry.file_name();
             if name == c"." || name == c".." {
                 continue;
+            }
+            match unless_mounted(self.mount, dir, name) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                checked => checked?,
             }
             if entry.file_type() != FileType::Directory {
                 match unlinkat(dir, name, AtFlags::empty()) {

@@ -4,7 +4,7 @@ use std::io;
 
 use skiff_types::ErrorKind;
 
-use crate::error::io_kind;
+use crate::io_kind;
 
 /// An archive that is refused, with the offset of the header block at fault.
 #[derive(Debug, thiserror::Error)]

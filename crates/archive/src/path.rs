@@ -7,7 +7,7 @@ use crate::tar::Error;
 ///
 /// # Errors
 /// [`Error::Escape`] for a relative path that leads above the root.
-pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn clean(path: &[u8]) -> Result<Vec<u8>, Error> {
     let mut parts: Vec<&[u8]> = Vec::new();
     for part in path.split(|b| *b == b'/') {
         match part {
@@ -27,13 +27,13 @@ pub(crate) fn clean(path: &[u8]) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 /// [`Error::LinkEscape`] for a relative path that leads above the root, and for the root itself.
-pub(crate) fn clean_target(target: &[u8]) -> Result<Vec<u8>, Error> {
+pub fn clean_target(target: &[u8]) -> Result<Vec<u8>, Error> {
     let cleaned = clean(target).ok().filter(|path| !path.is_empty());
     cleaned.ok_or_else(|| Error::LinkEscape { target: target.escape_ascii().to_string() })
 }
 
 /// The parent and the last component.
-pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|b| *b == b'/') {
         Some(slash) => (&path[..slash], &path[slash + 1..]),
         None => (b"", path),
@@ -41,7 +41,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The parent and a name in it.
-pub(crate) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
+pub fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
     if parent.is_empty() { name.to_vec() } else { [parent, name].join(&b'/') }
 }
 
