@@ -12,27 +12,32 @@ use crate::{ContainerConfig, Empty, Error, Healthcheck, Result};
 /// # Errors
 /// [`Error::Change`] in Docker's words; the configuration may then be changed in part.
 pub fn apply_changes(config: &mut ContainerConfig, changes: &[String]) -> Result<()> {
-    for change in changes.iter().flat_map(|c| c.split('\n')) {
-        let change = change.trim();
-        if change.starts_with('#') {
-            continue;
+    let lines = changes.iter().flat_map(|c| c.split('\n')).map(str::trim);
+    let mut instructions = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
+    if !changes.is_empty() && instructions.peek().is_none() {
+        return Err(bad("file with no instructions"));
+    }
+    let mut has_command = false;
+    for instruction in instructions {
+        let (name, rest) = instruction.split_once(char::is_whitespace).unwrap_or((instruction, ""));
+        let name = name.to_ascii_uppercase();
+        apply(config, &name, rest.trim())?;
+        has_command |= name == "CMD";
+        // A new entry point knows nothing of the old one's arguments.
+        if name == "ENTRYPOINT" && !has_command {
+            config.cmd = None;
         }
-        if change.is_empty() {
-            if changes.iter().all(|c| c.trim().is_empty()) {
-                return Err(bad("file with no instructions"));
-            }
-            continue;
-        }
-        let (name, rest) = change.split_once(char::is_whitespace).unwrap_or((change, ""));
-        apply(config, &name.to_ascii_uppercase(), rest.trim())?;
     }
     Ok(())
 }
 
 fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
     match name {
-        "CMD" => config.cmd = command(rest),
-        "ENTRYPOINT" => config.entrypoint = command(rest),
+        "CMD" => config.cmd = Some(command(&config.shell, rest)),
+        "ENTRYPOINT" => {
+            config.entrypoint =
+                Some(command(&config.shell, rest)).filter(|words| !rest.is_empty() && !words.is_empty());
+        }
         "ENV" => {
             let environment = config.env.get_or_insert_default();
             for (key, value) in key_values(name, rest)? {
@@ -99,12 +104,18 @@ fn exactly_one(name: &str, rest: &str) -> Result<String> {
 }
 
 /// A JSON list is the words; anything else is for the shell.
-fn command(rest: &str) -> Option<Vec<String>> {
-    match json_list(rest) {
-        Some(list) => Some(list),
-        None if rest.is_empty() => None,
-        None => Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), rest.to_owned()]),
+fn command(shell: &[String], rest: &str) -> Vec<String> {
+    if let Some(list) = json_list(rest) {
+        return list;
     }
+    let mut words = shell.to_vec();
+    if words.is_empty() {
+        words = vec!["/bin/sh".to_owned(), "-c".to_owned()];
+    }
+    if !rest.is_empty() {
+        words.push(rest.to_owned());
+    }
+    words
 }
 
 fn json_list(rest: &str) -> Option<Vec<String>> {

@@ -91,7 +91,7 @@ impl ImageStore {
             rootfs: RootFs { diff_ids: vec![diff_id], ..RootFs::default() },
             variant: &platform.variant,
         });
-        self.adopt(&bytes, options.reference.as_ref()).inspect_err(|_| {
+        self.adopt(&bytes, options.reference.as_ref(), None).inspect_err(|_| {
             if !known {
                 // Of use to another operation, or removed at the next start.
                 let _ = self.snapshots.remove_layer(&chain);
@@ -100,12 +100,20 @@ impl ImageStore {
     }
 
     /// Makes a configuration whose layers are all there an image of the store.
-    fn adopt(&self, config: &[u8], name: Option<&Reference>) -> Result<ImageId> {
+    pub(crate) fn adopt(
+        &self,
+        config: &[u8],
+        name: Option<&Reference>,
+        parent: Option<&ImageId>,
+    ) -> Result<ImageId> {
         let id = ImageId::from(digest(config));
         self.records.update(|records| {
             // Within the update: a removal of the same image does not take the blob away again.
             self.blobs.put(config)?;
-            records.images.entry(id.digest()).or_default();
+            // Removed while its child was made: then nobody knows of it.
+            let parent = parent.map(ImageId::digest).filter(|parent| records.images.contains_key(parent));
+            let record = records.images.entry(id.digest()).or_default();
+            record.parent = record.parent.or(parent);
             if let Some(name) = name {
                 records.name(name.clone().or_latest(), &id, Timestamp::now());
             }
