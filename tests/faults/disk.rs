@@ -83,3 +83,41 @@ fn a_full_disk_gives_errors_and_the_daemon_works_on() -> Result<()> {
     assert_eq!(wait(&mut client, &id)?, 3);
     Ok(())
 }
+
+#[test]
+fn copies_and_commits_on_a_full_disk_fail_with_words() -> Result<()> {
+    let (daemon, dir) = daemon_on_a_small_disk()?;
+    daemon.import_busybox()?;
+    let mut client = daemon.client();
+    let id = create(&mut client, &["sleep", "10000"], "none")?;
+    start(&mut client, &id)?;
+    let tar = |name: &str| {
+        let mut tar = skiff_testkit::image::Tar::default();
+        tar.entry(name, b'0', 0o644, "", &vec![7; 1 << 20]);
+        tar.finish()
+    };
+    let put = |client: &mut skiff_testkit::http::Client, name: &str| {
+        let path = format!("/containers/{id}/archive?path=/");
+        client.request("PUT", &path, &Body::Bytes("application/x-tar", &tar(name)))
+    };
+    put(&mut client, "first")?.ok()?;
+    let images = client.get("/images/json?all=1")?.ok()?.body;
+    fill(&daemon, dir.path())?;
+
+    let refused = put(&mut client, "second")?;
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    assert!(refused.message().contains("no space left on device"), "{}", refused.message());
+    let commit = format!("/commit?container={id}&repo=full");
+    let refused = client.post(&commit, &Value::Null)?;
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    assert!(refused.message().contains("no space left on device"), "{}", refused.message());
+    assert_eq!(inspect(&mut client, &id)?["State"]["Status"], "running");
+    assert_eq!(client.get("/images/json?all=1")?.ok()?.body, images);
+    // Reading needs no room.
+    client.get(&format!("/containers/{id}/export"))?.ok()?;
+
+    empty(&daemon, dir.path())?;
+    put(&mut client, "second")?.ok()?;
+    client.post(&commit, &Value::Null)?.ok()?;
+    Ok(())
+}

@@ -1,6 +1,8 @@
 //! What must survive: daemons killed at any moment, full disks, a thousand containers that come and go.
 
 mod disk;
+mod files;
+mod hostile;
 mod kill;
 mod leaks;
 mod watch;

@@ -16,7 +16,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     Error, Result,
-    containers::{Ahead, WaitOutcome},
+    containers::{Ahead, Views, WaitOutcome},
     execs::Exec,
     link::Link,
     model::{Actor, ContainerRecord, Status},
@@ -45,6 +45,8 @@ pub(crate) struct Container {
     removing: AtomicBool,
     /// Whoever checks its health; dropped, they stop.
     checks: Mutex<Option<oneshot::Sender<()>>>,
+    /// Its file system, as those who copy see it at the moment.
+    pub(crate) views: Mutex<Views>,
     /// Tidying up after the last run.
     tidying: Mutex<Option<tokio::task::JoinHandle<()>>>,
     ahead: Mutex<Option<Ahead>>,
@@ -91,6 +93,7 @@ impl Container {
             quick_ends: Mutex::default(),
             removing: AtomicBool::new(false),
             checks: Mutex::default(),
+            views: Mutex::default(),
             tidying: Mutex::default(),
             ahead: Mutex::default(),
         })

@@ -12,6 +12,7 @@ use skiff_images::{
 };
 use skiff_types::ImageId;
 
+pub(crate) use self::convert::{container_config, image_config};
 use crate::{
     Error, Events, Result,
     containers::blocking,
@@ -303,6 +304,24 @@ fn users(registry: &Registry, id: &ImageId) -> Vec<ImageUser> {
             })
         })
         .collect()
+}
+
+/// The name that a new image is asked to have, if it is.
+///
+/// # Errors
+/// It is no name, or has a digest.
+pub(crate) fn new_name(repository: &str, tag: &str) -> Result<Option<Reference>> {
+    if repository.is_empty() {
+        return Ok(None);
+    }
+    let reference = reference(repository, tag)?;
+    if reference.digest().is_some() {
+        return Err(skiff_images::Error::ImportWithDigest.into());
+    }
+    if reference.familiar_name() == "sha256" {
+        return Err(skiff_images::Error::TagIsAlgorithm.into());
+    }
+    Ok(Some(reference))
 }
 
 /// A name of an image, with a tag; an empty one means `latest`.

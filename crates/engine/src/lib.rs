@@ -35,8 +35,8 @@ mod volumes;
 
 pub use config::{BridgeConfig, BuiltinImage, Config};
 pub use containers::{
-    AttachOptions, Attached, Containers, ListOptions, LogOptions, LogStream, RemoveOptions, StopOptions,
-    WaitCondition, WaitOutcome, Waiting,
+    Archived, AttachOptions, Attached, CommitRequest, Containers, ListOptions, LogOptions, LogStream,
+    PathStat, PutOptions, RemoveOptions, StopOptions, WaitCondition, WaitOutcome, Waiting,
 };
 pub use error::{Error, Result};
 pub use events::{EventStream, Events};
@@ -45,7 +45,8 @@ pub use images::{
     ArchiveWriter, ImageListOptions, Images, ImportRequest, LoadProgress, ProgressSink, RemoveImageOptions,
 };
 pub use networks::Networks;
-pub use skiff_images::ArchiveSink;
+pub use skiff_archive::ArchiveSink;
+pub use skiff_snapshots::{Change, ChangeKind};
 pub use start::Engine;
 pub use stats::{SampleStream, Stats};
 pub use system::{Reloadable, System};

@@ -5,7 +5,7 @@
 use std::{
     collections::HashMap,
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex},
 };
 
@@ -23,6 +23,8 @@ use tokio::{io::Interest, net::UnixStream, sync::oneshot};
 use crate::{Error, Result};
 
 type Answer = Result<(), RequestError>;
+/// An answer that is to come, with what is passed beside it.
+type Answered = oneshot::Receiver<(Answer, Vec<OwnedFd>)>;
 type ExecAnswer = Result<i32, StageError>;
 
 /// Sends requests. Cheap to clone.
@@ -45,7 +47,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    answers: HashMap<u32, oneshot::Sender<Answer>>,
+    answers: HashMap<u32, oneshot::Sender<(Answer, Vec<OwnedFd>)>>,
     execs: HashMap<ExecId, oneshot::Sender<ExecAnswer>>,
     /// The monitor has gone: nobody will be answered.
     closed: bool,
@@ -73,10 +75,21 @@ impl Link {
     /// The monitor refuses, or is gone.
     pub(crate) async fn ask(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<Answer> {
         let (_, answered) = self.post(request, fds)?;
-        answered.await.map_err(|_| gone())
+        Ok(answered.await.map_err(|_| gone())?.0)
     }
 
-    fn post(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<(u32, oneshot::Receiver<Answer>)> {
+    /// The mount of the container's root file system, and the mount namespace it is attached in.
+    ///
+    /// # Errors
+    /// The container has ended.
+    pub(crate) async fn root(&self) -> Result<(OwnedFd, OwnedFd)> {
+        let (_, answered) = self.post(Request::Root, &[])?;
+        let (_, mut fds) = answered.await.map_err(|_| gone())?;
+        let (namespace, root) = (fds.pop(), fds.pop());
+        root.zip(namespace).ok_or_else(gone)
+    }
+
+    fn post(&self, request: Request, fds: &[BorrowedFd<'_>]) -> Result<(u32, Answered)> {
         let (answer, answered) = oneshot::channel();
         let mut waiting = self.shared.waiting.lock().expect("no panic under this lock");
         if waiting.closed {
@@ -103,7 +116,7 @@ impl Link {
         let (sequence, refused) = self.post(Request::Exec(request), fds)?;
         let started = tokio::select! {
             started = answered => started.map_err(|_| gone()),
-            Ok(Err(e)) = refused => Err(Error::Internal(format!("monitor: {e}"))),
+            Ok((Err(e), _)) = refused => Err(Error::Internal(format!("monitor: {e}"))),
         };
         self.shared.waiting.lock().expect("no panic under this lock").answers.remove(&sequence);
         started
@@ -117,13 +130,13 @@ impl Reader {
             self.shared.watched.readable().await.ok()?;
             let received =
                 self.shared.watched.try_io(Interest::READABLE, || match self.shared.monitor.try_recv() {
-                    Ok(Some((event, _))) => Ok(event),
+                    Ok(Some(received)) => Ok(received),
                     Ok(None) => Err(io::ErrorKind::WouldBlock.into()),
                     Err(e) => Err(io::Error::other(e)),
                 });
             match received {
-                Ok(event) => {
-                    if let Some(event) = self.shared.deliver(event) {
+                Ok((event, fds)) => {
+                    if let Some(event) = self.shared.deliver(event, fds) {
                         return Some(event);
                     }
                 }
@@ -143,12 +156,12 @@ impl Drop for Reader {
 
 impl Shared {
     /// Gives answers to who waits for them; what is for everybody comes back.
-    fn deliver(&self, event: Event) -> Option<Event> {
+    fn deliver(&self, event: Event, fds: Vec<OwnedFd>) -> Option<Event> {
         let mut waiting = self.waiting.lock().expect("no panic under this lock");
         // Who stopped waiting is not missed.
         match event {
             Event::Answer { sequence, result } => {
-                waiting.answers.remove(&sequence).map(|answer| answer.send(result));
+                waiting.answers.remove(&sequence).map(|answer| answer.send((result, fds)));
                 None
             }
             Event::ExecStarted { id, pid } => {

@@ -122,6 +122,25 @@ pub(crate) fn resolve(accounts: &Accounts, user: &str, group_add: &[String]) -> 
     Ok(User { uid, gid, groups: all, home })
 }
 
+/// Who owns what is copied into a container that runs as `user`.
+///
+/// # Errors
+/// A name that the image does not know.
+pub(crate) fn owner(accounts: &Accounts, user: &str) -> Result<(u32, u32)> {
+    let (name, group) = user.split_once(':').unwrap_or((user, ""));
+    let unknown = |what: &str, name: &str, file: &str| {
+        Error::Invalid(format!(
+            "failed to look up {what} {name:?} in container: no matching entries in {file} file"
+        ))
+    };
+    let found = resolve(accounts, name, &[]).map_err(|_| unknown("user", name, "passwd"))?;
+    let gid = match group {
+        "" => found.gid,
+        group => find_group(accounts, group).map_err(|_| unknown("group", group, "group"))?,
+    };
+    Ok((found.uid, gid))
+}
+
 fn find_group(accounts: &Accounts, group: &str) -> Result<u32> {
     if let Some(found) = groups(&accounts.group).find(|g| g.name == group || g.gid.to_string() == group) {
         return Ok(found.gid);
@@ -170,6 +189,23 @@ mod tests {
             ("99999999999", "uids and gids must be in range 0-2147483647"),
         ] {
             assert_eq!(resolve(&accounts(), user, &[]).unwrap_err().to_string(), message);
+        }
+    }
+
+    /// Recorded from Docker 28.5.2.
+    #[test]
+    fn owners_of_copies_are_those_of_the_image_too() {
+        let owner = |user: &str| owner(&accounts(), user).map_err(|e| e.to_string());
+        assert_eq!(owner("alice"), Ok((1000, 1000)));
+        assert_eq!(owner("1000:video"), Ok((1000, 44)));
+        assert_eq!(owner("12345"), Ok((12345, 0)));
+        for (user, message) in [
+            ("nope", r#"failed to look up user "nope" in container: no matching entries in passwd file"#),
+            ("-1", r#"failed to look up user "-1" in container: no matching entries in passwd file"#),
+            ("0:nope", r#"failed to look up group "nope" in container: no matching entries in group file"#),
+            ("x:y:z", r#"failed to look up user "x" in container: no matching entries in passwd file"#),
+        ] {
+            assert_eq!(owner(user), Err(message.to_owned()));
         }
     }
 

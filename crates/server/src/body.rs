@@ -141,6 +141,28 @@ impl Write for PieceWriter {
 
 impl ArchiveSink for PieceWriter {
     /// Reads into the pieces themselves.
+    fn copy_live_file(&mut self, file: &mut File, len: u64) -> io::Result<()> {
+        if len < PIECE as u64 / 4 {
+            // Small files share a piece.
+            let start = self.piece.len();
+            file.take(len).read_to_end(&mut self.piece)?;
+            self.piece.resize(start + len as usize, 0);
+            return if self.piece.len() >= PIECE { self.flush() } else { Ok(()) };
+        }
+        self.flush()?;
+        let mut left = len;
+        while left > 0 {
+            let want = left.min(PIECE as u64);
+            let mut piece = Vec::with_capacity(want as usize);
+            file.take(want).read_to_end(&mut piece)?;
+            piece.resize(want as usize, 0);
+            left -= want;
+            self.send(piece.into())?;
+        }
+        Ok(())
+    }
+
+    /// Reads into the pieces themselves.
     fn copy_file(&mut self, file: &mut File, len: u64) -> io::Result<()> {
         self.flush()?;
         let mut left = len;

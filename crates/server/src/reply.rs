@@ -101,6 +101,14 @@ impl Reply {
         self
     }
 
+    /// Adds a header whose value is made here.
+    pub(crate) fn with_value(mut self, name: HeaderName, value: &str) -> Self {
+        if let (Self::Http(response), Ok(value)) = (&mut self, value.try_into()) {
+            response.headers_mut().insert(name, value);
+        }
+        self
+    }
+
     /// Adds the headers of every answer to a path that exists.
     pub(crate) fn with_common_headers(mut self) -> Self {
         if let Self::Http(response) = &mut self {

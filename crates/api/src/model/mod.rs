@@ -9,6 +9,7 @@ mod config;
 mod container;
 mod events;
 mod exec;
+mod files;
 mod host_config;
 mod image;
 mod inspect;
@@ -27,6 +28,7 @@ pub use container::{
 };
 pub use events::{Actor, EventMessage};
 pub use exec::{ExecCreateRequest, ExecCreateResponse, ExecInspect, ExecProcessConfig, ExecStartRequest};
+pub use files::{ChangeItem, CommitResponse, PathStat};
 pub use host_config::{
     DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, PortMap, RestartPolicy, ThrottleDevice,
     Ulimit, WeightDevice,

@@ -8,7 +8,7 @@ use skiff_runtime::launcher::Starting;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    etc,
+    etc, files,
     parts::{Parts, blocking},
     start,
 };
@@ -34,7 +34,7 @@ pub(super) fn make(parts: &Parts, container: &Container) -> Option<Ahead> {
         let record = container.record();
         (spec::cgroup_path(&record, &parts.config), record.clone())
     };
-    let made = || make_now(parts, &record, &cgroup);
+    let made = || make_now(parts, container, &record, &cgroup);
     // The start will try again, and tell why it cannot.
     made().ok().map(|(root, starting)| Ahead { root, starting, _permit: permit })
 }
@@ -48,13 +48,18 @@ pub(super) fn take_or_make(
     if let Some(Ahead { root, starting, _permit }) = container.ahead().take() {
         return Ok((root, starting));
     }
-    make_now(parts, record, &record.state.cgroup)
+    make_now(parts, container, record, &record.state.cgroup)
 }
 
 /// The monitor works while the rest is done here.
-fn make_now(parts: &Parts, record: &ContainerRecord, cgroup: &str) -> Result<(OwnedFd, Starting)> {
+fn make_now(
+    parts: &Parts,
+    container: &Container,
+    record: &ContainerRecord,
+    cgroup: &str,
+) -> Result<(OwnedFd, Starting)> {
     let starting = start::begin(parts, cgroup)?;
-    let root = parts.snapshots.mount(&record.id.to_string(), record.lifetime())?;
+    let root = files::mount(parts, container, record)?;
     etc::begin(parts, record)?;
     Ok((root, starting))
 }

@@ -7,10 +7,12 @@ mod ahead;
 mod attach;
 mod change;
 mod command;
+mod commit;
 mod create;
 mod endpoint;
 mod etc;
 mod exit;
+mod files;
 mod health;
 mod inspect;
 mod list;
@@ -27,12 +29,12 @@ mod stop;
 mod top;
 mod wait;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, io::Read, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::net::UnixStream;
 
 use crate::{
-    Result,
+    ArchiveWriter, Result,
     model::{
         ContainerSummary, ContainerView, CreateRequest, Created, Filters, Pruned, Timestamp, Top,
         UpdateRequest,
@@ -41,6 +43,9 @@ use crate::{
 
 pub(crate) use ahead::{Ahead, MOST as MOST_AHEAD};
 pub(crate) use attach::pair;
+pub use commit::CommitRequest;
+pub(crate) use files::Views;
+pub use files::{Archived, PathStat, PutOptions};
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking};
 pub(crate) use policy::ON_UNHEALTHY;
@@ -324,6 +329,60 @@ impl Containers {
     /// It does not run; the arguments mean nothing.
     pub async fn top(&self, container: &str, ps_args: Option<&str>) -> Result<Top> {
         top::top(&self.parts, container, ps_args).await
+    }
+
+    /// What is at a path of its file system; a link at the end is not followed.
+    ///
+    /// # Errors
+    /// There is nothing.
+    pub async fn stat(&self, container: &str, path: &str) -> Result<PathStat> {
+        files::stat(&self.parts, container, path).await
+    }
+
+    /// What is at a path of its file system, as an archive.
+    ///
+    /// # Errors
+    /// There is nothing.
+    pub async fn archive(&self, container: &str, path: &str) -> Result<Archived> {
+        files::archive(&self.parts, container, path).await
+    }
+
+    /// Unpacks an archive, compressed or not, into a directory of its file system. Goes on even if the caller stops waiting.
+    ///
+    /// # Errors
+    /// It is no directory, or cannot be written; the archive is malformed.
+    pub async fn put_archive(
+        &self,
+        container: &str,
+        path: &str,
+        options: PutOptions,
+        archive: Box<dyn Read + Send>,
+    ) -> Result<()> {
+        files::put(&self.parts, container, path, options, archive).await
+    }
+
+    /// Its file system without what is mounted in it, as an archive.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub async fn export(&self, container: &str) -> Result<ArchiveWriter> {
+        files::export(&self.parts, container).await
+    }
+
+    /// What it changed in its image's file system, ordered by path.
+    ///
+    /// # Errors
+    /// There is no such container.
+    pub async fn changes(&self, container: &str) -> Result<Vec<skiff_snapshots::Change>> {
+        files::changes(&self.parts, container).await
+    }
+
+    /// Makes an image of what it changed. Answers the image's id (`sha256:…`).
+    ///
+    /// # Errors
+    /// The name or an instruction is invalid; it is being removed.
+    pub async fn commit(&self, request: CommitRequest) -> Result<String> {
+        commit::commit(&self.parts, request).await
     }
 
     /// Changes limits and restart policy. Answers warnings.

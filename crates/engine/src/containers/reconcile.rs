@@ -14,7 +14,7 @@ use super::{
     exit::{self, Ended},
     health,
     parts::{Parts, blocking},
-    policy, remove, start,
+    policy, remove, start, stop,
 };
 use crate::{
     Error, Result,
@@ -214,6 +214,9 @@ fn resume(
     let (record, committed) = container.commit(change, |record| parts.records.put(record));
     let cgroup = spec::own_cgroup(&record, &parts.config);
     container.began(Arc::new(Live { pid: hello.pid, pidfd, link, cgroup }));
+    if record.state.status == Status::Running {
+        stop::let_run(parts, container);
+    }
     committed.detach();
     let is_left = |probe: &ExecId| hello.execs.iter().any(|exec| exec.id == *probe && exec.exit.is_none());
     health::end_left_probe(container, probe.filter(is_left));

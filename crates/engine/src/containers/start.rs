@@ -230,7 +230,10 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let dir = parts.dir(&record.id);
     let network = endpoint::attach(parts, record)?;
     etc::finish(parts, record, &dir, network.endpoint.as_ref(), others.net_of.as_deref())?;
-    prepare_sources(record, &dir)?;
+    make_missing_sources(record)?;
+    if record.host.ipc_mode == "shareable" {
+        etc::mount_shm(&dir, record.host.shm_size)?;
+    }
     let surroundings = Surroundings {
         host: &parts.host,
         daemon: &parts.config,
@@ -280,8 +283,8 @@ fn plan(parts: &Parts, record: &ContainerRecord, spec: &Spec, netns: bool) -> Re
     EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))
 }
 
-/// Makes sources of `-v` that are missing, as Docker does, and the shared memory of a container that shares it.
-fn prepare_sources(record: &ContainerRecord, dir: &Path) -> Result<()> {
+/// Makes sources of `-v` that are missing, as Docker does.
+pub(super) fn make_missing_sources(record: &ContainerRecord) -> Result<()> {
     for mount in &record.mounts {
         let asked = mount.spec.as_ref();
         let make = asked.is_none_or(|s| s.bind.as_ref().is_some_and(|b| b.create_mountpoint));
@@ -290,9 +293,6 @@ fn prepare_sources(record: &ContainerRecord, dir: &Path) -> Result<()> {
                 Error::Internal(format!("error while creating mount source path '{}': {e}", mount.source))
             })?;
         }
-    }
-    if record.host.ipc_mode == "shareable" {
-        etc::mount_shm(dir, record.host.shm_size)?;
     }
     Ok(())
 }

@@ -278,6 +278,26 @@ pub(super) async fn pause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
     .await
 }
 
+/// Freezes a running container for a moment, without recording it.
+pub(super) async fn hold(parts: &Arc<Parts>, container: &Container) -> Result<()> {
+    let _order = container.order.lock().await;
+    if container.status() != Status::Running {
+        return Err(Error::NotRunning(container.id.to_string()));
+    }
+    freeze(parts, &container.live()?).await?;
+    container.change(|record| record.state.status = Status::Paused);
+    parts.tell(container, "pause", &[]);
+    Ok(())
+}
+
+/// Lets a container run that its record says runs: the last daemon may have been killed while it held it.
+pub(super) fn let_run(parts: &Parts, container: &Container) {
+    let Ok(live) = container.live() else { return };
+    if let Err(e) = thaw(parts, &live) {
+        tracing::warn!(container = container.name(), "{e}");
+    }
+}
+
 pub(super) async fn unpause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
     let container = parts.registry.resolve(reference)?;
     let parts = parts.clone();

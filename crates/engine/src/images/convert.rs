@@ -70,7 +70,51 @@ pub(super) fn history(step: skiff_images::HistoryEntry) -> HistoryEntry {
     }
 }
 
-fn container_config(config: &skiff_images::ContainerConfig) -> ContainerConfig {
+/// A configuration as images have it.
+pub(crate) fn image_config(config: &ContainerConfig) -> skiff_images::ContainerConfig {
+    let set = |names: &std::collections::BTreeSet<String>| {
+        let set: std::collections::BTreeMap<_, _> =
+            names.iter().map(|name| (name.clone(), skiff_images::Empty {})).collect();
+        Some(set).filter(|set| !set.is_empty())
+    };
+    skiff_images::ContainerConfig {
+        hostname: config.hostname.clone(),
+        domainname: config.domainname.clone(),
+        user: config.user.clone(),
+        attach_stdin: config.attach_stdin,
+        attach_stdout: config.attach_stdout,
+        attach_stderr: config.attach_stderr,
+        exposed_ports: set(&config.exposed_ports),
+        tty: config.tty,
+        open_stdin: config.open_stdin,
+        stdin_once: config.stdin_once,
+        env: Some(config.env.clone()).filter(|env| !env.is_empty()),
+        cmd: config.cmd.clone(),
+        healthcheck: config.healthcheck.as_ref().map(|check| skiff_images::Healthcheck {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
+        args_escaped: config.args_escaped,
+        image: config.image.clone(),
+        volumes: set(&config.volumes),
+        working_dir: config.working_dir.clone(),
+        entrypoint: config.entrypoint.clone(),
+        network_disabled: config.network_disabled,
+        mac_address: config.mac_address.clone().unwrap_or_default(),
+        on_build: config.on_build.clone(),
+        labels: Some(config.labels.clone()),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        stop_timeout: config.stop_timeout,
+        shell: config.shell.clone().unwrap_or_default(),
+        other: Default::default(),
+    }
+}
+
+pub(crate) fn container_config(config: &skiff_images::ContainerConfig) -> ContainerConfig {
     let keys = |map: &Option<std::collections::BTreeMap<String, skiff_images::Empty>>| {
         map.iter().flatten().map(|(key, _)| key.clone()).collect()
     };

@@ -184,6 +184,9 @@ pub enum Request {
     /// Starts a process in the running container; answered by [`Event::ExecStarted`] or [`Event::ExecFailed`].
     /// An attachment's socket may be passed beside it, before the fds of the plan.
     Exec(ExecRequest),
+    /// Asks for the mount of the root file system and the mount namespace it is attached in. Beside an answer that is no error
+    /// both are passed, in this order. The mount is the one the container was started with, whatever it has mounted since.
+    Root,
 }
 
 /// A process to start in a running container.

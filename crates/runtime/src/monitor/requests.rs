@@ -1,8 +1,12 @@
 //! What daemons ask for.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::{io::Errno, process::pidfd_send_signal};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+    process::pidfd_send_signal,
+};
 
 use super::{
     child::Child,
@@ -19,6 +23,14 @@ impl Server {
             let result = match call.request {
                 Request::Exec(request) => {
                     self.exec(request, fds);
+                    continue;
+                }
+                Request::Root => {
+                    let root = self.root();
+                    let fds = root.iter().flat_map(|(root, mounts)| [root.as_fd(), mounts.as_fd()]);
+                    let fds: Vec<_> = fds.collect();
+                    let result = if fds.is_empty() { Err(RequestError::NoSuchProcess) } else { Ok(()) };
+                    self.clients[at].tell(&Event::Answer { sequence: call.sequence, result }, &fds);
                     continue;
                 }
                 request => self.answer(request, fds),
@@ -51,8 +63,23 @@ impl Server {
                 self.running(target)?.end_input();
                 Ok(())
             }
-            Request::Exec(_) => Err(RequestError::Malformed),
+            Request::Exec(_) | Request::Root => Err(RequestError::Malformed),
         }
+    }
+
+    /// The root file system's mount, and the mount namespace, which is not held where something of the host's is mounted in it.
+    fn root(&self) -> Option<(OwnedFd, OwnedFd)> {
+        let root = self.root.as_ref()?.try_clone().ok()?;
+        let mounts = match &self.mounts {
+            Some(mounts) => mounts.try_clone().ok()?,
+            None => {
+                let init = self.children.first().filter(|child| child.exit.is_none())?;
+                let path = format!("/proc/{}/ns/mnt", init.pid.as_raw_nonzero());
+                // Not reaped: the number is still this process's.
+                rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?
+            }
+        };
+        Some((root, mounts))
     }
 
     fn running(&mut self, target: Target) -> Result<&mut Child, RequestError> {

@@ -42,8 +42,7 @@ pub(crate) struct Server {
     pub(super) ended_execs: VecDeque<ExecState>,
     pub(super) record: Option<ExitRecord>,
     /// The mount of the root file system, held until this process ends: an overlay that is let go flushes the whole file
-    /// system below it, which whoever waits for the container's end need not wait for.
-    #[expect(dead_code, reason = "held, not used")]
+    /// system below it, which whoever waits for the container's end need not wait for. A daemon may ask for it.
     pub(super) root: Option<OwnedFd>,
     /// The container's mount namespace, held until its end is told: to take it apart takes several grace periods of RCU, for
     /// which the dying process 1 would have everybody wait.

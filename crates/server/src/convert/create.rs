@@ -203,7 +203,7 @@ fn move_mac_address(
     Ok(Some(warning.to_owned()))
 }
 
-fn asked_config(config: wire::Config) -> ContainerConfig {
+pub(crate) fn asked_config(config: wire::Config) -> ContainerConfig {
     let some = |text: String| (!text.is_empty()).then_some(text);
     ContainerConfig {
         hostname: config.hostname,

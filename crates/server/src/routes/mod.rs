@@ -4,6 +4,7 @@ mod attach;
 mod containers;
 mod events;
 mod exec;
+mod files;
 mod images;
 mod lifecycle;
 mod networks;
@@ -59,6 +60,12 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("POST", ["containers", name @ .., "pause"]) => lifecycle::pause(context, join(name)).await,
         ("POST", ["containers", name @ .., "unpause"]) => lifecycle::unpause(context, join(name)).await,
         ("POST", ["containers", name @ .., "wait"]) => lifecycle::wait(&context, &request, &join(name)).await,
+        ("HEAD", ["containers", name @ .., "archive"]) => files::stat(&context, &request, &join(name)).await,
+        ("GET", ["containers", name @ .., "archive"]) => files::get(&context, &request, &join(name)).await,
+        ("PUT", ["containers", name @ .., "archive"]) => files::put(context, request, join(name)).await,
+        ("GET", ["containers", name @ .., "changes"]) => files::changes(&context, &join(name)).await,
+        ("GET", ["containers", name @ .., "export"]) => files::export(&context, &join(name)).await,
+        ("POST", ["commit"]) => files::commit(&context, request).await,
         ("DELETE", ["containers", name @ ..]) => lifecycle::remove(context, &request, join(name)).await,
         ("POST", ["containers", name @ .., "attach"]) => {
             attach::attach(&context, &request, &join(name)).await
@@ -119,11 +126,7 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         (_, ["swarm" | "nodes" | "services" | "tasks" | "secrets" | "configs", ..]) => {
             return Some(Missing::Swarm);
         }
-        ("GET", ["containers", _, "export"]) => "exporting a container",
-        ("GET", ["containers", _, "changes"]) => "listing a container's changes",
-        ("HEAD" | "GET" | "PUT", ["containers", _, "archive"]) => "copying files from and to a container",
         ("GET" | "POST" | "DELETE", ["containers", _, "checkpoints", ..]) => "checkpointing a container",
-        ("POST", ["commit"]) => "committing a container",
         ("POST", ["build"] | ["build", "prune" | "cancel"] | ["session"] | ["grpc"]) => "building images",
         ("GET", ["images", "search"]) => "searching for images",
         ("POST", ["images", .., "push"]) => "pushing an image",
@@ -153,7 +156,8 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
             | ("POST", ["containers" | "images", "prune"])
             | (
                 "GET",
-                ["containers", _, .., "json" | "top" | "logs" | "stats"] | ["containers", _, "attach", "ws"]
+                ["containers", _, .., "json" | "top" | "logs" | "stats" | "changes" | "export"]
+                    | ["containers", _, "attach", "ws"]
             )
             | (
                 "POST",
@@ -176,6 +180,8 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
                 ]
             )
             | ("POST", ["containers" | "images", "create"] | ["images", "load"] | ["images", _, .., "tag"])
+            | ("HEAD" | "GET" | "PUT", ["containers", _, .., "archive"])
+            | ("POST", ["commit"])
             | ("DELETE", ["containers" | "images", _, ..])
             | ("POST", ["exec", _, .., "start" | "resize"])
             | ("GET", ["exec", _, .., "json"] | ["images", _, .., "json" | "history" | "get"])
@@ -220,8 +226,8 @@ mod tests {
         ] {
             assert!(known(method, path), "{method} {path}");
         }
-        let failure = absent("POST", &["commit"]);
-        assert_eq!(failure.message, "committing a container is not supported by this version of Skiff");
+        let failure = absent("POST", &["build"]);
+        assert_eq!(failure.message, "building images is not supported by this version of Skiff");
         assert_eq!(failure.status(), StatusCode::NOT_IMPLEMENTED);
         assert_eq!(absent("GET", &["nodes"]).status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(absent("GET", &["foo"]).status(), StatusCode::NOT_FOUND);
