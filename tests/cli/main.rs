@@ -2,6 +2,7 @@
 //! Docker.
 
 mod attached;
+mod files;
 mod images;
 mod lists;
 mod watch;

@@ -60,6 +60,9 @@ pub enum Error {
         #[source]
         source: serde_json::Error,
     },
+    /// The answer does not say what is at the path that was asked for.
+    #[error("unable to decode container path stat header")]
+    PathStat,
     /// The engine did not hand the connection over.
     #[error("unable to upgrade to tcp, received {0}")]
     NotUpgraded(u16),

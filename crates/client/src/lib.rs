@@ -9,6 +9,7 @@ mod connect;
 mod containers;
 mod error;
 mod execs;
+mod files;
 mod hijack;
 mod host;
 mod images;

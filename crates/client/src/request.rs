@@ -7,7 +7,10 @@ use futures_util::stream;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    sync::mpsc,
+};
 
 use crate::{Error, Query, connect::OutgoingBody};
 
@@ -19,6 +22,8 @@ pub enum Body {
     Json(Vec<u8>),
     /// A stream of bytes, usually a tar archive.
     Stream(Box<dyn AsyncRead + Send + Unpin>),
+    /// The same in pieces, which go out as they are. An error cuts it short.
+    Pieces(mpsc::Receiver<io::Result<Bytes>>),
 }
 
 impl Body {
@@ -34,7 +39,7 @@ impl Body {
         match self {
             Self::Empty => None,
             Self::Json(_) => Some("application/json"),
-            Self::Stream(_) => Some("application/x-tar"),
+            Self::Stream(_) | Self::Pieces(_) => Some("application/x-tar"),
         }
     }
 
@@ -42,6 +47,13 @@ impl Body {
         match self {
             Self::Empty => Empty::new().map_err(|never| match never {}).boxed_unsync(),
             Self::Json(bytes) => Full::from(bytes).map_err(|never| match never {}).boxed_unsync(),
+            Self::Pieces(pieces) => {
+                let frames = stream::unfold(pieces, |mut pieces| async move {
+                    let piece = pieces.recv().await?;
+                    Some((piece.map(Frame::data), pieces))
+                });
+                StreamBody::new(frames).boxed_unsync()
+            }
             Self::Stream(reader) => {
                 let frames = stream::try_unfold(reader, |mut reader| async move {
                     let mut chunk = BytesMut::with_capacity(1 << 20);

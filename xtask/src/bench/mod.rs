@@ -4,6 +4,7 @@
 //! Nothing here is asserted: the figures go to bench/results/.
 
 mod containers;
+mod files;
 mod images;
 mod logs;
 mod memory;
@@ -115,7 +116,8 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         subject.rootfs = options.rootfs.clone();
         subject.prepare()?;
     }
-    let rows = containers::ROWS.iter().chain(logs::ROWS).chain(memory::ROWS).chain(images::ROWS);
+    let rows =
+        containers::ROWS.iter().chain(logs::ROWS).chain(memory::ROWS).chain(images::ROWS).chain(files::ROWS);
     let mut measured = Vec::new();
     for row in
         rows.filter(|row| options.rows.is_empty() || options.rows.iter().any(|p| row.name.starts_with(p)))

@@ -1,11 +1,13 @@
 //! One function for each command.
 
 mod attach;
+mod cp;
 mod create;
 mod df;
 mod events;
 mod exec;
 mod explain;
+mod files;
 mod image;
 mod images;
 mod info;
@@ -46,14 +48,18 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
     let call = Call { session, matches, args };
     match verb {
         Verb::Attach => attach::attach(call).await,
+        Verb::Commit => files::commit(call).await,
         Verb::ContainerInspect => inspect::inspect(call, inspect::CONTAINERS).await,
         Verb::ContainerLs => ps::ps(call).await,
         Verb::ContainerPrune => prune::container_prune(call).await,
+        Verb::Cp => cp::cp(call).await,
         Verb::Create => create::create(call).await,
+        Verb::Diff => files::diff(call).await,
         Verb::DiskUsage => df::df(call).await,
         Verb::Events => events::events(call).await,
         Verb::Explain => explain::explain(call).await,
         Verb::Exec => exec::exec(call).await,
+        Verb::Export => files::export(call).await,
         Verb::History => images::history(call).await,
         Verb::ImageInspect => inspect::inspect(call, inspect::IMAGES).await,
         Verb::ImageLs => images::images(call).await,

@@ -75,12 +75,17 @@ pub(super) async fn save(call: Call<'_>) -> Outcome {
     let client = session.engine().await?;
     let target = match path {
         "" => None,
-        path => Some(NewFile::create(Path::new(path))?),
+        path => Some(NewFile::create(Path::new(path), "failed to save image")?),
     };
-    let mut response = client.image_save(args, platform.as_deref()).await?;
+    let response = client.image_save(args, platform.as_deref()).await?;
     if let Some(file) = target {
         return file.fill(response).await;
     }
+    copy_to_stdout(response).await
+}
+
+/// Writes a body to standard output.
+pub(super) async fn copy_to_stdout(mut response: Response) -> Outcome {
     while let Some(chunk) = response.chunk().await? {
         Output::Stdout.write_all(&chunk).await?;
     }
@@ -88,7 +93,7 @@ pub(super) async fn save(call: Call<'_>) -> Outcome {
 }
 
 /// A file that takes its name only once it is complete.
-struct NewFile {
+pub(super) struct NewFile {
     file: std::fs::File,
     temporary: std::path::PathBuf,
     path: std::path::PathBuf,
@@ -96,9 +101,10 @@ struct NewFile {
 }
 
 impl NewFile {
-    fn create(path: &Path) -> Result<Self, Failure> {
+    /// Errors begin with `failed`.
+    pub(super) fn create(path: &Path, failed: &str) -> Result<Self, Failure> {
         use std::os::unix::fs::OpenOptionsExt;
-        let failed = |why: String| Failure::new(format!("failed to save image: {why}"));
+        let failed = |why: String| Failure::new(format!("{failed}: {why}"));
         let directory = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -128,7 +134,7 @@ impl NewFile {
     }
 
     /// Takes the whole body. It is written on another thread while more arrives.
-    async fn fill(self, mut response: Response) -> Outcome {
+    pub(super) async fn fill(self, mut response: Response) -> Outcome {
         /// Pieces on their way to the disk, of some hundred KiB.
         const PIECES: usize = 8;
         let (pieces, mut queue) = mpsc::channel::<Bytes>(PIECES);

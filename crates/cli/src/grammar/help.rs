@@ -54,7 +54,8 @@ fn section(group: &Group, section: Section, title: &str) -> String {
     };
     let mut out = format!("\n{title}:\n");
     for entry in group.entries.iter().filter(|e| e.section == section) {
-        out.push_str(&format!("  {:<11} {}\n", entry.name, about(entry)));
+        let about = about(entry).lines().next().unwrap_or_default();
+        out.push_str(&format!("  {:<11} {about}\n", entry.name));
     }
     out
 }

@@ -20,14 +20,18 @@ pub(crate) use parse::{Parsed, parse};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verb {
     Attach,
+    Commit,
     ContainerInspect,
     ContainerLs,
     ContainerPrune,
+    Cp,
     Create,
+    Diff,
     DiskUsage,
     Events,
     Exec,
     Explain,
+    Export,
     History,
     ImageInspect,
     ImageLs,
@@ -82,7 +86,7 @@ pub(crate) struct Command {
     pub(crate) verb: Verb,
     /// Its arguments, as the usage line shows them after the name.
     pub(crate) usage: &'static str,
-    /// One line.
+    /// One line, and for its own help perhaps more.
     pub(crate) about: &'static str,
     /// The full names under which it can be called, as help shows them; may be empty.
     pub(crate) aliases: &'static str,

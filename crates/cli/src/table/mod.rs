@@ -3,6 +3,7 @@
 //! The words are docker's, of command line 28.5: `--help` is part of what people and scripts read.
 
 mod create;
+mod files;
 mod image;
 mod lifecycle;
 mod look;

@@ -1,6 +1,6 @@
 //! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
 
-use super::{image::*, lifecycle::*, look::*, start::*, system::*};
+use super::{files::*, image::*, lifecycle::*, look::*, start::*, system::*};
 use crate::{
     grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
     options::types::*,
@@ -51,9 +51,13 @@ pub(crate) static ROOT: Group = Group {
         group("network", &NETWORK_GROUP),
         group("system", &SYSTEM),
         leaf("attach", &ATTACH),
+        leaf("commit", &COMMIT),
+        leaf("cp", &CP),
         leaf("create", &CREATE),
+        leaf("diff", &DIFF),
         leaf("events", &EVENTS),
         leaf("explain", &EXPLAIN),
+        leaf("export", &EXPORT),
         leaf("history", &HISTORY),
         leaf("import", &IMPORT),
         leaf("inspect", &INSPECT),
@@ -82,8 +86,12 @@ static CONTAINER: Group = Group {
     about: "Manage containers",
     entries: &[
         leaf("attach", &ATTACH),
+        leaf("commit", &COMMIT),
+        leaf("cp", &CP),
         leaf("create", &CREATE),
+        leaf("diff", &DIFF),
         leaf("exec", &EXEC),
+        leaf("export", &EXPORT),
         leaf("inspect", &CONTAINER_INSPECT),
         leaf("kill", &KILL),
         leaf("logs", &LOGS),
@@ -143,17 +151,9 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "builder",
     "buildx",
     "checkpoint",
-    "commit",
     "compose",
     "config",
-    "container commit",
-    "container cp",
-    "container diff",
-    "container export",
     "context",
-    "cp",
-    "diff",
-    "export",
     "image build",
     "image push",
     "login",
