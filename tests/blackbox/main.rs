@@ -13,6 +13,7 @@ mod limits;
 mod list;
 mod logs;
 mod network;
+mod networks;
 mod own;
 mod prune;
 mod restart;
@@ -38,6 +39,7 @@ struct Test {
     client: Client,
     made: Vec<String>,
     images: Vec<String>,
+    networks: Vec<String>,
     // Dropped last: it ends the daemon.
     engine: Engine,
 }
@@ -53,7 +55,13 @@ struct Ran {
 impl Test {
     fn new() -> Result<Self> {
         let engine = Engine::start(Path::new(env!("CARGO_BIN_EXE_skiff")))?;
-        let mut test = Self { client: engine.client(), made: Vec::new(), images: Vec::new(), engine };
+        let mut test = Self {
+            client: engine.client(),
+            made: Vec::new(),
+            images: Vec::new(),
+            networks: Vec::new(),
+            engine,
+        };
         if test.client.get("/images/busybox/json")?.status != 200 {
             let tar = image::busybox()?;
             let path = "/images/create?fromSrc=-&repo=busybox&tag=latest";
@@ -147,6 +155,9 @@ impl Drop for Test {
     fn drop(&mut self) {
         for id in &self.made {
             let _ = self.client.delete(&format!("/containers/{id}?force=1&v=1"));
+        }
+        for id in &self.networks {
+            let _ = self.client.delete(&format!("/networks/{id}"));
         }
         for name in &self.images {
             let _ = self.client.delete(&format!("/images/{name}?force=1"));

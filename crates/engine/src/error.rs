@@ -59,6 +59,9 @@ pub enum Error {
     /// The object's state forbids it; the text says why.
     #[error("{0}")]
     Conflict(String),
+    /// It may not be done at all; the text says why.
+    #[error("{0}")]
+    Forbidden(String),
     /// Something named in the request is not there.
     #[error("{0}")]
     NotFound(String),
@@ -102,6 +105,7 @@ impl Error {
             | Error::NoSuchNetwork(_)
             | Error::NotFound(_) => ErrorKind::NotFound,
             Error::NameInUse { .. } | Error::NotRunning(_) | Error::Conflict(_) => ErrorKind::Conflict,
+            Error::Forbidden(_) => ErrorKind::Forbidden,
             Error::AmbiguousId(_)
             | Error::InvalidName(_)
             | Error::InvalidFilter(_)
@@ -139,14 +143,13 @@ impl Error {
             ErrorKind::InvalidArgument => Self::Invalid(text),
             ErrorKind::NotFound => Self::NotFound(text),
             ErrorKind::Conflict => Self::Conflict(text),
+            ErrorKind::Forbidden => Self::Forbidden(text),
             ErrorKind::NotModified => Self::NotModified,
             ErrorKind::NotImplemented => Self::NotImplemented(text),
             ErrorKind::OutOfSpace => Self::OutOfSpace(text),
-            ErrorKind::Unauthorized
-            | ErrorKind::Forbidden
-            | ErrorKind::Unavailable
-            | ErrorKind::Cancelled
-            | ErrorKind::Internal => Self::Internal(text),
+            ErrorKind::Unauthorized | ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::Internal => {
+                Self::Internal(text)
+            }
         }
     }
 }

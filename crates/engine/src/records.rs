@@ -8,14 +8,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    model::{ContainerRecord, Timestamp},
+    model::{ContainerRecord, Timestamp, UserNetwork},
 };
 
 /// The form of the store. Version 1.
 pub(crate) const SCHEMA: Schema = Schema { migrations: &[] };
 
 pub(crate) const CONTAINERS: Table<ContainerRecord> = Table::new("containers");
-pub(crate) const ENDPOINTS: Table<EndpointRecord> = Table::new("endpoints");
+/// By container.
+pub(crate) const ENDPOINTS: Table<Endpoints> = Table::new("endpoints");
+pub(crate) const NETWORKS: Table<UserNetwork> = Table::new("networks");
 pub(crate) const ENGINE: Table<Identity> = Table::new("engine");
 
 /// The boot in which the records were last compared with what runs.
@@ -26,6 +28,25 @@ const LAST: &str = "last";
 
 /// The only key of [`ENGINE`].
 pub(crate) const IDENTITY: &str = "identity";
+
+/// The endpoints of one container: always written together.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Endpoints {
+    /// As it is written.
+    All(Vec<EndpointRecord>),
+    /// As it was written while a container had but one.
+    One(Box<EndpointRecord>),
+}
+
+impl From<Endpoints> for Vec<EndpointRecord> {
+    fn from(endpoints: Endpoints) -> Self {
+        match endpoints {
+            Endpoints::All(all) => all,
+            Endpoints::One(one) => vec![*one],
+        }
+    }
+}
 
 /// Who this engine is, for as long as its root directory lives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,18 +98,28 @@ impl Records {
         self.writer.commit(Batch::new().put(&CONTAINERS, record.id.to_string(), record))
     }
 
-    /// Queues a container's record together with its endpoint, new or gone.
-    pub(crate) fn put_with_endpoint(
+    /// Queues a container's record together with its endpoints, all it has from now on.
+    pub(crate) fn put_with_endpoints(
         &self,
         record: &ContainerRecord,
-        endpoint: Option<&EndpointRecord>,
+        endpoints: &[EndpointRecord],
     ) -> Pending {
         let key = record.id.to_string();
         let batch = Batch::new().put(&CONTAINERS, &key, record);
-        self.writer.commit(match endpoint {
-            Some(endpoint) => batch.put(&ENDPOINTS, key, endpoint),
-            None => batch.delete(&ENDPOINTS, key),
+        self.writer.commit(match endpoints {
+            [] => batch.delete(&ENDPOINTS, key),
+            all => batch.put(&ENDPOINTS, key, &Endpoints::All(all.to_vec())),
         })
+    }
+
+    /// Queues a network's record.
+    pub(crate) fn put_network(&self, network: &UserNetwork) -> Pending {
+        self.writer.commit(Batch::new().put(&NETWORKS, network.id.to_string(), network))
+    }
+
+    /// Queues forgetting a network.
+    pub(crate) fn delete_network(&self, id: &NetworkId) -> Pending {
+        self.writer.commit(Batch::new().delete(&NETWORKS, id.to_string()))
     }
 
     /// Queues forgetting a container.

@@ -15,9 +15,10 @@ use crate::{
     containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
     metrics::Counters,
-    model::Timestamp,
+    model::{Timestamp, UserNetwork},
+    networks::NetworkIndex,
     prune::Turn,
-    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, Records, SCHEMA},
+    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, NETWORKS, Records, SCHEMA},
     registry::Registry,
     seccomp::Filters,
 };
@@ -58,7 +59,7 @@ impl Engine {
         collect_garbage(&parts);
         let engine = Self {
             images: Images::new(parts.images.clone(), parts.registry.clone(), events.clone()),
-            networks: Networks::new(parts.identity.clone(), parts.network.clone(), parts.registry.clone()),
+            networks: Networks::new(parts.clone()),
             execs: Execs::new(parts.clone()),
             system: System::new(parts.clone(), events.clone()),
             stats: Stats::new(parts.clone()),
@@ -96,7 +97,9 @@ fn open(config: Config) -> Result<Opened> {
     let read = |e: skiff_state::OpenError| Error::Internal(store_text(&e));
     let identity = store.all(&ENGINE).map_err(read)?.pop().map(|(_, identity)| identity);
     let containers = store.all(&CONTAINERS).map_err(read)?;
-    let endpoints = store.all(&ENDPOINTS).map_err(read)?.into_iter().map(|(_, e)| e).collect();
+    let endpoints = store.all(&ENDPOINTS).map_err(read)?;
+    let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all)).collect();
+    let made: Vec<UserNetwork> = store.all(&NETWORKS).map_err(read)?.into_iter().map(|(_, n)| n).collect();
     let boot = Boot::read(&store)?;
     let writer = store.into_writer().map_err(read)?;
     let identity = match identity {
@@ -109,7 +112,10 @@ fn open(config: Config) -> Result<Opened> {
     };
     let snapshots = skiff_snapshots::open(&config.root.join("snapshots"), config.storage_driver.as_deref())?;
     let images = Arc::new(ImageStore::open(&config.root.join("images"), snapshots.clone())?);
-    let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, endpoints)?);
+    let carried = made.iter().filter_map(|network| network.network.clone()).collect();
+    let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, carried, endpoints)?);
+    let bridge = network.bridge().zip(network.net(&identity.bridge));
+    let networks = NetworkIndex::new(&identity, bridge, made);
     let registry = Arc::new(Registry::default());
     for (_, mut record) in containers {
         if registry.reserve(&record.name, record.id).is_err() {
@@ -139,6 +145,7 @@ fn open(config: Config) -> Result<Opened> {
         images,
         snapshots,
         network,
+        networks,
         launcher: LauncherSlot::new(launcher),
         filters: Filters::default(),
         init_binary,
@@ -194,8 +201,12 @@ fn net_config(bridge: &BridgeConfig, id: NetworkId) -> Result<NetConfig> {
     };
     let mut pools = Vec::new();
     for (base, size) in &bridge.default_address_pools {
-        let base = base.parse().map_err(|_| bad("default address pool", base))?;
-        pools.push(AddressPool { base, size: *size });
+        let pool =
+            AddressPool { base: base.parse().map_err(|_| bad("default address pool", base))?, size: *size };
+        if !pool.fits() {
+            return Err(bad("default address pool", &format!("{base}: subnets of size {size} do not fit")));
+        }
+        pools.push(pool);
     }
     Ok(NetConfig {
         bridge: bridge.name.clone(),

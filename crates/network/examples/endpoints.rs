@@ -9,8 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use skiff_network::{EndpointRequest, HostPort, NetConfig, Network, PortSpec, Protocol};
+use skiff_network::{AttachRequest, EndpointRequest, HostPort, NetConfig, Network, PortSpec, Protocol};
 use skiff_types::{ContainerId, NetworkId};
+
+const BRIDGE: NetworkId = NetworkId::from_bytes([1; 32]);
 
 fn main() {
     skiff_sys::netns::unshare_net().expect("root");
@@ -18,10 +20,10 @@ fn main() {
     assert!(lo.unwrap().success());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _inside = runtime.enter();
-    let config = NetConfig::new(NetworkId::random());
+    let config = NetConfig::new(BRIDGE);
 
     let start = Instant::now();
-    let network = Network::open(config.clone(), vec![]).unwrap();
+    let network = Network::open(config.clone(), vec![], vec![]).unwrap();
     row("open", start.elapsed());
 
     for pause in [100, 5] {
@@ -59,7 +61,7 @@ fn main() {
     row("attach with 500 UDP ports", start.elapsed());
     println!("{:<40} {:>7} KiB", "private memory for them", private_memory().saturating_sub(before));
     let start = Instant::now();
-    network.release(&endpoint.record.container);
+    network.release(&endpoint.endpoints[0].container);
     row("release of them", start.elapsed());
     drop(endpoint);
 
@@ -68,7 +70,7 @@ fn main() {
     let endpoints = eight_at_a_time(100, || network.attach(request(vec![])).unwrap());
     row("100 endpoints, 8 at a time", start.elapsed());
     let start = Instant::now();
-    endpoints.iter().for_each(|e| network.release(&e.record.container));
+    endpoints.iter().for_each(|e| network.release(&e.endpoints[0].container));
     drop(endpoints);
     row("all released", start.elapsed());
 
@@ -77,7 +79,7 @@ fn main() {
     let records = network.endpoints();
     drop(network);
     let start = Instant::now();
-    let _again = Network::open(config, records).unwrap();
+    let _again = Network::open(config, vec![], records).unwrap();
     row("open again", start.elapsed());
 }
 
@@ -115,7 +117,7 @@ fn throughput(network: &Network) {
         let speed = 1000.0 / start.elapsed().as_secs_f64();
         println!("{:<40} {rate:>7.0} connections/s, {speed:.0} MiB/s", format!("published port by {name}"));
     }
-    network.release(&endpoint.record.container);
+    network.release(&endpoint.endpoints[0].container);
 }
 
 fn one(network: &Network, ports: Vec<PortSpec>) -> (Duration, Duration) {
@@ -124,7 +126,7 @@ fn one(network: &Network, ports: Vec<PortSpec>) -> (Duration, Duration) {
     let endpoint = network.attach(request).unwrap();
     let attach = start.elapsed();
     let start = Instant::now();
-    network.release(&endpoint.record.container);
+    network.release(&endpoint.endpoints[0].container);
     drop(endpoint);
     (attach, start.elapsed())
 }
@@ -136,7 +138,7 @@ fn held(network: &Network, time: Duration) -> Duration {
     let endpoint = network.attach(request).unwrap();
     let attach = start.elapsed();
     thread::sleep(time);
-    network.release(&endpoint.record.container);
+    network.release(&endpoint.endpoints[0].container);
     attach
 }
 
@@ -161,8 +163,9 @@ fn eight_at_a_time<T: Send>(count: usize, work: impl Fn() -> T + Sync) -> Vec<T>
     })
 }
 
-fn request(ports: Vec<PortSpec>) -> EndpointRequest {
-    EndpointRequest { container: ContainerId::random(), name: "web".into(), mac: None, ipv4: None, ports }
+fn request(ports: Vec<PortSpec>) -> AttachRequest {
+    let endpoints = vec![EndpointRequest::new(BRIDGE)];
+    AttachRequest { container: ContainerId::random(), name: "web".into(), endpoints, ports }
 }
 
 fn port(container_port: u16, host_port: HostPort, protocol: Protocol) -> PortSpec {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::{
     NetworkError,
@@ -23,12 +23,12 @@ pub(crate) const DEFAULT_MTU: u32 = 1500;
 pub(crate) struct HostFacts {
     /// All links.
     pub(crate) links: Vec<Link>,
-    /// Their IPv4 addresses.
-    pub(crate) addresses: Vec<(u32, Ipv4Net)>,
-    /// Where IPv4 packets go, by link.
-    pub(crate) routes: Vec<(u32, Ipv4Net)>,
+    /// Their addresses.
+    pub(crate) addresses: Vec<(u32, IpNet)>,
+    /// Where packets go, by link.
+    pub(crate) routes: Vec<(u32, IpNet)>,
     /// The name servers in the host's resolv.conf.
-    pub(crate) nameservers: Vec<Ipv4Addr>,
+    pub(crate) nameservers: Vec<IpAddr>,
 }
 
 /// What is to be done, in this order.
@@ -47,19 +47,26 @@ pub(crate) struct Plan {
 impl HostFacts {
     /// Asks the kernel.
     pub(crate) fn read(route: &mut Netlink) -> Result<Self, NetworkError> {
-        let mut facts = Self { nameservers: nameservers(), ..Self::default() };
-        let ask = |request: fn(&mut Batch)| {
-            let mut batch = Batch::default();
-            request(&mut batch);
-            batch
-        };
-        link::dump(route, ask(link::get_all), "list the links", |kind, body| {
-            facts.links.extend(link::parse_link(kind, body));
+        let mut facts = Self::read_nets(route)?;
+        let mut batch = Batch::default();
+        link::get_all(&mut batch);
+        link::dump(route, batch, "list the links", |kind, body| {
+            facts.links.extend(link::parse_link(kind, body))
         })?;
-        link::dump(route, ask(link::get_addresses), "list the addresses", |kind, body| {
+        Ok(facts)
+    }
+
+    /// Asks only which nets are in use.
+    pub(crate) fn read_nets(route: &mut Netlink) -> Result<Self, NetworkError> {
+        let mut facts = Self { nameservers: nameservers(), ..Self::default() };
+        let mut batch = Batch::default();
+        link::get_addresses(&mut batch);
+        link::dump(route, batch, "list the addresses", |kind, body| {
             facts.addresses.extend(link::parse_address(kind, body));
         })?;
-        link::dump(route, ask(link::get_routes), "list the routes", |kind, body| {
+        let mut batch = Batch::default();
+        link::get_routes(&mut batch);
+        link::dump(route, batch, "list the routes", |kind, body| {
             facts.routes.extend(link::parse_route(kind, body));
         })?;
         Ok(facts)
@@ -70,21 +77,23 @@ impl HostFacts {
         self.links.iter().any(|link| link.index == index && link.name == name)
     }
 
-    fn reserved(&self, bridge: Option<u32>) -> Vec<Ipv4Net> {
+    /// What is used elsewhere than at this link.
+    pub(crate) fn reserved(&self, bridge: Option<u32>) -> Vec<IpNet> {
         let elsewhere = self.addresses.iter().chain(&self.routes).filter(|(link, _)| Some(*link) != bridge);
         elsewhere
             .map(|(_, net)| net.trunc())
-            .chain(self.nameservers.iter().map(|ip| Ipv4Net::from(*ip)))
+            .chain(self.nameservers.iter().map(|ip| IpNet::from(*ip)))
             .filter(|net| net.prefix_len() > 0)
             .collect()
     }
 }
 
-/// Decides on the bridge's address: `--bip`, or what it has, or the first subnet of the pools that is free.
+/// Decides on the bridge's address: `--bip`, or what it has, or the first subnet of the pools that is free and not `taken`
+/// by another network.
 ///
 /// # Errors
 /// A bridge that should exist and does not, or is no bridge; no free subnet.
-pub(crate) fn plan(config: &NetConfig, facts: &HostFacts) -> Result<Plan, NetworkError> {
+pub(crate) fn plan(config: &NetConfig, facts: &HostFacts, taken: &[IpNet]) -> Result<Plan, NetworkError> {
     let existing = facts.links.iter().find(|link| link.name == config.bridge);
     match existing {
         Some(link) if link.kind != "bridge" => {
@@ -102,8 +111,15 @@ pub(crate) fn plan(config: &NetConfig, facts: &HostFacts) -> Result<Plan, Networ
         _ => {}
     }
     let index = existing.map(|link| link.index);
-    let present: Vec<_> =
-        facts.addresses.iter().filter(|(link, _)| Some(*link) == index).map(|(_, net)| *net).collect();
+    let present: Vec<Ipv4Net> = facts
+        .addresses
+        .iter()
+        .filter(|(link, _)| Some(*link) == index)
+        .filter_map(|(_, net)| match net {
+            IpNet::V4(net) => Some(*net),
+            IpNet::V6(_) => None,
+        })
+        .collect();
     let address = match (config.bip, present.first()) {
         (Some(bip), _) => checked_bip(bip)?,
         (None, Some(first)) => *first,
@@ -113,9 +129,14 @@ pub(crate) fn plan(config: &NetConfig, facts: &HostFacts) -> Result<Plan, Networ
                 [] => &default[..],
                 configured => configured,
             };
-            let subnet =
-                ipam::choose_subnet(pools, &facts.reserved(index)).ok_or(NetworkError::PoolsExhausted)?;
-            Ipv4Net::new_assert(Ipv4Addr::from(u32::from(subnet.network()) + 1), subnet.prefix_len())
+            let mut reserved = facts.reserved(index);
+            reserved.extend(taken);
+            match ipam::choose_subnet(pools, &reserved, false) {
+                Some(IpNet::V4(subnet)) => {
+                    Ipv4Net::new_assert(Ipv4Addr::from(u32::from(subnet.network()) + 1), subnet.prefix_len())
+                }
+                _ => return Err(NetworkError::PoolsExhausted),
+            }
         }
     };
     let own = config.bridge == OWN_BRIDGE;
@@ -143,7 +164,7 @@ pub(crate) fn apply(plan: &Plan, config: &NetConfig, route: &mut Netlink) -> Res
     let mut batch = Batch::default();
     if plan.create {
         let mtu = if config.mtu == 0 { DEFAULT_MTU } else { config.mtu };
-        link::create_bridge(&mut batch, name, local_mac(), mtu);
+        link::create_bridge(&mut batch, name, MacAddr::random(), mtu);
     }
     link::bring_up(&mut batch, name);
     link::get_by_name(&mut batch, name);
@@ -151,27 +172,20 @@ pub(crate) fn apply(plan: &Plan, config: &NetConfig, route: &mut Netlink) -> Res
     let index = link::one_link(route, batch, &operation)?.index;
     if !plan.remove.is_empty() || plan.add.is_some() {
         let mut batch = Batch::default();
-        plan.remove.iter().for_each(|net| link::delete_address(&mut batch, index, *net));
-        plan.add.iter().for_each(|net| link::add_address(&mut batch, index, *net));
+        plan.remove.iter().for_each(|net| link::delete_address(&mut batch, index, (*net).into()));
+        plan.add.iter().for_each(|net| link::add_address(&mut batch, index, (*net).into()));
         link::run(route, batch, &operation)?;
     }
     Ok(index)
 }
 
-/// A random, locally administered, unicast hardware address.
-fn local_mac() -> MacAddr {
-    let mut octets: [u8; 6] = rand::random();
-    octets[0] = octets[0] & !1 | 2;
-    MacAddr(octets)
-}
-
 /// A host without resolv.conf has no name servers.
-fn nameservers() -> Vec<Ipv4Addr> {
+fn nameservers() -> Vec<IpAddr> {
     let text = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("nameserver"))
         .filter_map(|address| match address.trim().parse() {
-            Ok(IpAddr::V4(ip)) if !ip.is_loopback() => Some(ip),
+            Ok(ip) if !IpAddr::is_loopback(&ip) => Some(ip),
             _ => None,
         })
         .collect()
@@ -187,6 +201,10 @@ mod tests {
         text.parse().unwrap()
     }
 
+    fn any(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
     fn config() -> NetConfig {
         NetConfig::new(NetworkId::random())
     }
@@ -194,8 +212,8 @@ mod tests {
     fn with_bridge(kind: &str, addresses: &[&str]) -> HostFacts {
         HostFacts {
             links: vec![Link { index: 7, name: "docker0".into(), kind: kind.into(), ..Link::default() }],
-            addresses: addresses.iter().map(|a| (7, net(a))).collect(),
-            routes: addresses.iter().map(|a| (7, net(a).trunc())).collect(),
+            addresses: addresses.iter().map(|a| (7, any(a))).collect(),
+            routes: addresses.iter().map(|a| (7, any(a).trunc())).collect(),
             ..HostFacts::default()
         }
     }
@@ -203,39 +221,41 @@ mod tests {
     #[test]
     fn a_missing_bridge_is_made_in_the_first_free_subnet() {
         let facts = HostFacts {
-            addresses: vec![(2, net("172.17.3.9/24"))],
-            routes: vec![(2, net("172.18.0.0/15"))],
+            addresses: vec![(2, any("172.17.3.9/24"))],
+            routes: vec![(2, any("172.18.0.0/15"))],
             nameservers: vec!["172.20.1.1".parse().unwrap()],
             ..HostFacts::default()
         };
-        let plan = plan(&config(), &facts).unwrap();
+        let plan = plan(&config(), &facts, &[]).unwrap();
         assert!(plan.create && plan.remove.is_empty());
         assert_eq!((plan.add, plan.address), (Some(net("172.21.0.1/16")), net("172.21.0.1/16")));
+        let beside = super::plan(&config(), &facts, &[any("172.21.0.0/16")]).unwrap();
+        assert_eq!(beside.address, net("172.22.0.1/16"));
     }
 
     #[test]
     fn an_existing_bridge_keeps_its_address_unless_another_is_wanted() {
         let facts = with_bridge("bridge", &["10.9.0.1/24"]);
-        let kept = plan(&config(), &facts).unwrap();
+        let kept = plan(&config(), &facts, &[]).unwrap();
         assert_eq!(kept, Plan { create: false, remove: vec![], add: None, address: net("10.9.0.1/24") });
-        let moved = plan(&NetConfig { bip: Some(net("10.8.0.5/24")), ..config() }, &facts).unwrap();
+        let moved = plan(&NetConfig { bip: Some(net("10.8.0.5/24")), ..config() }, &facts, &[]).unwrap();
         assert_eq!(moved.remove, [net("10.9.0.1/24")]);
         assert_eq!(moved.add, Some(net("10.8.0.5/24")));
     }
 
     #[test]
     fn what_cannot_be_the_bridge_is_refused() {
-        assert!(matches!(plan(&config(), &with_bridge("veth", &[])), Err(NetworkError::Config(_))));
+        assert!(matches!(plan(&config(), &with_bridge("veth", &[]), &[]), Err(NetworkError::Config(_))));
         let other = NetConfig { bridge: "br9".into(), ..config() };
-        assert!(matches!(plan(&other, &HostFacts::default()), Err(NetworkError::Config(_))));
+        assert!(matches!(plan(&other, &HostFacts::default(), &[]), Err(NetworkError::Config(_))));
         for bip in ["10.0.0.0/24", "10.0.0.255/24", "10.0.0.1/31"] {
             let bip = NetConfig { bip: Some(net(bip)), ..config() };
-            assert!(matches!(plan(&bip, &HostFacts::default()), Err(NetworkError::Config(_))));
+            assert!(matches!(plan(&bip, &HostFacts::default(), &[]), Err(NetworkError::Config(_))));
         }
         let full = HostFacts {
-            routes: vec![(2, net("172.16.0.0/12")), (2, net("192.168.0.0/16"))],
+            routes: ["172.16.0.0/12", "192.168.0.0/16", "10.0.0.0/8"].map(|net| (2, any(net))).to_vec(),
             ..HostFacts::default()
         };
-        assert!(matches!(plan(&config(), &full), Err(NetworkError::PoolsExhausted)));
+        assert!(matches!(plan(&config(), &full, &[]), Err(NetworkError::PoolsExhausted)));
     }
 }

@@ -2,16 +2,23 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 use skiff_types::NetworkId;
 
 /// A range of addresses out of which networks get subnets (`--default-address-pool base=…,size=…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressPool {
     /// The whole range.
-    pub base: Ipv4Net,
+    pub base: IpNet,
     /// The prefix length of each subnet taken from it; not shorter than the base's.
     pub size: u8,
+}
+
+impl AddressPool {
+    /// Whether subnets of that size lie in the range.
+    pub fn fits(&self) -> bool {
+        (self.base.prefix_len()..=self.base.max_prefix_len()).contains(&self.size)
+    }
 }
 
 /// The configuration of the default bridge network and of what all networks share.

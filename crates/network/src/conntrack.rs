@@ -3,7 +3,7 @@
 //! A flow keeps the translation it began with for as long as packets come, so a client that goes on sending to a
 //! published port would never reach the container that has the port now.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use rustix::io::Errno;
 
@@ -17,12 +17,14 @@ const DELETE: u16 = 1 << 8 | 2;
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`.
 const GET: u16 = 1 << 8 | 1;
 const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const UDP: u8 = 17;
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
 const CTA_TUPLE_IP: u16 = 1;
 const CTA_TUPLE_PROTO: u16 = 2;
 const CTA_IP_V4_SRC: u16 = 1;
+const CTA_IP_V6_SRC: u16 = 3;
 const CTA_PROTO_NUM: u16 = 1;
 const CTA_FILTER: u16 = 25;
 const CTA_FILTER_ORIG_FLAGS: u16 = 1;
@@ -30,13 +32,22 @@ const CTA_FILTER_REPLY_FLAGS: u16 = 2;
 /// The parts of the tuple that must match: source address and protocol (`nf_internals.h`).
 const SOURCE_AND_PROTOCOL: u32 = 1 | 1 << 3;
 
+/// The family, the attribute of a source address, and the address itself.
+fn source(container: IpAddr) -> (u8, u16, Vec<u8>) {
+    match container {
+        IpAddr::V4(ip) => (AF_INET, CTA_IP_V4_SRC, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (AF_INET6, CTA_IP_V6_SRC, ip.octets().to_vec()),
+    }
+}
+
 /// Forgets the UDP flows that a container answers.
-pub(crate) fn cut_udp(socket: &mut Netlink, container: Ipv4Addr) -> Result<(), Errno> {
+pub(crate) fn cut_udp(socket: &mut Netlink, container: IpAddr) -> Result<(), Errno> {
+    let (family, attribute, address) = source(container);
     let mut batch = Batch::default();
     batch.push(DELETE, ACK, |m| {
-        m.fixed(&[AF_INET, 0, 0, 0]);
+        m.fixed(&[family, 0, 0, 0]);
         m.nest(CTA_TUPLE_REPLY, |m| {
-            m.nest(CTA_TUPLE_IP, |m| m.bytes(CTA_IP_V4_SRC, &container.octets()));
+            m.nest(CTA_TUPLE_IP, |m| m.bytes(attribute, &address));
             m.nest(CTA_TUPLE_PROTO, |m| m.u8(CTA_PROTO_NUM, UDP));
         });
         m.nest(CTA_FILTER, |m| {
@@ -51,10 +62,11 @@ pub(crate) fn cut_udp(socket: &mut Netlink, container: Ipv4Addr) -> Result<(), E
 }
 
 /// As [`cut_udp`] for kernels before 6.8, which cannot choose flows: looks at every flow.
-fn cut_one_by_one(socket: &mut Netlink, container: Ipv4Addr) -> Result<(), Errno> {
+fn cut_one_by_one(socket: &mut Netlink, container: IpAddr) -> Result<(), Errno> {
+    let (family, ..) = source(container);
     let mut flows = Vec::new();
     let mut dump = Batch::default();
-    dump.push(GET, DUMP, |m| m.fixed(&[AF_INET, 0, 0, 0]));
+    dump.push(GET, DUMP, |m| m.fixed(&[family, 0, 0, 0]));
     let listed = socket.exchange(dump, |_, body| {
         let attributes = body.get(4..).unwrap_or_default();
         if is_udp_answered_by(attributes, container) {
@@ -65,7 +77,7 @@ fn cut_one_by_one(socket: &mut Netlink, container: Ipv4Addr) -> Result<(), Errno
     for flow in flows {
         let mut batch = Batch::default();
         batch.push(DELETE, ACK, |m| {
-            m.fixed(&[AF_INET, 0, 0, 0]);
+            m.fixed(&[family, 0, 0, 0]);
             m.bytes(CTA_TUPLE_ORIG | NESTED, &flow);
         });
         unless_gone(socket.exchange(batch, |_, _| {}))?;
@@ -73,11 +85,11 @@ fn cut_one_by_one(socket: &mut Netlink, container: Ipv4Addr) -> Result<(), Errno
     Ok(())
 }
 
-fn is_udp_answered_by(flow: &[u8], container: Ipv4Addr) -> bool {
+fn is_udp_answered_by(flow: &[u8], container: IpAddr) -> bool {
+    let (_, source, address) = source(container);
     let reply = attribute(flow, CTA_TUPLE_REPLY).unwrap_or_default();
     let part = |kind, value| attribute(reply, kind).and_then(|part| attribute(part, value));
-    part(CTA_TUPLE_IP, CTA_IP_V4_SRC) == Some(&container.octets())
-        && part(CTA_TUPLE_PROTO, CTA_PROTO_NUM) == Some(&[UDP])
+    part(CTA_TUPLE_IP, source) == Some(&address) && part(CTA_TUPLE_PROTO, CTA_PROTO_NUM) == Some(&[UDP])
 }
 
 /// A flow that is gone already is what was wanted.

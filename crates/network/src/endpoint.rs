@@ -2,11 +2,12 @@
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::OwnedFd,
     str::FromStr,
 };
 
+use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
@@ -20,6 +21,15 @@ pub struct MacAddr(pub [u8; 6]);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("address {0}: invalid MAC address")]
 pub struct ParseMacError(pub String);
+
+impl MacAddr {
+    /// A random, locally administered, unicast hardware address.
+    pub(crate) fn random() -> Self {
+        let mut octets: [u8; 6] = rand::random();
+        octets[0] = octets[0] & !1 | 2;
+        Self(octets)
+    }
+}
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,29 +73,70 @@ impl<'de> Deserialize<'de> for MacAddr {
     }
 }
 
-/// What a container wants of the default bridge.
+/// What a container that is about to start wants.
 #[derive(Clone, Debug)]
-pub struct EndpointRequest {
+pub struct AttachRequest {
     /// The container.
     pub container: ContainerId,
     /// Its name, as errors show it.
     pub name: String,
-    /// Its hardware address; a random one if none is named.
-    pub mac: Option<MacAddr>,
-    /// Its address; the lowest free one if none is named.
-    pub ipv4: Option<Ipv4Addr>,
-    /// The ports to publish.
+    /// Its networks, the main one first: its interface comes first too.
+    pub endpoints: Vec<EndpointRequest>,
+    /// The ports to publish, on the endpoint that gives the default route.
     pub ports: Vec<PortSpec>,
 }
 
-/// An attached endpoint. The network namespace lives as long as this descriptor or a process in it; it has `lo` up and
-/// `eth0` with address, routes and published ports ready.
+/// What a container wants of one network.
+#[derive(Clone, Debug)]
+pub struct EndpointRequest {
+    /// The network.
+    pub network: NetworkId,
+    /// The hardware address; a random one if none is named.
+    pub mac: Option<MacAddr>,
+    /// The IPv4 address; the lowest free one if none is named.
+    pub ipv4: Option<Ipv4Addr>,
+    /// The IPv6 address likewise.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Further addresses, link-local ones.
+    pub link_local: Vec<IpAddr>,
+    /// What the container is called in this network.
+    pub names: Vec<String>,
+    /// What it calls others: alias, and name or id of the container.
+    pub links: Vec<(String, String)>,
+    /// What the interface is to be called.
+    pub interface: Option<String>,
+    /// Kernel parameters of the interface: path below `/proc/sys` with `IFNAME` for its name, and value.
+    pub sysctls: Vec<(String, String)>,
+    /// The endpoint with the highest gives the default route.
+    pub gateway_priority: i64,
+}
+
+impl EndpointRequest {
+    /// Nothing but the network.
+    pub fn new(network: NetworkId) -> Self {
+        Self {
+            network,
+            mac: None,
+            ipv4: None,
+            ipv6: None,
+            link_local: Vec::new(),
+            names: Vec::new(),
+            links: Vec::new(),
+            interface: None,
+            sysctls: Vec::new(),
+            gateway_priority: 0,
+        }
+    }
+}
+
+/// What a container got. The network namespace lives as long as this descriptor or a process in it; it has `lo` and its
+/// interfaces up with addresses, routes and published ports ready.
 #[derive(Debug)]
-pub struct Endpoint {
+pub struct Attachment {
     /// The namespace the container's first process must be started in.
     pub netns: OwnedFd,
-    /// What to keep in the metadata store for as long as the container runs.
-    pub record: EndpointRecord,
+    /// What to keep in the metadata store for as long as the container runs, in the order of the request.
+    pub endpoints: Vec<EndpointRecord>,
 }
 
 /// All that is needed to show an endpoint and to take it over after a restart of the daemon. Persisted by the engine.
@@ -95,6 +146,9 @@ pub struct EndpointRecord {
     pub id: EndpointId,
     /// The container.
     pub container: ContainerId,
+    /// The container's name.
+    #[serde(default)]
+    pub container_name: String,
     /// The network.
     pub network: NetworkId,
     /// The interface's name inside the container.
@@ -105,14 +159,56 @@ pub struct EndpointRecord {
     pub host_index: u32,
     /// The interface's hardware address.
     pub mac: MacAddr,
-    /// The container's address.
-    pub ipv4: Ipv4Addr,
-    /// The length of the subnet's prefix.
+    /// The container's IPv4 address.
+    #[serde(default)]
+    pub ipv4: Option<Ipv4Addr>,
+    /// The length of the IPv4 subnet's prefix; 0 without IPv4.
+    #[serde(default)]
     pub prefix: u8,
-    /// Where the default route leads.
-    pub gateway: Ipv4Addr,
-    /// The published ports, in the order of the request; one entry for each host address.
+    /// Where the IPv4 default route could lead; none in a network without a way out.
+    #[serde(default)]
+    pub gateway: Option<Ipv4Addr>,
+    /// The container's IPv6 address.
+    #[serde(default)]
+    pub ipv6: Option<Ipv6Addr>,
+    /// The length of the IPv6 subnet's prefix; 0 without IPv6.
+    #[serde(default)]
+    pub prefix6: u8,
+    /// Where the IPv6 default route could lead.
+    #[serde(default)]
+    pub gateway6: Option<Ipv6Addr>,
+    /// Further addresses, link-local ones.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// What the container is called in this network.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// What it calls others: alias, and name or id of the container.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
+    /// The endpoint with the highest gives the default route.
+    #[serde(default)]
+    pub gateway_priority: i64,
+    /// The published ports, in the order of the request; one entry for each host address. Only the endpoint with the
+    /// default route has them.
     pub ports: Vec<BoundPort>,
+}
+
+impl EndpointRecord {
+    /// Its addresses with the lengths of their prefixes.
+    pub(crate) fn addresses(&self) -> Vec<IpNet> {
+        let v4 = self.ipv4.map(|ip| (IpAddr::V4(ip), self.prefix));
+        let v6 = self.ipv6.map(|ip| (IpAddr::V6(ip), self.prefix6));
+        let link_local = self.link_local.iter().map(|ip| (*ip, if ip.is_ipv4() { 16 } else { 64 }));
+        let all = v4.into_iter().chain(v6).chain(link_local);
+        all.filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok()).collect()
+    }
+
+    /// The address that traffic for a host address of either family goes to: of the same family, if there is one.
+    pub(crate) fn target(&self, host: IpAddr) -> Option<IpAddr> {
+        let (v4, v6) = (self.ipv4.map(IpAddr::V4), self.ipv6.map(IpAddr::V6));
+        if host.is_ipv4() { v4.or(v6) } else { v6.or(v4) }
+    }
 }
 
 /// What a container sent and received, as the container sees it.
@@ -134,6 +230,22 @@ pub struct LinkStats {
     pub tx_errors: u64,
     /// Packets dropped on the way out.
     pub tx_dropped: u64,
+}
+
+impl LinkStats {
+    /// The same traffic as seen from the other end of the link.
+    pub(crate) fn reversed(self) -> Self {
+        Self {
+            rx_bytes: self.tx_bytes,
+            rx_packets: self.tx_packets,
+            rx_errors: self.tx_errors,
+            rx_dropped: self.tx_dropped,
+            tx_bytes: self.rx_bytes,
+            tx_packets: self.rx_packets,
+            tx_errors: self.rx_errors,
+            tx_dropped: self.rx_dropped,
+        }
+    }
 }
 
 /// What `docker network inspect bridge` shows of the default bridge.
@@ -162,8 +274,44 @@ pub struct BridgeInfo {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// An endpoint with nothing special.
+    pub(crate) fn record() -> EndpointRecord {
+        EndpointRecord {
+            id: EndpointId::random(),
+            container: ContainerId::random(),
+            container_name: "web".into(),
+            network: NetworkId::random(),
+            interface: "eth0".into(),
+            host_interface: "veth0000001".into(),
+            host_index: 7,
+            mac: MacAddr::random(),
+            ipv4: Some(Ipv4Addr::new(172, 17, 0, 2)),
+            prefix: 16,
+            gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
+            ipv6: None,
+            prefix6: 0,
+            gateway6: None,
+            link_local: vec![],
+            names: vec![],
+            links: vec![],
+            gateway_priority: 0,
+            ports: vec![],
+        }
+    }
+
+    #[test]
+    fn records_of_the_first_versions_are_read() {
+        let old = format!(
+            r#"{{"id":"{0}","container":"{0}","network":"{0}","interface":"eth0","host_interface":"v","host_index":3,
+               "mac":"02:42:ac:11:00:02","ipv4":"172.17.0.2","prefix":16,"gateway":"172.17.0.1","ports":[]}}"#,
+            "ab".repeat(32)
+        );
+        let record: EndpointRecord = serde_json::from_str(&old).unwrap();
+        assert_eq!(record.addresses(), ["172.17.0.2/16".parse().unwrap()]);
+    }
 
     #[test]
     fn a_hardware_address_reads_back_and_is_never_multicast() {

@@ -2,9 +2,10 @@
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
 };
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use skiff_types::{ContainerId, EndpointId, ErrorKind, NetworkId};
 
@@ -19,21 +20,123 @@ pub enum NetworkError {
     /// The configuration wants no default bridge.
     #[error("network bridge not found")]
     NoBridge,
+    /// There is no such network.
+    #[error("network {0} not found")]
+    UnknownNetwork(NetworkId),
+    /// Subnets, ranges, gateways or auxiliary addresses that mean nothing, one line for each.
+    #[error("invalid network config:\n{}", bullets(.0))]
+    Ipam(Vec<String>),
+    /// Neither family is wanted.
+    #[error("IPv4 or IPv6 must be enabled")]
+    NoFamily,
+    /// Another network has part of the subnet.
+    #[error("invalid pool request: Pool overlaps with other one on this address space")]
+    PoolOverlaps,
+    /// A bridge has one subnet of each family.
+    #[error("bridge driver doesn't support multiple subnets")]
+    ManySubnets,
+    /// The gateway asked for is the subnet's own or its broadcast address.
+    #[error("failed to allocate gateway ({0}): Address already in use")]
+    GatewayInUse(IpAddr),
+    /// The range has no address for the gateway.
+    #[error("failed to allocate gateway: no available addresses in {0}")]
+    NoGateway(IpNet),
+    /// An auxiliary address is the gateway's or cannot be used.
+    #[error("failed to allocate secondary ip address ({name}:{address}): Address already in use")]
+    AuxiliaryInUse {
+        /// Its name.
+        name: String,
+        /// The address.
+        address: IpAddr,
+    },
+    /// An option of the driver that means nothing.
+    #[error("failed to parse {name} value: {value} ({why})")]
+    Option {
+        /// The option.
+        name: String,
+        /// What it was set to.
+        value: String,
+        /// The fault.
+        why: String,
+    },
+    /// An MTU below zero.
+    #[error("invalid MTU number: {0}")]
+    Mtu(i64),
+    /// A gateway mode for internal networks only.
+    #[error("gateway mode 'isolated' can only be used for an internal network")]
+    IsolatedIsInternal,
+    /// The link of that name is another kind.
+    #[error("existing interface {0} is not a bridge")]
+    NotABridge(String),
+    /// Another network has the bridge.
+    #[error(
+        "cannot create network {id} ({link}): conflicts with network {other} ({link}): networks have same bridge name"
+    )]
+    SameBridge {
+        /// The network that was to be made.
+        id: NetworkId,
+        /// The one that is there.
+        other: NetworkId,
+        /// The bridge.
+        link: String,
+    },
+    /// Containers are in the network.
+    #[error("network {name} has active endpoints ({})", endpoints.join(", "))]
+    ActiveEndpoints {
+        /// The network.
+        name: String,
+        /// Each as `name:"web" id:"322cfeee4f81"`.
+        endpoints: Vec<String>,
+    },
+    /// The network is the daemon's own.
+    #[error("{0} is a pre-defined network and cannot be removed")]
+    Predefined(String),
+    /// Not a link-local address.
+    #[error("invalid link local IP address: {0}")]
+    NotLinkLocal(IpAddr),
+    /// A kernel parameter of an interface that the kernel does not have.
+    #[error("failed to add interface {interface} to sandbox: {path} is not a sysctl file")]
+    NoSuchSysctl {
+        /// The host's end.
+        interface: String,
+        /// The file.
+        path: String,
+    },
     /// Every subnet of the default pools overlaps with a route of the host.
     #[error("all predefined address pools have been fully subnetted")]
     PoolsExhausted,
     /// The subnet has no free address left.
-    #[error("no available IPv4 addresses on this network's address pools: bridge ({0})")]
-    AddressesExhausted(NetworkId),
+    #[error("no available {family} addresses on this network's address pools: {name} ({id})")]
+    AddressesExhausted {
+        /// `IPv4` or `IPv6`.
+        family: &'static str,
+        /// The network's name.
+        name: String,
+        /// Its identifier.
+        id: NetworkId,
+    },
     /// The address asked for is another's.
     #[error("Address already in use")]
-    AddressInUse(Ipv4Addr),
+    AddressInUse(IpAddr),
     /// The address asked for does not belong to the network.
     #[error("no configured subnet or ip-range contain the IP address {0}")]
-    AddressOutside(Ipv4Addr),
+    AddressOutside(IpAddr),
     /// The container is attached already.
-    #[error("endpoint of container {0} already exists")]
-    AlreadyAttached(ContainerId),
+    #[error("endpoint with name {container} already exists in network {network}")]
+    AlreadyAttached {
+        /// The container's name.
+        container: String,
+        /// The network's name.
+        network: String,
+    },
+    /// The container is not in the network.
+    #[error("container {container} is not connected to network {network}")]
+    NotAttached {
+        /// The container.
+        container: ContainerId,
+        /// The network.
+        network: NetworkId,
+    },
     /// A port could not be published.
     #[error(
         "driver failed programming external connectivity on endpoint {endpoint_name} ({endpoint}): {source}"
@@ -94,13 +197,32 @@ impl NetworkError {
     /// The sort of failure.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Config(_) | Self::AddressOutside(_) => ErrorKind::InvalidArgument,
-            Self::NoBridge => ErrorKind::NotFound,
-            Self::AddressInUse(_) | Self::AlreadyAttached(_) => ErrorKind::Conflict,
-            // Docker answers 500 to ports and pools that are taken.
+            Self::Config(_)
+            | Self::AddressOutside(_)
+            | Self::Ipam(_)
+            | Self::NoFamily
+            | Self::Option { .. }
+            | Self::Mtu(_)
+            | Self::NotLinkLocal(_)
+            | Self::PoolsExhausted => ErrorKind::InvalidArgument,
+            Self::NoBridge | Self::UnknownNetwork(_) => ErrorKind::NotFound,
+            Self::AddressInUse(_)
+            | Self::AlreadyAttached { .. }
+            | Self::PoolOverlaps
+            | Self::ManySubnets
+            | Self::SameBridge { .. }
+            | Self::ActiveEndpoints { .. }
+            | Self::Predefined(_) => ErrorKind::Forbidden,
+            // Docker answers 500 to ports that are taken, and to these others.
             Self::Publish { .. }
-            | Self::PoolsExhausted
-            | Self::AddressesExhausted(_)
+            | Self::GatewayInUse(_)
+            | Self::NoGateway(_)
+            | Self::AuxiliaryInUse { .. }
+            | Self::IsolatedIsInternal
+            | Self::NotABridge(_)
+            | Self::NotAttached { .. }
+            | Self::NoSuchSysctl { .. }
+            | Self::AddressesExhausted { .. }
             | Self::Kernel { .. }
             | Self::Io(_) => ErrorKind::Internal,
         }
@@ -109,6 +231,14 @@ impl NetworkError {
     pub(crate) fn kernel(operation: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         let operation = operation.into();
         move |errno| Self::Kernel { operation, errno }
+    }
+}
+
+/// One fault as it is, several as a list.
+fn bullets(faults: &[String]) -> String {
+    match faults {
+        [one] => one.clone(),
+        many => many.iter().map(|fault| format!("* {fault}")).collect::<Vec<_>>().join("\n"),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Networks of containers: drivers, addresses, firewall, published ports.
 //!
-//! So far the default bridge. [`Network::open`] makes the bridge, the addresses and the firewall table agree with the
-//! records of the endpoints that are still in use; [`Network::attach`] gives a container its endpoint and
-//! [`Network::release`] takes it back. Calls block for less than a millisecond as a rule and may be made from
-//! asynchronous code.
+//! [`Network::open`] makes bridges, addresses and the firewall table agree with the records of the networks and of the
+//! endpoints that are still in use. [`Network::create`] makes a network and [`Network::remove`] takes it away;
+//! [`Network::attach`] gives a container that is about to start its endpoints, [`Network::connect`] and
+//! [`Network::disconnect`] change those of one that runs, and [`Network::release`] takes all back. Calls block for a
+//! millisecond as a rule.
 //!
-//! The crate keeps no file: the engine stores each [`EndpointRecord`] and hands them back after a restart. What the
+//! The crate keeps no file: the engine stores each [`NetworkRecord`] and [`EndpointRecord`] and hands them back after a restart. What the
 //! kernel holds (bridge, table, namespaces) outlives the daemon by itself.
 
 mod bridge;
@@ -17,13 +18,18 @@ mod error;
 mod files;
 mod firewall;
 mod ipam;
+mod janitor;
 mod link;
 mod netlink;
 mod network;
+mod networks;
 mod nft;
+mod open;
+mod plug;
 mod pool;
 mod ports;
 mod publish;
+mod sandbox;
 mod stale;
 mod state;
 mod sysctl;
@@ -31,9 +37,11 @@ mod sysctl;
 pub use config::{AddressPool, NetConfig};
 pub use dns::{Dns, Membership, NameEntry, NameServers, ResolverConfig};
 pub use endpoint::{
-    BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
+    AttachRequest, Attachment, BridgeInfo, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
 };
 pub use error::{NetworkError, PublishError};
 pub use files::{HostsFile, ResolvConf, hostname_file, resolv_conf_path};
+pub use ipam::{PoolConfig, PoolRequest};
 pub use network::Network;
+pub use networks::{Driver, NetworkRecord, NetworkRequest, Pool};
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};

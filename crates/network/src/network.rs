@@ -1,82 +1,395 @@
-//! The service: one object that owns the default bridge, its addresses, its table and its published ports.
+//! The service: one object that owns the networks, their addresses, the table and the published ports.
 
 use std::{
-    os::fd::OwnedFd,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use ipnet::Ipv4Net;
-use skiff_types::ContainerId;
+use rustix::io::Errno;
+use skiff_types::{ContainerId, NetworkId};
 
 use crate::{
-    BridgeInfo, Endpoint, EndpointRecord, EndpointRequest, LinkStats, NetConfig, NetworkError,
-    bridge::{self, HostFacts},
-    firewall::{Firewall, Guard, plan::Rules},
-    ipam::Addresses,
-    link::{self, PortFlags},
-    netlink::{Batch, Failure, Netlink},
-    nft::Seen,
-    pool::{Pool, Prepared, Uplink},
-    publish::{PublishConfig, Publisher},
-    stale,
-    state::State,
+    AttachRequest, Attachment, BridgeInfo, EndpointRecord, EndpointRequest, LinkStats, NetConfig,
+    NetworkError, NetworkRecord, NetworkRequest, PortSpec,
+    bridge::HostFacts,
+    config::AddressPool,
+    firewall::Guard,
+    ipam,
+    janitor::{Dead, Janitor},
+    netlink::Netlink,
+    networks::{self, BridgeOptions, Taken},
+    open,
+    plug::{self, Plug},
+    pool::{Pool, Prepared},
+    sandbox,
+    state::{Net, State, again},
     sysctl,
 };
 
-/// The name of the bridge that stands for none.
-const NO_BRIDGE: &str = "none";
+/// `IFNAMSIZ`, without the zero at the end.
+const MAX_LINK_NAME: usize = 15;
 
-/// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread.
+/// How many loose namespaces are kept while there are networks that use them.
+const LOOSE: usize = 4;
+
+/// The networks of this host. Cheap to share behind an `Arc`; every method may be called from any thread, and may block for
+/// as long as the kernel does.
 #[derive(Debug)]
 pub struct Network {
-    pool: Pool,
-    default: Option<DefaultBridge>,
+    pub(crate) pool: Pool,
+    pub(crate) state: Arc<Mutex<State>>,
+    pub(crate) default: Option<BridgeInfo>,
+    pub(crate) janitor: Janitor,
+    pub(crate) shared: Shared,
+    /// Puts the table back when somebody removes it.
+    pub(crate) _guard: Option<Guard>,
 }
 
-/// The network `bridge`.
-#[derive(Debug)]
-struct DefaultBridge {
-    info: BridgeInfo,
-    state: Arc<Mutex<State>>,
-    /// Puts the table back when somebody removes it.
-    _guard: Option<Guard>,
+/// What is the same for all networks.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    /// Where subnets come from.
+    pub(crate) pools: Vec<AddressPool>,
+    /// The alias of bridges that we made.
+    pub(crate) alias: String,
+    /// Whether to make the host a router.
+    pub(crate) ip_forward: bool,
+    /// Whether it then routes for others too.
+    pub(crate) ip_forward_no_drop: bool,
+    /// Whether the table is ours to write.
+    pub(crate) firewall: bool,
 }
 
 impl Network {
-    /// Makes the host's state agree with `config` and with the records of the endpoints in use: the bridge exists with
-    /// its address, the table holds exactly what the records say (replaced in one transaction), published ports are
-    /// bound again, links of endpoints that are gone are removed. A record whose interface is gone, with its container
-    /// or since a reboot, is forgotten.
+    /// Makes the host's state agree with `config` and with the records of networks and endpoints: bridges exist with their
+    /// addresses, the table holds exactly what the records say (replaced in one transaction), published ports are bound
+    /// again, links of networks and endpoints that are gone are removed. A record of an endpoint whose interface is gone,
+    /// with its container or since a reboot, is forgotten.
     ///
     /// Must be called inside a tokio runtime, which then serves what the kernel cannot forward. Blocks for some
     /// milliseconds.
     ///
     /// # Errors
     /// A configuration that contradicts itself or the records, no subnet without a conflict, what the kernel refuses.
-    pub fn open(config: NetConfig, records: Vec<EndpointRecord>) -> Result<Self, NetworkError> {
-        let isolated = config.pool_size.div_ceil(2);
-        if config.bridge == NO_BRIDGE {
-            return Ok(Self { pool: Pool::start(None, 0, isolated)?, default: None });
-        }
-        let (default, uplink) = DefaultBridge::open(&config, records)?;
-        Ok(Self { pool: Pool::start(Some(uplink), config.pool_size, isolated)?, default: Some(default) })
+    pub fn open(
+        config: NetConfig,
+        networks: Vec<NetworkRecord>,
+        endpoints: Vec<EndpointRecord>,
+    ) -> Result<Self, NetworkError> {
+        open::open(&config, networks, endpoints)
     }
 
-    /// Gives a container its endpoint. Rules and ports are in force when this returns. On failure nothing is left.
+    /// Makes a network: its subnets are chosen, its bridge is there, the table knows it. Keep the record; until it is kept,
+    /// the network is gone when the daemon dies.
     ///
     /// # Errors
-    /// Addresses or ports that are taken, what the kernel refuses, no default bridge.
-    pub fn attach(&self, request: EndpointRequest) -> Result<Endpoint, NetworkError> {
-        let default = self.default.as_ref().ok_or(NetworkError::NoBridge)?;
-        let mut prepared = self.pool.endpoint()?;
-        let record = default.lock().reserve(&request, &prepared, &default.info)?;
-        match configure(&mut prepared, &record) {
-            Ok(()) => Ok(Endpoint { netns: prepared.netns, record }),
+    /// Subnets, options or links that cannot be had, what the kernel refuses. Nothing is left then.
+    pub fn create(&self, request: &NetworkRequest) -> Result<NetworkRecord, NetworkError> {
+        if !request.ipv4 && !request.ipv6 {
+            return Err(NetworkError::NoFamily);
+        }
+        let options = BridgeOptions::read(&request.options, request.internal)?;
+        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        let host = HostFacts::read_nets(&mut route)?.reserved(None);
+        let record = self.reserve(request, options, host)?;
+        self.janitor.clear(&record.link, &mut route);
+        let made = self.make(&record, &mut route);
+        if made.is_err() {
+            self.unmake(&record.id, &mut route);
+        }
+        made
+    }
+
+    /// Makes a network again that was removed, because that could not be recorded.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn restore(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
+        let options = BridgeOptions::read(&record.options, record.internal)?;
+        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        self.lock().networks.insert(record.id, Net::new(record.clone(), options));
+        self.janitor.clear(&record.link, &mut route);
+        self.make(record, &mut route).map(drop)
+    }
+
+    /// Decides on the subnets of a network and takes them.
+    fn reserve(
+        &self,
+        request: &NetworkRequest,
+        options: BridgeOptions,
+        host: Vec<ipnet::IpNet>,
+    ) -> Result<NetworkRecord, NetworkError> {
+        let link = options.name.clone().unwrap_or_else(|| format!("br-{}", request.id.short()));
+        if link.len() > MAX_LINK_NAME {
+            return Err(NetworkError::Kernel {
+                operation: format!("set up bridge {link}"),
+                errno: Errno::RANGE,
+            });
+        }
+        let mut state = self.lock();
+        if let Some(other) = state.networks.values().find(|net| net.record.link == link) {
+            return Err(NetworkError::SameBridge { id: request.id, other: other.record.id, link });
+        }
+        let taken = Taken { networks: state.subnets(), host };
+        let (ipv4, ipv6) = networks::decide(request, &options, &self.shared.pools, &taken)?;
+        let record = NetworkRecord {
+            id: request.id,
+            name: request.name.clone(),
+            driver: request.driver,
+            internal: request.internal,
+            ipv4,
+            ipv6,
+            options: request.options.clone(),
+            link,
+            own_link: true,
+        };
+        state.networks.insert(record.id, Net::new(record.clone(), options));
+        Ok(record)
+    }
+
+    /// Makes the kernel's part of a network that is reserved: first the rules, then the link.
+    fn make(&self, record: &NetworkRecord, route: &mut Netlink) -> Result<NetworkRecord, NetworkError> {
+        let (zone, options) = {
+            let state = self.lock();
+            let net = state.networks.get(&record.id).ok_or(NetworkError::UnknownNetwork(record.id))?;
+            (net.zone.clone(), net.options.clone())
+        };
+        self.shared.become_router(&self.state, record)?;
+        {
+            let mut state = self.lock();
+            if let Some(firewall) = &mut state.firewall {
+                let found = firewall.add_zone(&zone);
+                state.unless_gone(found)?;
+            }
+        }
+        let made = networks::make_bridge(route, record, &options, &self.shared.alias)?;
+        if self.shared.firewall {
+            sysctl::route_loopback(&record.link)?;
+        }
+        let mut state = self.lock();
+        let net = state.networks.get_mut(&record.id).ok_or(NetworkError::UnknownNetwork(record.id))?;
+        net.index = made.index;
+        net.record.own_link = made.ours;
+        let record = net.record.clone();
+        drop(state);
+        self.keep_loose_if_needed();
+        Ok(record)
+    }
+
+    /// Removes a network.
+    ///
+    /// # Errors
+    /// Containers are in it; it is the default bridge; there is none.
+    pub fn remove(&self, network: &NetworkId) -> Result<NetworkRecord, NetworkError> {
+        {
+            let state = self.lock();
+            let net = state.networks.get(network).ok_or(NetworkError::UnknownNetwork(*network))?;
+            if net.is_default {
+                return Err(NetworkError::Predefined(net.record.name.clone()));
+            }
+            let members = state.endpoints.values().filter(|endpoint| endpoint.network == *network);
+            let describe = |e: &EndpointRecord| format!("name:{:?} id:{:?}", e.container_name, e.id.short());
+            let endpoints: Vec<String> = members.map(describe).collect();
+            if !endpoints.is_empty() {
+                return Err(NetworkError::ActiveEndpoints { name: net.record.name.clone(), endpoints });
+            }
+        }
+        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        self.unmake(network, &mut route).ok_or(NetworkError::UnknownNetwork(*network))
+    }
+
+    /// Forgets a network; its bridge goes soon, without its addresses. What the kernel refuses is logged: the next start
+    /// cleans up.
+    fn unmake(&self, network: &NetworkId, route: &mut Netlink) -> Option<NetworkRecord> {
+        let mut state = self.lock();
+        let occupied = state.endpoints.keys().any(|(_, of)| of == network);
+        let net = if occupied { None } else { state.networks.remove(network) }?;
+        if let Some(firewall) = &mut state.firewall {
+            let found = firewall.delete_zone(&net.zone);
+            if let Err(error) = state.unless_gone(found) {
+                tracing::warn!(network = net.record.name, %error, "a network could not be taken from the table");
+            }
+        }
+        drop(state);
+        if net.index != 0 {
+            if let Err(error) = networks::unmake_bridge(route, &net.record, &net.options, net.index) {
+                tracing::warn!(network = net.record.name, %error, "a bridge could not be taken down");
+            }
+            if net.record.own_link {
+                self.janitor.bury(Dead { name: net.record.link.clone(), index: net.index });
+            }
+        }
+        self.keep_loose_if_needed();
+        Some(net.record)
+    }
+
+    /// Gives a container its endpoints. Rules and ports are in force when this returns. On failure nothing is left.
+    ///
+    /// # Errors
+    /// Addresses or ports that are taken, what the kernel refuses, networks that are not there.
+    pub fn attach(&self, request: AttachRequest) -> Result<Attachment, NetworkError> {
+        let container = request.container;
+        if request.endpoints.is_empty() {
+            return Ok(Attachment { netns: self.pool.isolated()?, endpoints: Vec::new() });
+        }
+        if let Some(existing) = self.endpoints_of(&container).first() {
+            let network = self.lock().name(&existing.network).to_owned();
+            return Err(NetworkError::AlreadyAttached { container: request.name, network });
+        }
+        let attached = self.attach_all(&request);
+        if attached.is_err() {
+            self.release(&container);
+        }
+        attached
+    }
+
+    fn attach_all(&self, request: &AttachRequest) -> Result<Attachment, NetworkError> {
+        let (plugs, ways) = {
+            let mut state = self.lock();
+            let mut plugs = Vec::with_capacity(request.endpoints.len());
+            for endpoint in &request.endpoints {
+                let record = state.reserve(request.container, &request.name, endpoint)?;
+                plugs.push(Plug::new(record, endpoint, &state)?);
+            }
+            state.settle_ports(request.container, &request.ports)?;
+            let ways = state.ways(&request.container);
+            (plugs, ways)
+        };
+        let mut plugs = plugs.into_iter();
+        let first = plugs.next().expect("a request has an endpoint");
+        let netns = match first.fits_prepared() {
+            true => {
+                let prepared = if first.is_default { self.pool.endpoint()? } else { self.pool.loose()? };
+                self.use_prepared(prepared, first, &ways.through("eth0"))?
+            }
+            false => {
+                let netns = self.pool.isolated()?;
+                self.plug(netns.as_fd(), first, &ways)?;
+                netns
+            }
+        };
+        for next in plugs {
+            self.plug(netns.as_fd(), next, &ways)?;
+        }
+        let state = self.lock();
+        let kept =
+            |endpoint: &EndpointRequest| state.endpoints.get(&(request.container, endpoint.network)).cloned();
+        let endpoints = request.endpoints.iter().filter_map(kept).collect();
+        Ok(Attachment { netns, endpoints })
+    }
+
+    fn use_prepared(
+        &self,
+        mut prepared: Prepared,
+        mut plug: Plug,
+        gateways: &[IpAddr],
+    ) -> Result<OwnedFd, NetworkError> {
+        plug.record.host_interface.clone_from(&prepared.host_interface);
+        plug.record.host_index = prepared.host_index;
+        self.note_link(&plug.record);
+        if !plug.is_default {
+            plug::join_bridge(&mut prepared, &plug)?;
+        }
+        if !plug.is_as_prepared() {
+            sandbox::inside(prepared.netns.as_fd(), || {
+                sandbox::prepare_interface(&plug.record, &plug.sysctls)
+            })?;
+        }
+        sandbox::configure(&mut prepared.route, prepared.index, &plug.record, gateways)?;
+        Ok(prepared.netns)
+    }
+
+    fn plug(
+        &self,
+        netns: BorrowedFd<'_>,
+        mut plug: Plug,
+        ways: &crate::state::Ways,
+    ) -> Result<(), NetworkError> {
+        let gateways = ways.through(&plug.record.interface);
+        plug::insert(netns, &mut plug, &gateways, |record| self.note_link(record))
+    }
+
+    /// Notes which link an endpoint got, unless it is gone meanwhile.
+    fn note_link(&self, record: &EndpointRecord) {
+        if let Some(kept) = self.lock().endpoints.get_mut(&(record.container, record.network)) {
+            kept.host_interface.clone_from(&record.host_interface);
+            kept.host_index = record.host_index;
+        }
+    }
+
+    /// Gives a running container one more endpoint, and answers all it has. Its default routes lead where Docker's would
+    /// then, and its ports follow them. On failure all is as before.
+    ///
+    /// # Errors
+    /// As [`Self::attach`]; the container is in the network.
+    pub fn connect(
+        &self,
+        netns: BorrowedFd<'_>,
+        container: ContainerId,
+        name: &str,
+        endpoint: &EndpointRequest,
+        ports: &[PortSpec],
+    ) -> Result<Vec<EndpointRecord>, NetworkError> {
+        let (plug, ways) = {
+            let mut state = self.lock();
+            let record = state.reserve(container, name, endpoint)?;
+            let plug = Plug::new(record, endpoint, &state)?;
+            (plug, state.ways(&container))
+        };
+        let connected =
+            self.plug(netns, plug, &ways).and_then(|()| self.lock().settle_ports(container, ports));
+        match connected {
+            Ok(()) => Ok(self.endpoints_of(&container)),
             Err(error) => {
-                self.release(&request.container);
+                // The first error is the one to tell.
+                let _ = self.disconnect(netns, container, endpoint.network, ports);
                 Err(error)
             }
         }
+    }
+
+    /// Takes an endpoint from a running container, and answers those it has left.
+    ///
+    /// # Errors
+    /// The container is not in the network; what the kernel refuses.
+    pub fn disconnect(
+        &self,
+        netns: BorrowedFd<'_>,
+        container: ContainerId,
+        network: NetworkId,
+        ports: &[PortSpec],
+    ) -> Result<Vec<EndpointRecord>, NetworkError> {
+        let (record, ways) = {
+            let mut state = self.lock();
+            let record = state.forget(container, network);
+            let record = record.ok_or(NetworkError::NotAttached { container, network })?;
+            let settled = state.settle_ports(container, &again(&record, ports));
+            if let Err(error) = settled {
+                tracing::warn!(%container, %error, "published ports could not follow the default route");
+            }
+            (record, state.ways(&container))
+        };
+        plug::remove(&record)?;
+        let mut route = sandbox::route(netns)?;
+        let routes: Vec<(&str, IpAddr)> = ways.routes.iter().map(|(name, ip)| (name.as_str(), *ip)).collect();
+        sandbox::redirect(&mut route, &routes)?;
+        Ok(self.endpoints_of(&container))
+    }
+
+    /// Calls a container otherwise, and answers its endpoints as they are then.
+    pub fn rename(
+        &self,
+        container: &ContainerId,
+        name: &str,
+        names: impl Fn(&EndpointRecord) -> Vec<String>,
+    ) -> Vec<EndpointRecord> {
+        let mut state = self.lock();
+        for old in state.of(container) {
+            let names = if old.names.is_empty() { Vec::new() } else { names(&old) };
+            state.insert(EndpointRecord { container_name: name.to_owned(), names, ..old });
+        }
+        state.of(container)
     }
 
     /// A network namespace with nothing but `lo`, up: for `--network none`.
@@ -87,33 +400,40 @@ impl Network {
         self.pool.isolated()
     }
 
-    /// Takes back a container's address and ports. The interfaces go with the namespace, that is with the container's
+    /// Takes back a container's addresses and ports. The interfaces go with the namespace, that is with the container's
     /// last process. Does nothing if the container has no endpoint.
     pub fn release(&self, container: &ContainerId) {
-        if let Some(default) = &self.default {
-            default.lock().release(container);
-        }
+        self.lock().release(container);
     }
 
-    /// The endpoint of a container.
-    pub fn endpoint(&self, container: &ContainerId) -> Option<EndpointRecord> {
-        self.default.as_ref()?.lock().endpoints.get(container).cloned()
+    /// The endpoints of a container, those first that a default route would rather lead through.
+    pub fn endpoints_of(&self, container: &ContainerId) -> Vec<EndpointRecord> {
+        self.lock().of(container)
+    }
+
+    /// The endpoints of a network, in no particular order.
+    pub fn members(&self, network: &NetworkId) -> Vec<EndpointRecord> {
+        self.lock().endpoints.values().filter(|endpoint| endpoint.network == *network).cloned().collect()
     }
 
     /// All endpoints, in no particular order.
     pub fn endpoints(&self) -> Vec<EndpointRecord> {
-        let default = self.default.as_ref();
-        default.map(|default| default.lock().endpoints.values().cloned().collect()).unwrap_or_default()
+        self.lock().endpoints.values().cloned().collect()
+    }
+
+    /// What is remembered of a network, or would be of the default bridge.
+    pub fn net(&self, network: &NetworkId) -> Option<NetworkRecord> {
+        self.lock().networks.get(network).map(|net| net.record.clone())
     }
 
     /// The default bridge, unless the configuration wants none.
     pub fn bridge(&self) -> Option<&BridgeInfo> {
-        self.default.as_ref().map(|default| &default.info)
+        self.default.as_ref()
     }
 
-    /// Traffic of a container's interface; nothing if it has none.
-    pub fn stats(&self, container: &ContainerId) -> Option<LinkStats> {
-        self.default.as_ref()?.lock().stats(container)
+    /// Traffic of a container, by interface.
+    pub fn stats(&self, container: &ContainerId) -> Vec<(String, LinkStats)> {
+        self.lock().stats(container)
     }
 
     /// Writes the firewall table again, whatever became of it. When somebody else changes it this happens by itself.
@@ -121,39 +441,13 @@ impl Network {
     /// # Errors
     /// What the kernel refuses.
     pub fn reassert(&self) -> Result<(), NetworkError> {
-        self.default.as_ref().map_or(Ok(()), |default| default.lock().rewrite_table())
+        self.lock().rewrite_table()
     }
-}
 
-impl DefaultBridge {
-    fn open(config: &NetConfig, mut records: Vec<EndpointRecord>) -> Result<(Self, Uplink), NetworkError> {
-        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-        let facts = HostFacts::read(&mut route)?;
-        records.retain(|record| facts.has_link(record.host_index, &record.host_interface));
-        let plan = bridge::plan(config, &facts)?;
-        let info = info(config, plan.address)?;
-        let addresses = taken_addresses(&info, &records)?;
-        let bridge = bridge::apply(&plan, config, &mut route)?;
-
-        let publisher = Publisher::new(PublishConfig {
-            default_address: config.default_bind_address,
-            relay: config.userland_proxy,
-        })?;
-        let firewall = open_firewall(config, &info, &records)?;
-        if config.ip_forward && !sysctl::ip_forward()? {
-            sysctl::enable_ip_forward()?;
-        }
-        stale::remove_later(&facts, bridge, &records)?;
-
-        let endpoints = records.into_iter().map(|record| (record.container, record)).collect();
-        let mut state = State { endpoints, addresses, publisher, firewall, route };
-        state.restore_ports();
-        let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
-        let state = Arc::new(Mutex::new(state));
-        let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
-        let uplink =
-            Uplink { bridge, mtu: info.mtu, flags: PortFlags { hairpin: config.icc, isolated: !config.icc } };
-        Ok((Self { info, state, _guard: guard }, uplink))
+    /// Keeps loose namespaces in stock if there are networks that use them.
+    pub(crate) fn keep_loose_if_needed(&self) {
+        let needed = self.lock().networks.values().any(|net| !net.is_default);
+        self.pool.keep_loose(if needed { LOOSE } else { 0 });
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -161,103 +455,52 @@ impl DefaultBridge {
     }
 }
 
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is done when somebody else may have changed the table.
-fn heal(state: &Arc<Mutex<State>>) -> impl Fn(Seen) -> Result<(), NetworkError> + Send + use<> {
-    let state = Arc::clone(state);
-    move |seen| {
-        let mut state = lock(&state);
-        let stands = state.firewall.as_mut().is_none_or(|firewall| firewall.stands().unwrap_or(false));
-        if seen == Seen::Overrun && stands {
+impl Shared {
+    /// Makes the host a router of the families of a network that leads out, if the operator does not forbid it; one that
+    /// did not forward before does not forward for strangers now.
+    pub(crate) fn become_router(
+        &self,
+        state: &Mutex<State>,
+        record: &NetworkRecord,
+    ) -> Result<(), NetworkError> {
+        if record.internal || !self.ip_forward {
             return Ok(());
         }
-        tracing::warn!("table inet skiff was changed by somebody else and is put back");
-        state.rewrite_table()
-    }
-}
-
-fn info(config: &NetConfig, address: Ipv4Net) -> Result<BridgeInfo, NetworkError> {
-    let subnet = address.trunc();
-    let gateway = config.default_gateway.unwrap_or(address.addr());
-    let outside = |what: &str, value: &dyn std::fmt::Display| {
-        Err(NetworkError::Config(format!("{what} {value} is not in the bridge's subnet {subnet}")))
-    };
-    if !subnet.contains(&gateway) {
-        return outside("default gateway", &gateway);
-    }
-    if let Some(range) = config.fixed_cidr.filter(|range| !subnet.contains(range)) {
-        return outside("fixed cidr", &range);
-    }
-    Ok(BridgeInfo {
-        id: config.network_id,
-        name: config.bridge.clone(),
-        subnet,
-        gateway,
-        address: address.addr(),
-        ip_range: config.fixed_cidr,
-        mtu: if config.mtu == 0 { bridge::DEFAULT_MTU } else { config.mtu },
-        icc: config.icc,
-        ip_masq: config.ip_masq,
-        default_bind_address: config.default_bind_address,
-    })
-}
-
-/// The pool of addresses with those of the records taken.
-fn taken_addresses(info: &BridgeInfo, records: &[EndpointRecord]) -> Result<Addresses, NetworkError> {
-    let mut addresses = Addresses::new(info.subnet, info.ip_range, [info.address, info.gateway]);
-    for record in records {
-        addresses.take(record.ipv4).map_err(|_| {
-            NetworkError::Config(format!(
-                "container {} uses {} and cannot go on doing so in {}: stop it first",
-                record.container.short(),
-                record.ipv4,
-                info.subnet
-            ))
-        })?;
-    }
-    Ok(addresses)
-}
-
-/// Writes the table, and only then lets loopback packets reach the bridge.
-fn open_firewall(
-    config: &NetConfig,
-    info: &BridgeInfo,
-    records: &[EndpointRecord],
-) -> Result<Option<Firewall>, NetworkError> {
-    if !config.firewall {
-        return Ok(None);
-    }
-    let becomes_router = config.ip_forward && !sysctl::ip_forward()?;
-    let mut firewall = Firewall::open(Rules {
-        bridge: info.name.clone(),
-        subnet: info.subnet,
-        icc: info.icc,
-        masquerade: info.ip_masq,
-        direct: config.allow_direct_routing,
-        drop_foreign: becomes_router && !config.ip_forward_no_drop,
-    })?;
-    firewall.rewrite(records)?;
-    sysctl::route_loopback(&info.name)?;
-    Ok(Some(firewall))
-}
-
-/// Gives `eth0` its addresses, one system call in the container's namespace. The hardware address comes last and is
-/// set even if it stays the same: with the change the kernel announces both.
-fn configure(prepared: &mut Prepared, record: &EndpointRecord) -> Result<(), NetworkError> {
-    let net = Ipv4Net::new_assert(record.ipv4, record.prefix);
-    let mut batch = Batch::default();
-    link::add_address(&mut batch, prepared.index, net);
-    link::set_mac(&mut batch, prepared.index, record.mac);
-    link::add_default_route(&mut batch, prepared.index, record.gateway);
-    prepared.route.exchange(batch, |_, _| {}).map_err(|Failure { message, errno }| {
-        let what = ["its address", "its hardware address", "its default route"];
-        let what = what.get(message as usize).copied().unwrap_or("up");
-        NetworkError::Kernel {
-            operation: format!("give {} of the container {what}", record.interface),
-            errno,
+        for (wanted, ipv6) in [(!record.ipv4.is_empty(), false), (!record.ipv6.is_empty(), true)] {
+            if !wanted || sysctl::forwards(ipv6)? {
+                continue;
+            }
+            if !self.ip_forward_no_drop {
+                let mut state = lock(state);
+                if let Some(firewall) = &mut state.firewall {
+                    firewall.drop_foreign(ipv6);
+                    state.rewrite_table()?;
+                }
+            }
+            sysctl::forward(ipv6)?;
         }
-    })
+        Ok(())
+    }
+
+    /// As the operator wants it.
+    pub(crate) fn new(config: &NetConfig) -> Self {
+        let mut pools = match &config.default_address_pools[..] {
+            [] => ipam::default_pools(),
+            configured => configured.to_vec(),
+        };
+        if !pools.iter().any(|pool| pool.base.addr().is_ipv6()) {
+            pools.push(ipam::unique_local(&config.network_id));
+        }
+        Self {
+            pools,
+            alias: format!("{}-{}", crate::link::ALIAS, config.network_id.short()),
+            ip_forward: config.ip_forward,
+            ip_forward_no_drop: config.ip_forward_no_drop,
+            firewall: config.firewall,
+        }
+    }
 }

@@ -1,6 +1,6 @@
-//! Ports of the bridge that an earlier daemon made and no endpoint has.
+//! Links that an earlier daemon made and nobody needs: ports of bridges that no endpoint has, bridges that no network has.
 //!
-//! As a rule they are on their way out with their namespaces, which died with that daemon. Removing a link waits for
+//! As a rule ports are on their way out with their namespaces, which died with that daemon. Removing a link waits for
 //! an RCU grace period under the lock that every other change of a link wants; so this happens later, in the
 //! background, to what is still there then.
 
@@ -19,19 +19,30 @@ use crate::{
 /// How long the kernel gets to take the namespaces down by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Removes the ports a while later, if they are still there.
+/// What is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    /// The indexes of the networks' bridges.
+    pub(crate) bridges: Vec<u32>,
+    /// Their names.
+    pub(crate) names: Vec<String>,
+    /// The alias of bridges that we made.
+    pub(crate) alias: String,
+}
+
+/// Removes them a while later, if they are still there.
 pub(crate) fn remove_later(
     facts: &HostFacts,
-    bridge: u32,
-    records: &[EndpointRecord],
+    known: &Known,
+    endpoints: &[EndpointRecord],
 ) -> Result<(), NetworkError> {
     let stale: Vec<Link> =
-        facts.links.iter().filter(|link| is_stale(link, bridge, records)).cloned().collect();
+        facts.links.iter().filter(|link| is_stale(link, known, endpoints)).cloned().collect();
     if stale.is_empty() {
         return Ok(());
     }
     let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-    thread::Builder::new().name("stale-ports".to_owned()).spawn(move || {
+    thread::Builder::new().name("stale-links".to_owned()).spawn(move || {
         thread::sleep(PATIENCE);
         for link in stale {
             let mut batch = Batch::default();
@@ -39,7 +50,7 @@ pub(crate) fn remove_later(
             match route.exchange(batch, |_, _| {}) {
                 Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => {}
                 Err(Failure { errno, .. }) => {
-                    tracing::warn!(link = link.name, %errno, "a stale port of the bridge could not be removed");
+                    tracing::warn!(link = link.name, %errno, "a link that nobody needs could not be removed");
                 }
             }
         }
@@ -47,8 +58,12 @@ pub(crate) fn remove_later(
     Ok(())
 }
 
-fn is_stale(link: &Link, bridge: u32, records: &[EndpointRecord]) -> bool {
-    link.master == bridge
+fn is_stale(link: &Link, known: &Known, endpoints: &[EndpointRecord]) -> bool {
+    if link.kind == "bridge" {
+        return link.alias == known.alias && !known.names.contains(&link.name);
+    }
+    link.master != 0
+        && known.bridges.contains(&link.master)
         && link.alias == link::ALIAS
-        && !records.iter().any(|record| record.host_index == link.index)
+        && !endpoints.iter().any(|record| record.host_index == link.index)
 }

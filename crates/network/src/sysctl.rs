@@ -1,17 +1,21 @@
 //! The few switches of the kernel that have no netlink message. They are those of the calling thread's namespace.
 
-use std::io;
+use std::io::{self, Write};
 
 use crate::NetworkError;
 
-/// Whether the host forwards IPv4 packets.
-pub(crate) fn ip_forward() -> Result<bool, NetworkError> {
-    read("net/ipv4/ip_forward")
+/// Whether the host forwards packets of a family.
+pub(crate) fn forwards(ipv6: bool) -> Result<bool, NetworkError> {
+    read(if ipv6 { "net/ipv6/conf/all/forwarding" } else { "net/ipv4/ip_forward" })
 }
 
-/// Lets the host forward IPv4 packets.
-pub(crate) fn enable_ip_forward() -> Result<(), NetworkError> {
-    write("net/ipv4/ip_forward", "1")
+/// Lets the host forward packets of a family.
+pub(crate) fn forward(ipv6: bool) -> Result<(), NetworkError> {
+    if !ipv6 {
+        return write("net/ipv4/ip_forward", "1");
+    }
+    write("net/ipv6/conf/default/forwarding", "1")?;
+    write("net/ipv6/conf/all/forwarding", "1")
 }
 
 /// Lets packets from 127.0.0.0/8 leave through this link, and their answers come back. Only ever set where the
@@ -32,6 +36,20 @@ pub(crate) fn disable_ipv6(link: &str) -> Result<(), NetworkError> {
         Err(NetworkError::Io(error)) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
     }
+}
+
+/// Switches IPv6 on for a link whose addresses we give it: none by itself but its link-local one, and a change is announced.
+pub(crate) fn enable_ipv6(link: &str) -> Result<(), NetworkError> {
+    for (name, value) in [("accept_ra", "0"), ("ndisc_notify", "1"), ("disable_ipv6", "0")] {
+        write(&format!("net/ipv6/conf/{link}/{name}"), value)?;
+    }
+    Ok(())
+}
+
+/// Sets any parameter, its path below `/proc/sys`. One that does not exist is not found.
+pub(crate) fn set(name: &str, value: &str) -> Result<(), NetworkError> {
+    let mut file = fs_err::OpenOptions::new().write(true).open(path(name))?;
+    Ok(file.write_all(value.as_bytes())?)
 }
 
 /// The ports the kernel gives out by itself, both ends included.

@@ -10,7 +10,7 @@ use std::{
     net::{TcpListener, TcpStream},
 };
 
-use skiff_network::{EndpointRequest, NetConfig, NetworkError, Protocol};
+use skiff_network::{AttachRequest, EndpointRequest, NetConfig, NetworkError, Protocol};
 use world::*;
 
 const GATEWAY: &str = "172.17.0.1";
@@ -28,10 +28,11 @@ fn a_container_finds_its_interface_ready() {
     on_a_host(|host| {
         let network = host.open(NetConfig { mtu: 1400, ..config() }, vec![]);
         let mac = "02:42:ac:11:00:09".parse().unwrap();
-        let request = EndpointRequest { mac: Some(mac), ..request(vec![]) };
+        let request =
+            request_with(vec![], EndpointRequest { mac: Some(mac), ..EndpointRequest::new(BRIDGE) });
         let web = Container::new(network.attach(request).unwrap());
         let record = &web.record;
-        assert_eq!((record.mac, record.ipv4.to_string().as_str(), record.prefix), (mac, "172.17.0.2", 16));
+        assert_eq!((record.mac, web.ip(), record.prefix), (mac, ip("172.17.0.2"), 16));
         let eth0 = web.inside.run("ip address show dev eth0");
         for part in
             ["mtu 1400", ",UP,", "link/ether 02:42:ac:11:00:09", "inet 172.17.0.2/16 brd 172.17.255.255"]
@@ -48,9 +49,10 @@ fn a_container_finds_its_interface_ready() {
             "{port}"
         );
 
-        let before = network.stats(&record.container).unwrap();
+        let stats = || network.stats(&record.container).remove(0).1;
+        let before = stats();
         assert_eq!(tcp(web.ip(), 80), None, "nothing listens, but packets go both ways");
-        let after = network.stats(&record.container).unwrap();
+        let after = stats();
         assert!(after.tx_packets > before.tx_packets && after.rx_packets > before.rx_packets);
         assert!(after.tx_bytes > before.tx_bytes && after.rx_bytes > before.rx_bytes);
 
@@ -70,8 +72,10 @@ fn addresses_asked_for_are_checked() {
             ..config()
         };
         let network = host.open(config, vec![]);
-        let with =
-            |ip: &str| network.attach(EndpointRequest { ipv4: Some(ip.parse().unwrap()), ..request(vec![]) });
+        let with = |ip: &str| {
+            let ipv4 = Some(ip.parse().unwrap());
+            network.attach(request_with(vec![], EndpointRequest { ipv4, ..EndpointRequest::new(BRIDGE) }))
+        };
         let given: Vec<_> = (0..3).map(|_| attach(&network, vec![])).collect();
         assert_eq!(
             given.iter().map(|c| c.ip()).collect::<Vec<_>>(),
@@ -90,21 +94,24 @@ fn addresses_asked_for_are_checked() {
                 network.bridge().unwrap().id
             )
         );
-        assert_eq!(with("10.9.0.200").unwrap().record.ipv4.to_string(), "10.9.0.200");
-        let again = EndpointRequest { container: given[0].record.container, ..request(vec![]) };
-        assert!(matches!(network.attach(again), Err(NetworkError::AlreadyAttached(_))));
+        assert_eq!(with("10.9.0.200").unwrap().endpoints[0].ipv4.unwrap().to_string(), "10.9.0.200");
+        let again = AttachRequest { container: given[0].record.container, ..request(vec![]) };
+        assert!(matches!(network.attach(again), Err(NetworkError::AlreadyAttached { .. })));
     });
 }
 
 #[test]
 fn without_a_bridge_nothing_is_made() {
     on_a_host(|host| {
+        run("sysctl -qw net.ipv4.ip_forward=0");
         let network = host.open(NetConfig { bridge: "none".to_owned(), ..config() }, vec![]);
         assert_eq!(network.bridge(), None);
         let error = network.attach(request(vec![])).unwrap_err();
-        assert_eq!(error.to_string(), "network bridge not found");
+        assert_eq!(error.to_string(), format!("network {BRIDGE} not found"));
         network.isolated().unwrap();
-        assert_eq!((links(), run("nft list ruleset").as_str()), (1, ""));
+        assert_eq!(links(), 1);
+        assert!(!run("nft list table inet skiff").contains("docker0"));
+        assert_eq!(run("sysctl -n net.ipv4.ip_forward").trim(), "0");
     });
 }
 
@@ -181,7 +188,7 @@ fn a_killed_daemons_successor_takes_over() {
         let network = host.open(config(), records.clone());
         assert_eq!(run("nft -s list table inet skiff"), table);
         ping(&mut flow);
-        assert_eq!(network.endpoint(&web.record.container), Some(web.record.clone()));
+        assert_eq!(network.endpoints_of(&web.record.container), std::slice::from_ref(&web.record));
         assert!(network.attach(request(vec![port("8080", 80, Protocol::Tcp)])).is_err(), "the port is held");
         assert!(TcpListener::bind("0.0.0.0:8080").is_err(), "against processes too");
         assert_eq!(attach(&network, vec![]).ip(), ip("172.17.0.3"), "the address is taken");

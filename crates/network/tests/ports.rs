@@ -17,7 +17,7 @@ fn refusal(network: &Network, ports: Vec<PortSpec>) -> String {
     let request = request(ports);
     let container = request.container;
     let text = network.attach(request).expect_err("the port is taken").to_string();
-    assert_eq!(network.endpoint(&container), None);
+    assert!(network.endpoints_of(&container).is_empty());
     let (front, reason) = text.split_once("): ").expect("a reason");
     assert!(
         front.starts_with("driver failed programming external connectivity on endpoint web ("),

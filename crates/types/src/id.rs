@@ -34,6 +34,11 @@ macro_rules! hex_id {
                 hex(&self.0[..6])
             }
 
+            /// The identifier with these 32 bytes.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
             /// The 32 bytes.
             pub fn as_bytes(&self) -> &[u8; 32] {
                 &self.0

@@ -43,7 +43,8 @@ pub use inspect::{
 pub use mount::{BindOptions, ImageOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions};
 pub use network::{
     Address, ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamPool,
-    NetworkInspect, NetworkingConfig,
+    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
+    NetworkInspect, NetworkingConfig, NetworksPruned,
 };
 pub use progress::{JsonError, JsonMessage, JsonProgress};
 pub use stats::{

@@ -33,10 +33,9 @@ pub(super) async fn rename(parts: &Arc<Parts>, reference: &str, name: &str) -> R
         let label = "Error when allocating new name";
         validate::name(&name, &format!("/{name}")).map_err(|e| e.labelled(label))?;
         parts.registry.reserve(&name, container.id).map_err(|e| e.labelled(label))?;
-        let (_, renamed) =
-            container.commit(|record| record.name.clone_from(&name), |record| parts.records.put(record));
-        if let Err(e) = durable(renamed).await {
-            container.change(|record| record.name.clone_from(&old));
+        if let Err(e) = call(&parts, &container, &old, &name).await {
+            // Nothing more can be done about a store that cannot be written.
+            let _ = call(&parts, &container, &name, &old).await;
             parts.registry.release(&name);
             return Err(e);
         }
@@ -45,6 +44,29 @@ pub(super) async fn rename(parts: &Arc<Parts>, reference: &str, name: &str) -> R
         Ok(())
     })
     .await
+}
+
+/// Calls a container otherwise, wherever its name is known.
+async fn call(parts: &Parts, container: &Container, old: &str, new: &str) -> Result<()> {
+    let other = |names: &[String]| {
+        let mut out: Vec<String> = Vec::with_capacity(names.len());
+        for name in names.iter().map(|name| if name == old { new } else { name }) {
+            if !out.iter().any(|known| known == name) {
+                out.push(name.to_owned());
+            }
+        }
+        out
+    };
+    let endpoints = parts.network.rename(&container.id, new, |endpoint| other(&endpoint.names));
+    let change = |record: &mut ContainerRecord| {
+        record.name = new.to_owned();
+        for names in record.network.networks.values_mut().filter_map(|n| n.state.dns_names.as_mut()) {
+            *names = other(names);
+        }
+    };
+    let (_, renamed) =
+        container.commit(change, |record| parts.records.put_with_endpoints(record, &endpoints));
+    durable(renamed).await
 }
 
 pub(super) async fn resize(parts: &Parts, reference: &str, height: u16, width: u16) -> Result<()> {

@@ -40,6 +40,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     inherit_mounts(parts, &request, &mut mounts)?;
     add_image_volumes(&request.config, &request.host.volume_driver, &mut mounts);
     volumes::name_anonymous(&mut mounts, &parts.config.root)?;
+    let network = networks(parts, &request)?;
     let id = ContainerId::random();
     let name = reserve_name(parts, request.name.as_deref(), id)?;
     fill_in_hostname(&mut request, id, &parts.host.name);
@@ -50,7 +51,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
         created: Timestamp::now(),
         image: image.id,
         args,
-        network: networks(&request),
+        network,
         config: request.config,
         host: request.host,
         state: Default::default(),
@@ -246,22 +247,44 @@ fn fill_in_hostname(request: &mut CreateRequest, id: ContainerId, host: &str) {
     };
 }
 
-fn networks(request: &CreateRequest) -> NetworkState {
+/// The container's places in networks: as asked for, by the networks' names where they are known; a network that does not
+/// exist is found out at the start, as with Docker.
+fn networks(parts: &Parts, request: &CreateRequest) -> Result<NetworkState> {
     let mode = validate::network_mode(&request.host.network_mode);
     let mut state = NetworkState::default();
     if matches!(mode, NetworkMode::Container(_)) {
-        return state;
+        return Ok(state);
     }
-    let main = request.host.network_mode.clone();
-    let mut config = request
-        .endpoints
-        .get(&main)
-        .or_else(|| request.endpoints.get("default"))
-        .cloned()
-        .unwrap_or_default();
-    if config.mac_address.is_empty() {
-        config.mac_address = request.config.mac_address.clone().unwrap_or_default();
+    let main = match mode {
+        NetworkMode::Bridge => "bridge",
+        _ => &request.host.network_mode,
+    };
+    let main_name = parts.networks.resolve(main).map_or_else(|_| main.to_owned(), |n| n.name.clone());
+    for (asked, config) in &request.endpoints {
+        let network = parts.networks.resolve(if asked == "default" { "bridge" } else { asked });
+        if let Ok(network) = &network {
+            validate::check_endpoint(network, config).map_err(|faults| {
+                let faults = validate::settings_faults(&faults);
+                Error::Invalid(format!("invalid config for network {asked}: {faults}"))
+            })?;
+        }
+        let name = network.map_or_else(|_| asked.clone(), |n| n.name.clone());
+        let settings = EndpointSettings { config: config.clone(), ..EndpointSettings::default() };
+        if state.networks.insert(name.clone(), settings).is_some() {
+            return Err(Error::Invalid(format!("network {name} is specified more than once")));
+        }
     }
-    state.networks.insert(main, EndpointSettings { config, ..EndpointSettings::default() });
-    state
+    if state.networks.is_empty() {
+        state.networks.insert(main_name.clone(), EndpointSettings::default());
+    }
+    if matches!(mode, NetworkMode::Host) && state.networks.keys().any(|name| name != "host") {
+        return Err(Error::Invalid(
+            "container sharing network namespace with another container or host cannot be connected to any other network"
+                .into(),
+        ));
+    }
+    if let Some(main) = state.networks.get_mut(&main_name).filter(|n| n.config.mac_address.is_empty()) {
+        main.config.mac_address = request.config.mac_address.clone().unwrap_or_default();
+    }
+    Ok(state)
 }

@@ -1,60 +1,133 @@
-//! The container's side of its network: what is asked of `network`, and what the record says of the answer.
+//! The container's side of its networks: what is asked of `network`, and what the record says of the answer.
 
 use std::os::fd::OwnedFd;
 
-use skiff_network::{Endpoint, EndpointRecord, EndpointRequest, HostPort, PortSpec, Protocol};
+use skiff_network::{
+    AttachRequest, Attachment, EndpointRecord, EndpointRequest, HostPort, ParseMacError, PortSpec, Protocol,
+};
 
 use super::parts::Parts;
+pub(crate) use crate::validate::{check_endpoint as check, settings_faults};
 use crate::{
     Error, Result,
     container::Container,
-    model::{Actor, ContainerRecord, EndpointState, EventKind, PortBinding},
+    model::{
+        Actor, ContainerRecord, EndpointConfig, EndpointSettings, EndpointState, EventKind, PortBinding,
+        UserNetwork,
+    },
     validate::{self, NetworkMode},
 };
+
+const FAILED: &str = "failed to set up container networking";
+/// Options of an endpoint's interface.
+const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
 
 /// A network namespace to start in.
 #[derive(Default)]
 pub(super) struct Attached {
     /// None for the host's and for another container's.
     pub(super) netns: Option<OwnedFd>,
-    pub(super) endpoint: Option<EndpointRecord>,
+    pub(super) endpoints: Vec<EndpointRecord>,
 }
 
-/// Gives a container its network. Blocks for a moment.
+/// Gives a container its networks. Blocks for a moment.
 pub(super) fn attach(parts: &Parts, record: &ContainerRecord) -> Result<Attached> {
-    match validate::network_mode(&record.host.network_mode) {
-        NetworkMode::Host | NetworkMode::Container(_) => Ok(Attached::default()),
-        NetworkMode::None => Ok(Attached { netns: Some(parts.network.isolated()?), endpoint: None }),
-        NetworkMode::Bridge if record.config.network_disabled => {
-            Ok(Attached { netns: Some(parts.network.isolated()?), endpoint: None })
+    attach_all(parts, record).map_err(|e| e.labelled(FAILED))
+}
+
+fn attach_all(parts: &Parts, record: &ContainerRecord) -> Result<Attached> {
+    let mode = validate::network_mode(&record.host.network_mode);
+    if matches!(mode, NetworkMode::Host | NetworkMode::Container(_)) {
+        return Ok(Attached::default());
+    }
+    let mut endpoints = Vec::new();
+    for (name, settings) in in_order(record) {
+        let network = find(parts, name, settings)?;
+        if network.driver == "null" || record.config.network_disabled {
+            continue;
         }
-        NetworkMode::Bridge => {
-            let Endpoint { netns, record } = parts
-                .network
-                .attach(request(record)?)
-                .map_err(|e| Error::from(e).labelled("failed to set up container networking"))?;
-            Ok(Attached { netns: Some(netns), endpoint: Some(record) })
-        }
-        NetworkMode::Named(name) => {
-            Err(Error::NoSuchNetwork(name).labelled("failed to set up container networking"))
-        }
+        endpoints.push(request(record, &network, settings)?);
+    }
+    let request =
+        AttachRequest { container: record.id, name: record.name.clone(), endpoints, ports: ports(record)? };
+    let Attachment { netns, endpoints } = parts.network.attach(request)?;
+    Ok(Attached { netns: Some(netns), endpoints })
+}
+
+/// The container's networks, the main one first.
+fn in_order(record: &ContainerRecord) -> Vec<(&String, &EndpointSettings)> {
+    let mut all: Vec<_> = record.network.networks.iter().collect();
+    let mode = record.host.network_mode.as_str();
+    let is_main = |name: &str, settings: &EndpointSettings| {
+        let id = settings.network_id.map(|id| id.to_string()).unwrap_or_default();
+        name == mode || id == mode || (name == "bridge" && matches!(mode, "" | "default"))
+    };
+    all.sort_by_key(|(name, settings)| (!is_main(name, settings), name.as_str() != "bridge"));
+    all
+}
+
+/// The network of a place: the one it was in last, or that the request named by id, or by name.
+fn find(parts: &Parts, name: &str, settings: &EndpointSettings) -> Result<std::sync::Arc<UserNetwork>> {
+    match (settings.network_id, settings.config.network_id.as_str()) {
+        (Some(id), _) => parts.networks.get(&id).ok_or_else(|| Error::NoSuchNetwork(id.to_string())),
+        (None, "") => parts.networks.resolve(name),
+        (None, id) => parts.networks.resolve(id),
     }
 }
 
-fn request(record: &ContainerRecord) -> Result<EndpointRequest> {
-    let config = record.network.networks.values().next().map(|n| &n.config);
-    let mac = config.map_or("", |c| c.mac_address.as_str());
+/// What a container asks of one network.
+pub(crate) fn request(
+    record: &ContainerRecord,
+    network: &UserNetwork,
+    settings: &EndpointSettings,
+) -> Result<EndpointRequest> {
+    let config = &settings.config;
+    if config.links.iter().flatten().any(String::is_empty) {
+        // Recorded: Docker answers 500 here.
+        return Err(Error::Internal("empty string specified for links".into()));
+    }
+    let mac = config.mac_address.as_str();
+    let mac = if mac.is_empty() { None } else { Some(mac.parse()) };
+    let ipam = config.ipam.clone().unwrap_or_default();
+    let links = config.links.iter().flatten().map(|link| {
+        let (target, alias) = link.split_once(':').unwrap_or((link, link));
+        (alias.to_owned(), target.to_owned())
+    });
     Ok(EndpointRequest {
-        container: record.id,
-        name: record.name.clone(),
-        mac: if mac.is_empty() {
-            None
-        } else {
-            Some(mac.parse().map_err(|e: skiff_network::ParseMacError| Error::Invalid(e.to_string()))?)
-        },
-        ipv4: None,
-        ports: ports(record)?,
+        mac: mac.transpose().map_err(|e: ParseMacError| Error::Invalid(e.to_string()))?,
+        ipv4: ipam.ipv4_address.parse().ok(),
+        ipv6: ipam.ipv6_address.parse().ok(),
+        link_local: ipam.link_local_ips.iter().flatten().filter_map(|ip| ip.parse().ok()).collect(),
+        names: dns_names(record, network, config).unwrap_or_default(),
+        links: links.collect(),
+        interface: config.driver_opts.get(INTERFACE_NAME).cloned(),
+        sysctls: validate::endpoint_sysctls(config).map_err(Error::Invalid)?,
+        gateway_priority: config.gw_priority,
+        ..EndpointRequest::new(network.id)
     })
+}
+
+/// The names a container answers to in a network; the built-in ones have none.
+pub(crate) fn dns_names(
+    record: &ContainerRecord,
+    network: &UserNetwork,
+    config: &EndpointConfig,
+) -> Option<Vec<String>> {
+    if matches!(network.name.as_str(), "bridge" | "host" | "none") {
+        return None;
+    }
+    let mut names: Vec<String> = Vec::new();
+    let short = record.id.short();
+    let all = std::iter::once(&record.name)
+        .chain(config.aliases.iter().flatten())
+        .chain([&short, &record.config.hostname]);
+    for name in all {
+        let hostname_is_missing = name.is_empty() && std::ptr::eq(name, &record.config.hostname);
+        if !names.contains(name) && !hostname_is_missing {
+            names.push(name.clone());
+        }
+    }
+    Some(names)
 }
 
 fn protocol(name: &str) -> Option<Protocol> {
@@ -67,7 +140,7 @@ fn protocol(name: &str) -> Option<Protocol> {
 }
 
 /// Published ports; those whose protocol or number means nothing are left out, as Docker does.
-fn ports(record: &ContainerRecord) -> Result<Vec<PortSpec>> {
+pub(crate) fn ports(record: &ContainerRecord) -> Result<Vec<PortSpec>> {
     let mut out = Vec::new();
     let host = &record.host;
     for (port, bindings) in &host.port_bindings {
@@ -93,73 +166,100 @@ fn ports(record: &ContainerRecord) -> Result<Vec<PortSpec>> {
     Ok(out)
 }
 
-/// Writes into the record what the network gave.
-pub(super) fn began(record: &mut ContainerRecord, parts: &Parts, endpoint: Option<&EndpointRecord>) {
+/// Writes into the record what the networks gave.
+pub(super) fn began(record: &mut ContainerRecord, parts: &Parts, endpoints: &[EndpointRecord]) {
     let mode = validate::network_mode(&record.host.network_mode);
-    let id = match mode {
-        NetworkMode::Bridge => parts.identity.bridge,
-        NetworkMode::Host => parts.identity.host,
-        NetworkMode::None => parts.identity.none,
-        NetworkMode::Container(_) | NetworkMode::Named(_) => return,
-    };
+    if matches!(mode, NetworkMode::Container(_)) {
+        return;
+    }
     record.network.sandbox_id = record.id.to_string();
     record.network.sandbox_key = format!("/proc/{}/ns/net", record.state.pid);
-    record.network.ports = published(record, endpoint);
-    let state = EndpointState {
-        endpoint_id: endpoint.map_or_else(|| record.id.to_string(), |e| e.id.to_string()),
-        gateway: endpoint.map_or_else(String::new, |e| e.gateway.to_string()),
-        ip_address: endpoint.map_or_else(String::new, |e| e.ipv4.to_string()),
-        ip_prefix_len: endpoint.map_or(0, |e| e.prefix),
-        mac_address: endpoint.map_or_else(String::new, |e| e.mac.to_string()),
-        ..EndpointState::default()
-    };
+    for (name, settings) in &mut record.network.networks {
+        if let Ok(network) = find(parts, name, settings) {
+            settings.network_id = Some(network.id);
+        }
+    }
+    describe(record, endpoints);
+}
+
+/// Brings the record's places up to date with a running container's endpoints.
+pub(crate) fn describe(record: &mut ContainerRecord, endpoints: &[EndpointRecord]) {
+    record.network.ports = published(record, endpoints);
+    let id = record.id.to_string();
     for network in record.network.networks.values_mut() {
-        network.network_id = Some(id);
-        network.state = state.clone();
+        let endpoint = endpoints.iter().find(|e| Some(e.network) == network.network_id);
+        network.state = match endpoint {
+            Some(endpoint) => state(endpoint),
+            // A network that gives no endpoints: the host's or none.
+            None => EndpointState { endpoint_id: id.clone(), ..EndpointState::default() },
+        };
     }
 }
 
-/// Takes it out again when the container has ended. The networks' ids stay, as with Docker.
+fn state(endpoint: &EndpointRecord) -> EndpointState {
+    let text = |ip: Option<String>| ip.unwrap_or_default();
+    EndpointState {
+        endpoint_id: endpoint.id.to_string(),
+        gateway: text(endpoint.gateway.map(|ip| ip.to_string())),
+        ip_address: text(endpoint.ipv4.map(|ip| ip.to_string())),
+        ip_prefix_len: endpoint.ipv4.map_or(0, |_| endpoint.prefix),
+        ipv6_gateway: text(endpoint.gateway6.map(|ip| ip.to_string())),
+        global_ipv6_address: text(endpoint.ipv6.map(|ip| ip.to_string())),
+        global_ipv6_prefix_len: endpoint.ipv6.map_or(0, |_| endpoint.prefix6),
+        mac_address: endpoint.mac.to_string(),
+        dns_names: (!endpoint.names.is_empty()).then(|| endpoint.names.clone()),
+    }
+}
+
+/// Takes it out again when the container has ended. The networks' ids and the names stay, as with Docker.
 pub(super) fn ended(record: &mut ContainerRecord) {
     record.network.sandbox_id.clear();
     record.network.sandbox_key.clear();
     record.network.ports.clear();
     for network in record.network.networks.values_mut() {
-        network.state = EndpointState::default();
+        let dns_names = network.state.dns_names.take();
+        network.state = EndpointState { dns_names, ..EndpointState::default() };
     }
 }
 
 type Ports = std::collections::BTreeMap<String, Option<Vec<PortBinding>>>;
 
-fn published(record: &ContainerRecord, endpoint: Option<&EndpointRecord>) -> Ports {
-    let Some(endpoint) = endpoint else { return Ports::new() };
+fn published(record: &ContainerRecord, endpoints: &[EndpointRecord]) -> Ports {
+    // A network without a way out publishes nothing, and does not speak of what it could.
+    let leads_out = |e: &&EndpointRecord| e.gateway.is_some() || e.gateway6.is_some() || !e.ports.is_empty();
+    if !endpoints.iter().any(|e| leads_out(&e)) {
+        return Ports::new();
+    }
     let with_protocol = |p: &String| if p.contains('/') { p.clone() } else { format!("{p}/tcp") };
     let mut out: Ports = record.config.exposed_ports.iter().map(|p| (with_protocol(p), None)).collect();
-    for port in &endpoint.ports {
-        let binding =
-            PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() };
+    for port in endpoints.iter().flat_map(|endpoint| &endpoint.ports) {
+        let host_port = match port.host_port {
+            // Reached at the container's own address alone.
+            0 => String::new(),
+            number => number.to_string(),
+        };
+        let binding = PortBinding { host_ip: port.host_ip.to_string(), host_port };
         let key = format!("{}/{}", port.container_port, port.protocol);
         out.entry(key).or_default().get_or_insert_default().push(binding);
     }
     out
 }
 
-/// Tells that the container joined or left its network.
+/// Tells that the container joined or left its networks.
 pub(super) fn tell(parts: &Parts, container: &Container, action: &str) {
-    let record = container.record();
-    for (name, network) in &record.network.networks {
-        let Some(id) = network.network_id else { continue };
-        let driver = match name.as_str() {
-            "none" => "null",
-            "host" => "host",
-            _ => "bridge",
-        };
-        let attributes = [
-            ("container".to_owned(), record.id.to_string()),
-            ("name".to_owned(), name.clone()),
-            ("type".to_owned(), driver.to_owned()),
-        ];
-        let actor = Actor { id: id.to_string(), attributes: attributes.into_iter().collect() };
-        parts.events.publish(EventKind::Network, action, actor);
+    let ids: Vec<_> = container.record().network.networks.values().filter_map(|n| n.network_id).collect();
+    for network in ids.into_iter().filter_map(|id| parts.networks.get(&id)) {
+        tell_of(parts, container, &network, action);
     }
+}
+
+/// Tells that the container joined or left a network.
+pub(crate) fn tell_of(parts: &Parts, container: &Container, network: &UserNetwork, action: &str) {
+    let attributes = [
+        ("container".to_owned(), container.id.to_string()),
+        ("name".to_owned(), network.name.clone()),
+        ("type".to_owned(), network.driver.clone()),
+    ];
+    let actor = Actor { id: network.id.to_string(), attributes: attributes.into_iter().collect() };
+    parts.events.publish(EventKind::Network, action, actor);
 }

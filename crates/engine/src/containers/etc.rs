@@ -29,7 +29,7 @@ pub(super) fn finish(
     parts: &Parts,
     record: &ContainerRecord,
     dir: &Path,
-    endpoint: Option<&EndpointRecord>,
+    endpoints: &[EndpointRecord],
     shares_network_of: Option<&Container>,
 ) -> Result<()> {
     if let Some(other) = shares_network_of {
@@ -43,11 +43,11 @@ pub(super) fn finish(
         }
         return Ok(());
     }
-    fs_err::write(dir.join("hosts"), hosts(parts, record, endpoint)?)?;
+    fs_err::write(dir.join("hosts"), hosts(parts, record, endpoints)?)?;
     Ok(())
 }
 
-fn hosts(parts: &Parts, record: &ContainerRecord, endpoint: Option<&EndpointRecord>) -> Result<String> {
+fn hosts(parts: &Parts, record: &ContainerRecord, endpoints: &[EndpointRecord]) -> Result<String> {
     let mut extra = Vec::new();
     for entry in record.host.extra_hosts.iter().flatten() {
         let (name, address) = entry.split_once('=').or_else(|| entry.split_once(':')).unwrap_or((entry, ""));
@@ -63,7 +63,7 @@ fn hosts(parts: &Parts, record: &ContainerRecord, endpoint: Option<&EndpointReco
         };
         extra.push((name.to_owned(), address));
     }
-    let addresses: Vec<IpAddr> = endpoint.iter().map(|e| IpAddr::V4(e.ipv4)).collect();
+    let addresses = addresses(endpoints);
     let own = HostsFile {
         hostname: &record.config.hostname,
         domainname: &record.config.domainname,
@@ -80,6 +80,43 @@ fn hosts(parts: &Parts, record: &ContainerRecord, endpoint: Option<&EndpointReco
         let _ = writeln!(text, "{address}\t{name}");
     }
     Ok(text)
+}
+
+/// All addresses that stand for the container in its own file.
+fn addresses(endpoints: &[EndpointRecord]) -> Vec<IpAddr> {
+    let of = |e: &EndpointRecord| e.ipv4.map(IpAddr::V4).into_iter().chain(e.ipv6.map(IpAddr::V6));
+    endpoints.iter().flat_map(of).collect()
+}
+
+/// Adds the addresses of an endpoint to the file of a container that runs, whatever became of it. Blocks.
+pub(crate) fn add_to_hosts(parts: &Parts, record: &ContainerRecord, endpoint: &EndpointRecord) {
+    let mut added = HostsFile {
+        hostname: &record.config.hostname,
+        domainname: &record.config.domainname,
+        addresses: &addresses(std::slice::from_ref(endpoint)),
+        ..HostsFile::default()
+    }
+    .text();
+    // The first line is the loopback's.
+    let own = added.split_off(added.find('\n').map_or(0, |end| end + 1));
+    edit_hosts(parts, record, |text| text + &own);
+}
+
+/// Takes them out again. Blocks.
+pub(crate) fn take_from_hosts(parts: &Parts, record: &ContainerRecord, endpoint: &EndpointRecord) {
+    let gone: Vec<String> =
+        addresses(std::slice::from_ref(endpoint)).iter().map(|ip| format!("{ip}\t")).collect();
+    let stays = |line: &&str| !gone.iter().any(|address| line.starts_with(address));
+    edit_hosts(parts, record, |text| text.split_inclusive('\n').filter(stays).collect());
+}
+
+/// The file is mounted into the container: it is written in place. It is a convenience, which fails nobody's request.
+fn edit_hosts(parts: &Parts, record: &ContainerRecord, edit: impl FnOnce(String) -> String) {
+    let path = parts.dir(&record.id).join("hosts");
+    let edited = fs_err::read_to_string(&path).and_then(|text| fs_err::write(&path, edit(text)));
+    if let Err(e) = edited {
+        tracing::warn!(container = record.name, "cannot bring /etc/hosts up to date: {e}");
+    }
 }
 
 fn on_host_network(record: &ContainerRecord) -> bool {

@@ -185,7 +185,7 @@ pub(super) async fn ended(
         endpoint::ended(record);
     };
     let (record, committed) =
-        container.commit(change, |record| parts.records.put_with_endpoint(record, None));
+        container.commit(change, |record| parts.records.put_with_endpoints(record, &[]));
     // Until then the exit record says it, but not that a person wanted it.
     let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];

@@ -9,8 +9,8 @@ mod change;
 mod command;
 mod commit;
 mod create;
-mod endpoint;
-mod etc;
+pub(crate) mod endpoint;
+pub(crate) mod etc;
 mod exit;
 mod files;
 mod health;
@@ -47,7 +47,7 @@ pub use commit::CommitRequest;
 pub(crate) use files::Views;
 pub use files::{Archived, PathStat, PutOptions};
 pub use logs::LogStream;
-pub(crate) use parts::{LauncherSlot, Parts, blocking};
+pub(crate) use parts::{LauncherSlot, Parts, blocking, to_the_end};
 pub(crate) use policy::ON_UNHEALTHY;
 
 /// The service.

@@ -18,6 +18,7 @@ use crate::{
     host::Host,
     metrics::Counters,
     model::EventKind,
+    networks::NetworkIndex,
     prune::Turn,
     records::{Boot, Identity, Records},
     registry::Registry,
@@ -36,6 +37,7 @@ pub(crate) struct Parts {
     pub(crate) images: Arc<ImageStore>,
     pub(crate) snapshots: Arc<dyn Snapshotter>,
     pub(crate) network: Arc<Network>,
+    pub(crate) networks: NetworkIndex,
     pub(crate) launcher: LauncherSlot,
     pub(crate) filters: Filters,
     /// What `--init` mounts.

@@ -205,8 +205,8 @@ fn resume(
             state.pid = hello.pid;
             state.exit_code = 0;
             state.started_at = Some(at);
-            let endpoint = parts.network.endpoint(&record.id);
-            endpoint::began(record, parts, endpoint.as_ref());
+            let endpoints = parts.network.endpoints_of(&record.id);
+            endpoint::began(record, parts, &endpoints);
         }
         record.state.oom_killed |= hello.oom_kills > 0;
         health::resumed(record, last_checks);

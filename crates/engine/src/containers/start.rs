@@ -115,7 +115,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
             exit::remove_cgroup(parts, &record.state.cgroup);
         })
     });
-    let Up { started, endpoint } = match up {
+    let Up { started, endpoints } = match up {
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
@@ -132,9 +132,9 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         state.oom_killed = false;
         state.started_at = Some(at);
         health::began(record);
-        endpoint::began(record, parts, endpoint.as_ref());
+        endpoint::began(record, parts, &endpoints);
     };
-    let queue = |record: &ContainerRecord| parts.records.put_with_endpoint(record, endpoint.as_ref());
+    let queue = |record: &ContainerRecord| parts.records.put_with_endpoints(record, &endpoints);
     let (_, committed) = container.commit(change, queue);
     container.stopping.store(false, std::sync::atomic::Ordering::Release);
     let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup };
@@ -147,7 +147,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         let (parts, container) = (parts.clone(), container.clone());
         async move {
             // That it runs, its monitor says too; its address nobody else knows.
-            let committed = if endpoint.is_some() { committed.at_once() } else { committed.unhurried() };
+            let committed = if endpoints.is_empty() { committed.unhurried() } else { committed.at_once() };
             committed.detach();
             exit::supervise(parts, container, reader).await;
         }
@@ -218,7 +218,7 @@ impl Others {
 
 struct Up {
     started: Started,
-    endpoint: Option<EndpointRecord>,
+    endpoints: Vec<EndpointRecord>,
 }
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
@@ -229,7 +229,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let user = users::resolve(&accounts, &record.config.user, groups)?;
     let dir = parts.dir(&record.id);
     let network = endpoint::attach(parts, record)?;
-    etc::finish(parts, record, &dir, network.endpoint.as_ref(), others.net_of.as_deref())?;
+    etc::finish(parts, record, &dir, &network.endpoints, others.net_of.as_deref())?;
     make_missing_sources(record)?;
     if record.host.ipc_mode == "shareable" {
         etc::mount_shm(&dir, record.host.shm_size)?;
@@ -258,7 +258,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         host_mounts: !record.mounts.is_empty(),
     };
     let started = starting.start(request).map_err(failure::start)?;
-    Ok(Up { started, endpoint: network.endpoint })
+    Ok(Up { started, endpoints: network.endpoints })
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.

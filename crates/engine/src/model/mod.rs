@@ -36,8 +36,8 @@ pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateR
 pub use metrics::{ContainerMetrics, Metrics};
 pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
 pub use network::{
-    EndpointConfig, EndpointSettings, EndpointState, IpamAddress, NetworkInspect, NetworkMember,
-    NetworkState, PortBinding,
+    ConnectRequest, EndpointConfig, EndpointSettings, EndpointState, IpamAddress, IpamConfig,
+    NetworkCreateRequest, NetworkInspect, NetworkIpam, NetworkMember, NetworkState, PortBinding, UserNetwork,
 };
 pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};

@@ -69,7 +69,7 @@ pub struct EndpointState {
     pub global_ipv6_prefix_len: u8,
     /// Hardware address.
     pub mac_address: String,
-    /// Names it answers to.
+    /// Names it answers to in this network; kept while it does not run.
     pub dns_names: Option<Vec<String>>,
 }
 
@@ -99,27 +99,125 @@ pub struct NetworkState {
     pub networks: BTreeMap<String, EndpointSettings>,
 }
 
+/// What `network create` is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkCreateRequest {
+    /// Name.
+    pub name: String,
+    /// Driver; empty means `bridge`.
+    pub driver: String,
+    /// Scope; empty means `local`.
+    pub scope: String,
+    /// IPv4 is on unless this says otherwise.
+    pub enable_ipv4: Option<bool>,
+    /// IPv6 is off unless this says otherwise.
+    pub enable_ipv6: Option<bool>,
+    /// How addresses are given out.
+    pub ipam: NetworkIpam,
+    /// It has no way out.
+    pub internal: bool,
+    /// Containers beside services may join it; means something in a swarm only.
+    pub attachable: bool,
+    /// It is the swarm's routing mesh.
+    pub ingress: bool,
+    /// It is a configuration for others, not a network.
+    pub config_only: bool,
+    /// The configuration it is made of; empty for none.
+    pub config_from: String,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a network gives out addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NetworkIpam {
+    /// Driver; empty means `default`.
+    pub driver: String,
+    /// Its options.
+    pub options: Option<BTreeMap<String, String>>,
+    /// Subnets.
+    pub config: Vec<IpamConfig>,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IpamConfig {
+    /// The subnet.
+    pub subnet: String,
+    /// The part that addresses are given out of, or empty.
+    pub ip_range: String,
+    /// The gateway, or empty.
+    pub gateway: String,
+    /// Addresses that are not given out, by name.
+    pub auxiliary: BTreeMap<String, String>,
+}
+
+/// A network that somebody made, as it is remembered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserNetwork {
+    /// Id.
+    pub id: NetworkId,
+    /// Name.
+    pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
+    /// `bridge`, or `null` of a configuration.
+    pub driver: String,
+    /// `local`, or what was asked for.
+    #[serde(default)]
+    pub scope: String,
+    /// IPv4 is on.
+    pub enable_ipv4: bool,
+    /// IPv6 is on.
+    pub enable_ipv6: bool,
+    /// How it gives out addresses: as asked for, and the subnets that were chosen.
+    #[serde(default)]
+    pub ipam: NetworkIpam,
+    /// It has no way out.
+    #[serde(default)]
+    pub internal: bool,
+    /// Containers beside services may join it.
+    #[serde(default)]
+    pub attachable: bool,
+    /// It is a configuration for others, not a network.
+    #[serde(default)]
+    pub config_only: bool,
+    /// The name of the configuration it was made of.
+    #[serde(default)]
+    pub config_from: String,
+    /// Driver options.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// Labels.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// What carries it; a configuration has nothing.
+    #[serde(default)]
+    pub network: Option<skiff_network::NetworkRecord>,
+}
+
 /// A network as `network inspect` shows it.
 #[derive(Clone, Debug)]
 pub struct NetworkInspect {
-    /// Name.
-    pub name: String,
-    /// Id.
-    pub id: NetworkId,
-    /// When it was made.
-    pub created: Timestamp,
-    /// `bridge`, `host`, `null`.
-    pub driver: String,
-    /// Address pools: subnet and gateway.
-    pub ipam: Vec<(String, String)>,
-    /// Driver options.
-    pub options: BTreeMap<String, String>,
-    /// IPv6 is on.
-    pub enable_ipv6: bool,
-    /// Labels.
-    pub labels: BTreeMap<String, String>,
+    /// The network. The built-in ones are shown as if somebody had made them.
+    pub network: UserNetwork,
+    /// Whether it is one of `bridge`, `host` and `none`.
+    pub builtin: bool,
     /// Running containers in it.
     pub containers: Vec<NetworkMember>,
+}
+
+/// A network to connect a container to, or to disconnect it from.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectRequest {
+    /// The container, by name or id.
+    pub container: String,
+    /// What its place is to be like.
+    pub endpoint: EndpointConfig,
 }
 
 /// A running container in a network.

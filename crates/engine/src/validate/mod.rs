@@ -5,6 +5,7 @@
 //! a real one (`tests.rs`).
 
 mod config;
+mod endpoint;
 mod host;
 mod mounts;
 mod network;
@@ -16,6 +17,7 @@ use crate::{
     model::{CreateRequest, MountPoint},
 };
 
+pub(crate) use endpoint::{check as check_endpoint, faults as settings_faults, sysctls as endpoint_sysctls};
 pub(crate) use host::restart_policy;
 pub(crate) use mounts::clean as clean_path;
 pub(crate) use network::{NetworkMode, network_mode, parse_host_port, parse_port};

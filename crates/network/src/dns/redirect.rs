@@ -41,7 +41,7 @@ pub(super) fn write(ports: Ports) -> Result<(), Errno> {
 
 fn plan(ports: Ports) -> Vec<Op> {
     let chain = |name, number, priority| {
-        Op::AddChain(Chain { name, hook: Some(Hook { kind: "filter", number, priority, drop: false }) })
+        Op::AddChain(Chain { name, hook: Some(Hook { kind: "filter", number, priority }) })
     };
     let mut ops = vec![
         Op::AddTable,

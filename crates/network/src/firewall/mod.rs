@@ -1,11 +1,13 @@
 //! The firewall: one table, `inet skiff`, that only Skiff writes.
 //!
 //! [`plan`] says what the table holds for given networks and ports; [`Firewall`] keeps the kernel's in step, each
-//! change one transaction. Publishing a port adds an element to a map, so neither the number of rules nor the cost of
-//! a lookup grows with the number of ports.
+//! change one transaction. Making a network or publishing a port adds elements to sets and maps, so neither the number of
+//! rules nor the cost of a lookup grows with their number.
 
 mod guard;
 pub(crate) mod plan;
+mod ports;
+mod zone;
 
 use rustix::io::Errno;
 
@@ -13,11 +15,13 @@ use crate::{
     NetworkError, conntrack,
     endpoint::EndpointRecord,
     netlink::Netlink,
-    nft::{self, Family, Policy, Watch},
+    nft::{self, Family, Op, Policy, Watch},
     ports::Protocol,
 };
 pub(crate) use guard::Guard;
-use plan::{FORWARD, Rules, TABLE};
+use plan::{FOREIGN4, FOREIGN6, FORWARD, Rules, TABLE};
+pub(crate) use ports::is_translated;
+pub(crate) use zone::Zone;
 
 /// The kernel's table and the socket through which it is written.
 #[derive(Debug)]
@@ -26,15 +30,26 @@ pub(crate) struct Firewall {
     rules: Rules,
 }
 
+/// Whether a change found the table as it was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Found {
+    /// It did, and is made.
+    Table,
+    /// Somebody removed the table or parts of it: it must be written anew, with the change.
+    Nothing,
+}
+
 impl Firewall {
     /// Opens the way to the table of this thread's network namespace; writes nothing yet.
     ///
     /// A table left by an earlier daemon keeps its policy of not forwarding for others.
     pub(crate) fn open(mut rules: Rules) -> Result<Self, NetworkError> {
         let mut socket = Netlink::netfilter().map_err(NetworkError::kernel("open netfilter's socket"))?;
-        let own = nft::policy(&mut socket, Family::Inet, TABLE, FORWARD)
-            .map_err(NetworkError::kernel("read the policy of table inet skiff"))?;
-        rules.drop_foreign |= own == Some(Policy::Drop);
+        for (chain, drops) in [(FOREIGN4, &mut rules.drop_foreign4), (FOREIGN6, &mut rules.drop_foreign6)] {
+            *drops |= nft::has_chain(&mut socket, TABLE, chain)
+                .map_err(NetworkError::kernel("read the chains of table inet skiff"))?;
+        }
         // A packet must pass every table, and we write no other's.
         if let Ok(Some(Policy::Drop)) = nft::policy(&mut socket, Family::Ipv4, "filter", "FORWARD") {
             tracing::warn!(
@@ -55,46 +70,66 @@ impl Firewall {
         watch.map_err(NetworkError::kernel("listen for changes of the tables"))
     }
 
-    /// Replaces the whole table by what these endpoints need.
+    /// From now on a family is not forwarded between strangers. Takes effect when the table is written.
+    pub(crate) fn drop_foreign(&mut self, ipv6: bool) {
+        match ipv6 {
+            true => self.rules.drop_foreign6 = true,
+            false => self.rules.drop_foreign4 = true,
+        }
+    }
+
+    /// Replaces the whole table by what these networks and endpoints need.
     pub(crate) fn rewrite<'a>(
         &mut self,
-        endpoints: impl IntoIterator<Item = &'a EndpointRecord>,
+        zones: impl IntoIterator<Item = &'a Zone>,
+        endpoints: impl IntoIterator<Item = (&'a Zone, &'a EndpointRecord)>,
     ) -> Result<(), NetworkError> {
-        let ops = plan::table(&self.rules, endpoints);
+        let ops = plan::table(&self.rules, zones, endpoints);
         nft::commit(&mut self.socket, TABLE, &ops).map_err(NetworkError::kernel("write table inet skiff"))
     }
 
-    /// Publishes the ports of an endpoint. `others` are the endpoints that were there before: somebody may have removed
-    /// the table, which then is written anew.
-    pub(crate) fn publish<'a>(
-        &mut self,
-        endpoint: &'a EndpointRecord,
-        others: impl IntoIterator<Item = &'a EndpointRecord>,
-    ) -> Result<(), NetworkError> {
-        let ops = plan::publish(&self.rules, endpoint);
-        match nft::commit(&mut self.socket, TABLE, &ops) {
-            Ok(()) => Ok(()),
-            Err(Errno::NOENT) => self.rewrite(others.into_iter().chain([endpoint])),
-            Err(errno) => {
-                Err(NetworkError::Kernel { operation: "publish ports in table inet skiff".into(), errno })
-            }
-        }
+    /// Makes a network known.
+    pub(crate) fn add_zone(&mut self, zone: &Zone) -> Result<Found, NetworkError> {
+        self.change(&zone.add(), "add a network to table inet skiff")
     }
 
-    /// Takes back what [`Self::publish`] did and cuts what goes on by itself; `others` are the endpoints that stay.
-    pub(crate) fn unpublish<'a>(
+    /// Makes a network unknown again.
+    pub(crate) fn delete_zone(&mut self, zone: &Zone) -> Result<Found, NetworkError> {
+        self.change(&zone.delete(), "take a network from table inet skiff")
+    }
+
+    /// Publishes the ports of an endpoint.
+    pub(crate) fn publish(&mut self, zone: &Zone, endpoint: &EndpointRecord) -> Result<Found, NetworkError> {
+        self.change(&plan::publish(&self.rules, zone, endpoint), "publish ports in table inet skiff")
+    }
+
+    /// Takes back what [`Self::publish`] did.
+    pub(crate) fn unpublish(
         &mut self,
+        zone: &Zone,
         endpoint: &EndpointRecord,
-        others: impl IntoIterator<Item = &'a EndpointRecord>,
-    ) -> Result<(), NetworkError> {
-        let ops = plan::unpublish(&self.rules, endpoint);
-        if nft::commit(&mut self.socket, TABLE, &ops).is_err() {
-            self.rewrite(others)?;
+    ) -> Result<Found, NetworkError> {
+        self.change(&plan::unpublish(&self.rules, zone, endpoint), "withdraw ports from table inet skiff")
+    }
+
+    /// Ends what goes on by itself after a port was withdrawn.
+    pub(crate) fn cut_flows(&mut self, endpoint: &EndpointRecord) -> Result<(), NetworkError> {
+        if !endpoint.ports.iter().any(|port| port.protocol == Protocol::Udp) {
+            return Ok(());
         }
-        match endpoint.ports.iter().any(|port| port.protocol == Protocol::Udp) {
-            true => conntrack::cut_udp(&mut self.socket, endpoint.ipv4)
-                .map_err(NetworkError::kernel("cut the UDP flows of a container")),
-            false => Ok(()),
+        let addresses = [endpoint.ipv4.map(Into::into), endpoint.ipv6.map(Into::into)];
+        for address in addresses.into_iter().flatten() {
+            conntrack::cut_udp(&mut self.socket, address)
+                .map_err(NetworkError::kernel("cut the UDP flows of a container"))?;
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, ops: &[Op], operation: &str) -> Result<Found, NetworkError> {
+        match nft::commit(&mut self.socket, TABLE, ops) {
+            Ok(()) => Ok(Found::Table),
+            Err(Errno::NOENT) => Ok(Found::Nothing),
+            Err(errno) => Err(NetworkError::Kernel { operation: operation.to_owned(), errno }),
         }
     }
 }

@@ -1,13 +1,9 @@
 //! Links, addresses and routes: requests as rtnetlink messages, and what its answers say (rtnetlink(7)).
 
+mod address;
 mod exchange;
 
-use std::{
-    net::Ipv4Addr,
-    os::fd::{AsRawFd, BorrowedFd},
-};
-
-use ipnet::Ipv4Net;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::{
     endpoint::{LinkStats, MacAddr},
@@ -17,19 +13,16 @@ use crate::{
     },
 };
 
-pub(crate) use exchange::{dump, find, one_link, run};
+pub(crate) use address::{
+    add_address, add_default_route, delete_address, get_addresses, get_routes, parse_address, parse_route,
+};
+pub(crate) use exchange::{dump, find, find_by_name, one_link, run, wait_until};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;
 const GET_LINK: u16 = 18;
 const SET_LINK: u16 = 19;
-const NEW_ADDRESS: u16 = 20;
-const DELETE_ADDRESS: u16 = 21;
-const GET_ADDRESS: u16 = 22;
-const NEW_ROUTE: u16 = 24;
-const GET_ROUTE: u16 = 26;
 
-const INET: u8 = 2;
 const INET6: u16 = 10;
 const UP: u32 = 1;
 
@@ -37,6 +30,7 @@ const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
@@ -49,22 +43,12 @@ const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+/// `IF_OPER_UP`.
+const OPERATIONAL: u8 = 6;
 /// `BR_STATE_FORWARDING`.
 const FORWARDING: u8 = 3;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
-
-const IFA_ADDRESS: u16 = 1;
-const IFA_LOCAL: u16 = 2;
-const IFA_BROADCAST: u16 = 4;
-
-const RTA_DST: u16 = 1;
-const RTA_OIF: u16 = 4;
-const RTA_GATEWAY: u16 = 5;
-/// `RT_TABLE_MAIN`, `RTPROT_BOOT`, `RTN_UNICAST`.
-const TABLE_MAIN: u8 = 254;
-const PROTOCOL_BOOT: u8 = 3;
-const UNICAST: u8 = 1;
 
 /// The name of a container's interface, inside.
 pub(crate) const CONTAINER_INTERFACE: &str = "eth0";
@@ -86,6 +70,8 @@ pub(crate) struct Link {
     pub(crate) master: u32,
     /// Whether it is a bridge's port and forwards frames.
     pub(crate) forwarding: bool,
+    /// Whether it is switched on and has its carrier.
+    pub(crate) operational: bool,
     /// Its hardware address.
     pub(crate) mac: Option<MacAddr>,
     /// What went through it, as this end sees it.
@@ -100,6 +86,11 @@ pub(crate) struct PortFlags {
     pub(crate) hairpin: bool,
     /// No frames to other isolated ports.
     pub(crate) isolated: bool,
+}
+
+/// A name for the host's end of a pair.
+pub(crate) fn random_name() -> String {
+    format!("veth{:07x}", rand::random::<u32>() >> 4)
 }
 
 fn link(
@@ -132,23 +123,55 @@ pub(crate) fn create_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u3
     });
 }
 
-/// Make a veth pair: one end a port of the bridge, the other the container's interface in `netns`. Both are down.
-pub(crate) fn create_veth(batch: &mut Batch, name: &str, bridge: u32, mtu: u32, netns: BorrowedFd<'_>) {
+/// Make a veth pair: one end a port of the bridge, if one is named, the other the container's interface `inner` in
+/// `netns`. Both are down.
+pub(crate) fn create_veth(
+    batch: &mut Batch,
+    name: &str,
+    bridge: Option<u32>,
+    mtu: u32,
+    inner: &str,
+    netns: BorrowedFd<'_>,
+) {
     link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
         m.str(IFLA_IFNAME, name);
         m.u32(IFLA_MTU, mtu);
-        m.u32(IFLA_MASTER, bridge);
+        if let Some(bridge) = bridge {
+            m.u32(IFLA_MASTER, bridge);
+        }
         m.nest(IFLA_LINKINFO, |m| {
             m.str(IFLA_INFO_KIND, "veth");
             m.nest(IFLA_INFO_DATA, |m| {
                 m.nest(VETH_INFO_PEER, |m| {
                     m.fixed(&[0; 16]);
-                    m.str(IFLA_IFNAME, CONTAINER_INTERFACE);
+                    m.str(IFLA_IFNAME, inner);
                     m.u32(IFLA_MTU, mtu);
                     m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
                 });
             });
         });
+    });
+}
+
+/// Make a link a port of a bridge, with the bridge's MTU.
+pub(crate) fn enslave(batch: &mut Batch, index: u32, bridge: u32, mtu: u32) {
+    link(batch, SET_LINK, 0, index, false, |m| {
+        m.u32(IFLA_MTU, mtu);
+        m.u32(IFLA_MASTER, bridge);
+    });
+}
+
+/// Set a link's MTU.
+pub(crate) fn set_mtu(batch: &mut Batch, index: u32, mtu: u32) {
+    link(batch, SET_LINK, 0, index, false, |m| m.u32(IFLA_MTU, mtu));
+}
+
+/// Switch on a link that is no bridge's port yet, without an IPv6 address of its own, and mark it as ours.
+pub(crate) fn bring_up_loose(batch: &mut Batch, name: &str) {
+    link(batch, NEW_LINK, 0, 0, true, |m| {
+        m.str(IFLA_IFNAME, name);
+        m.str(IFLA_IFALIAS, ALIAS);
+        m.nest(IFLA_AF_SPEC, |m| m.nest(INET6, |m| m.u8(IFLA_INET6_ADDR_GEN_MODE, 1)));
     });
 }
 
@@ -171,6 +194,14 @@ pub(crate) fn bring_up_port(batch: &mut Batch, name: &str, flags: PortFlags) {
 /// Switch a link on.
 pub(crate) fn bring_up(batch: &mut Batch, name: &str) {
     link(batch, SET_LINK, 0, 0, true, |m| m.str(IFLA_IFNAME, name));
+}
+
+/// Give a link an alias, by which it is known again.
+pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
+    link(batch, NEW_LINK, 0, 0, false, |m| {
+        m.str(IFLA_IFNAME, name);
+        m.str(IFLA_IFALIAS, alias);
+    });
 }
 
 /// Give a link its hardware address.
@@ -198,48 +229,6 @@ pub(crate) fn get_all(batch: &mut Batch) {
     link(batch, GET_LINK, DUMP, 0, false, |_| {});
 }
 
-fn address(batch: &mut Batch, kind: u16, flags: u16, index: u32, net: Ipv4Net) {
-    batch.push(kind, flags | ACK, |m| {
-        let mut fixed = [INET, net.prefix_len(), 0, 0, 0, 0, 0, 0];
-        fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-        m.fixed(&fixed);
-        m.bytes(IFA_LOCAL, &net.addr().octets());
-        m.bytes(IFA_ADDRESS, &net.addr().octets());
-        if net.prefix_len() < 31 {
-            m.bytes(IFA_BROADCAST, &net.broadcast().octets());
-        }
-    });
-}
-
-/// Give a link an address.
-pub(crate) fn add_address(batch: &mut Batch, index: u32, net: Ipv4Net) {
-    address(batch, NEW_ADDRESS, CREATE | EXCL, index, net);
-}
-
-/// Take an address from a link.
-pub(crate) fn delete_address(batch: &mut Batch, index: u32, net: Ipv4Net) {
-    address(batch, DELETE_ADDRESS, 0, index, net);
-}
-
-/// Ask for all IPv4 addresses.
-pub(crate) fn get_addresses(batch: &mut Batch) {
-    batch.push(GET_ADDRESS, DUMP | ACK, |m| m.fixed(&[INET, 0, 0, 0, 0, 0, 0, 0]));
-}
-
-/// Send everything by way of a gateway.
-pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
-    batch.push(NEW_ROUTE, CREATE | EXCL | ACK, |m| {
-        m.fixed(&[INET, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0]);
-        m.bytes(RTA_GATEWAY, &gateway.octets());
-        m.u32(RTA_OIF, index);
-    });
-}
-
-/// Ask for all IPv4 routes.
-pub(crate) fn get_routes(batch: &mut Batch) {
-    batch.push(GET_ROUTE, DUMP | ACK, |m| m.fixed(&[INET, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]));
-}
-
 /// The link a message describes.
 pub(crate) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
     let attributes = body.get(16..).filter(|_| kind == NEW_LINK)?;
@@ -253,6 +242,7 @@ pub(crate) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
         alias: text(attributes, IFLA_IFALIAS),
         master: attribute(attributes, IFLA_MASTER).and_then(|v| u32_at(v, 0)).unwrap_or(0),
         forwarding: attribute(port, IFLA_BRPORT_STATE) == Some(&[FORWARDING]),
+        operational: attribute(attributes, IFLA_OPERSTATE) == Some(&[OPERATIONAL]),
         mac: attribute(attributes, IFLA_ADDRESS).and_then(|v| v.try_into().ok()).map(MacAddr),
         stats: attribute(attributes, IFLA_STATS64).and_then(parse_stats).unwrap_or_default(),
     })
@@ -271,25 +261,6 @@ fn parse_stats(value: &[u8]) -> Option<LinkStats> {
         rx_dropped: field(6)?,
         tx_dropped: field(7)?,
     })
-}
-
-/// The address a message describes, with its link.
-pub(crate) fn parse_address(kind: u16, body: &[u8]) -> Option<(u32, Ipv4Net)> {
-    let attributes = body.get(8..).filter(|_| kind == NEW_ADDRESS)?;
-    let address = ipv4(attribute(attributes, IFA_LOCAL)?)?;
-    Some((u32_at(body, 4)?, Ipv4Net::new(address, body[1]).ok()?))
-}
-
-/// The destination of the unicast route a message describes and the link it leads out by; not the default route.
-pub(crate) fn parse_route(kind: u16, body: &[u8]) -> Option<(u32, Ipv4Net)> {
-    let attributes = body.get(12..).filter(|_| kind == NEW_ROUTE && body[7] == UNICAST)?;
-    let destination = ipv4(attribute(attributes, RTA_DST)?)?;
-    let link = attribute(attributes, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
-    Some((link, Ipv4Net::new(destination, body[1]).ok()?))
-}
-
-fn ipv4(bytes: &[u8]) -> Option<Ipv4Addr> {
-    Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))
 }
 
 fn zero_terminated(bytes: &[u8]) -> String {

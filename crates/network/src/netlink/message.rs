@@ -6,6 +6,8 @@ const REQUEST: u16 = 1;
 pub(crate) const ACK: u16 = 4;
 /// `NLM_F_ROOT | NLM_F_MATCH`: all objects of a kind.
 pub(crate) const DUMP: u16 = 0x300;
+/// `NLM_F_REPLACE`: an object that exists already is replaced.
+pub(crate) const REPLACE: u16 = 0x100;
 /// `NLM_F_EXCL`: an object that exists already is an error.
 pub(crate) const EXCL: u16 = 0x200;
 /// `NLM_F_CREATE`: an object that does not exist is made.

@@ -87,6 +87,20 @@ pub(crate) fn policy(
     }
 }
 
+/// Whether there is a chain of that name.
+pub(crate) fn has_chain(socket: &mut Netlink, table: &str, chain: &str) -> Result<bool, Errno> {
+    let mut batch = Batch::default();
+    push(&mut batch, GET_CHAIN, ACK, |m| {
+        m.str(1, table);
+        m.str(3, chain);
+    });
+    match socket.exchange(batch, |_, _| {}) {
+        Ok(()) => Ok(true),
+        Err(Failure { errno: Errno::NOENT, .. }) => Ok(false),
+        Err(Failure { errno, .. }) => Err(errno),
+    }
+}
+
 fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
     match op {
         Op::AddTable => push(batch, NEW_TABLE, CREATE | ack, |m| {
@@ -125,10 +139,11 @@ fn push_for(batch: &mut Batch, family: Family, kind: u16, flags: u16, build: imp
 }
 
 fn add_set(m: &mut Message<'_>, table: &str, set: &Set, id: u32) {
+    const INTERVAL: u32 = 4;
     const MAP: u32 = 8;
     m.str(1, table);
     m.str(2, set.name);
-    m.be32(3, if set.data.is_empty() { 0 } else { MAP });
+    m.be32(3, if set.data.is_empty() { 0 } else { MAP } | if set.intervals { INTERVAL } else { 0 });
     m.be32(4, type_number(set.key));
     m.be32(5, padded_length(set.key));
     if !set.data.is_empty() {
@@ -164,7 +179,7 @@ fn add_chain(m: &mut Message<'_>, table: &str, chain: &Chain) {
             m.be32(1, hook.number);
             m.be32(2, hook.priority as u32);
         });
-        m.be32(5, u32::from(!hook.drop));
+        m.be32(5, 1); // NF_ACCEPT: what no rule decides on is for others to decide
         m.str(7, hook.kind);
     }
 }
@@ -192,6 +207,9 @@ fn push_elements(
 fn element_data(list: &mut Message<'_>, element: &Element) {
     list.nest(1, |m| {
         m.nest(1, |m| m.bytes(1, &element.key));
+        if element.end {
+            m.be32(3, 1); // NFT_SET_ELEM_INTERVAL_END
+        }
         if !element.data.is_empty() {
             m.nest(2, |m| m.bytes(1, &element.data));
         }

@@ -83,12 +83,21 @@ pub(crate) enum Expr {
         /// Where the checksum lies that covers them, in the same header.
         checksum: u32,
     },
-    /// Rewrite the destination to the IPv4 address and the port in these registers.
+    /// Rewrite the destination to the address and the port in these registers.
     Dnat {
+        /// Whether the address is IPv6.
+        ipv6: bool,
         /// The address.
         address: u32,
         /// The port.
         port: u32,
+    },
+    /// Rewrite the source to the address in this register.
+    Snat {
+        /// Whether the address is IPv6.
+        ipv6: bool,
+        /// The address.
+        address: u32,
     },
     /// Rewrite the source to the outgoing interface's address.
     Masquerade,
@@ -118,6 +127,8 @@ pub(crate) mod field {
     pub(crate) const IPV4_SOURCE: Field = Field { base: NETWORK, offset: 12, length: 4 };
     pub(crate) const IPV4_DESTINATION: Field = Field { base: NETWORK, offset: 16, length: 4 };
     pub(crate) const SOURCE_PORT: Field = Field { base: TRANSPORT, offset: 0, length: 2 };
+    pub(crate) const IPV6_SOURCE: Field = Field { base: NETWORK, offset: 8, length: 16 };
+    pub(crate) const IPV6_DESTINATION: Field = Field { base: NETWORK, offset: 24, length: 16 };
     pub(crate) const DESTINATION_PORT: Field = Field { base: TRANSPORT, offset: 2, length: 2 };
 }
 
@@ -200,11 +211,16 @@ impl Expr {
                 m.be32(6, 1); // NFT_PAYLOAD_CSUM_INET
                 m.be32(7, *checksum);
             }),
-            Self::Dnat { address, port } => expression(list, "nat", |m| {
+            Self::Dnat { ipv6, address, port } => expression(list, "nat", |m| {
                 m.be32(1, 1); // NFT_NAT_DNAT
-                m.be32(2, 2); // NFPROTO_IPV4
+                m.be32(2, nat_family(*ipv6));
                 m.be32(3, register(address));
                 m.be32(5, register(port));
+            }),
+            Self::Snat { ipv6, address } => expression(list, "nat", |m| {
+                m.be32(1, 0); // NFT_NAT_SNAT
+                m.be32(2, nat_family(*ipv6));
+                m.be32(3, register(address));
             }),
             Self::Masquerade => expression(list, "masq", |_| {}),
             Self::Accept => verdict(list, 1, None),
@@ -212,6 +228,11 @@ impl Expr {
             Self::Jump(chain) => verdict(list, -3, Some(chain)),
         }
     }
+}
+
+/// `NFPROTO_IPV6` or `NFPROTO_IPV4`.
+fn nat_family(ipv6: bool) -> u32 {
+    if ipv6 { 10 } else { 2 }
 }
 
 fn expression(list: &mut Message<'_>, name: &str, data: impl FnOnce(&mut Message<'_>)) {

@@ -9,7 +9,7 @@ mod expr;
 mod op;
 mod watch;
 
-pub(crate) use encode::{Family, Policy, commit, policy};
+pub(crate) use encode::{Family, Policy, commit, has_chain, policy};
 pub(crate) use expr::{Expr, Field, ct, field, meta};
 pub(crate) use op::{Chain, Element, Hook, Op, Set, kind};
 pub(crate) use watch::{Seen, Watch};

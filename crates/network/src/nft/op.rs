@@ -52,6 +52,8 @@ pub(crate) struct Set {
     pub(crate) key: &'static [SetKind],
     /// The parts of its values; empty for a set.
     pub(crate) data: &'static [SetKind],
+    /// Whether its elements are intervals: where each begins and, as another element, where it has ended.
+    pub(crate) intervals: bool,
 }
 
 /// The type of one part of a key or value: the number by which `nft list` shows it, and its length in bytes.
@@ -69,6 +71,8 @@ pub(crate) struct SetKind {
 pub(crate) mod kind {
     use super::SetKind;
 
+    pub(crate) const FAMILY: SetKind = SetKind { number: 2, length: 1, host_order: false };
+    pub(crate) const IPV6: SetKind = SetKind { number: 8, length: 16, host_order: false };
     pub(crate) const IPV4: SetKind = SetKind { number: 7, length: 4, host_order: false };
     pub(crate) const PROTOCOL: SetKind = SetKind { number: 12, length: 1, host_order: false };
     pub(crate) const PORT: SetKind = SetKind { number: 13, length: 2, host_order: false };
@@ -82,6 +86,25 @@ pub(crate) struct Element {
     pub(crate) key: Vec<u8>,
     /// The value; empty in a set.
     pub(crate) data: Vec<u8>,
+    /// Of an interval set: the key is the first one behind an interval, not the first of one.
+    pub(crate) end: bool,
+}
+
+impl Element {
+    /// An element of a set.
+    pub(crate) fn key(key: Vec<u8>) -> Self {
+        Self { key, data: Vec::new(), end: false }
+    }
+
+    /// An element of a map.
+    pub(crate) fn pair(key: Vec<u8>, data: Vec<u8>) -> Self {
+        Self { key, data, end: false }
+    }
+
+    /// What is named to remove the element.
+    pub(crate) fn name(self) -> Self {
+        Self { data: Vec::new(), ..self }
+    }
 }
 
 /// A chain.
@@ -102,8 +125,6 @@ pub(crate) struct Hook {
     pub(crate) number: u32,
     /// Lower comes first.
     pub(crate) priority: i32,
-    /// What becomes of packets that no rule decides on.
-    pub(crate) drop: bool,
 }
 
 impl Hook {

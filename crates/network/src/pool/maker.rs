@@ -1,30 +1,19 @@
 //! Making network namespaces, with or without a link to the bridge.
 
-use std::{
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-    thread,
-    time::Duration,
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     fs::{Mode, OFlags},
-    io::Errno,
     thread::LinkNameSpaceType,
 };
 
 use crate::{
     NetworkError,
-    endpoint::MacAddr,
+    bridge::DEFAULT_MTU,
     link::{self, CONTAINER_INTERFACE, PortFlags},
     netlink::{Batch, Netlink},
     sysctl,
 };
-
-/// How often, and how many times, to look whether a new port of the bridge forwards already: before, what the container
-/// sends is lost, the announcement of its address first of all. Since 6.8 the kernel sees to that when it is asked;
-/// before, soon after.
-const FORWARDING_POLL: Duration = Duration::from_micros(100);
-const FORWARDING_POLLS: usize = 200;
 
 /// The bridge whose ports the namespaces' links become.
 #[derive(Clone, Debug)]
@@ -46,8 +35,6 @@ pub(crate) struct Prepared {
     pub(crate) route: Netlink,
     /// The index of `eth0`.
     pub(crate) index: u32,
-    /// The hardware address of `eth0`.
-    pub(crate) mac: MacAddr,
     /// The name of the other end.
     pub(crate) host_interface: String,
     /// The index of the other end.
@@ -81,18 +68,30 @@ impl Maker {
         .map(|(netns, ())| netns)
     }
 
-    /// A namespace with `eth0`, up and without an address.
-    ///
-    /// The bridge's port is switched on first: so `eth0` has its carrier the moment it is switched on itself, and what
-    /// it sends is not dropped.
+    /// A namespace with `eth0`, up and without an address, whose other end is a port of the bridge.
     pub(super) fn endpoint(&mut self) -> Result<Prepared, NetworkError> {
-        let host_interface = format!("veth{:07x}", rand::random::<u32>() >> 4);
-        let uplink = self.uplink.as_ref().ok_or(NetworkError::NoBridge)?;
+        let uplink = self.uplink.clone().ok_or(NetworkError::NoBridge)?;
+        self.with_link(Some(&uplink))
+    }
+
+    /// The same, whose other end is no port yet.
+    pub(super) fn loose(&mut self) -> Result<Prepared, NetworkError> {
+        self.with_link(None)
+    }
+
+    /// The other end is switched on first: so `eth0` has its carrier the moment it is switched on itself, and what it sends
+    /// is not dropped.
+    fn with_link(&mut self, uplink: Option<&Uplink>) -> Result<Prepared, NetworkError> {
+        let host_interface = link::random_name();
         let host_route = &mut self.route;
         let (netns, (outer, inner, route)) = Self::inside(&self.host, |netns| {
             let mut batch = Batch::default();
-            link::create_veth(&mut batch, &host_interface, uplink.bridge, uplink.mtu, netns);
-            link::bring_up_port(&mut batch, &host_interface, uplink.flags);
+            let (bridge, mtu) = uplink.map_or((None, DEFAULT_MTU), |u| (Some(u.bridge), u.mtu));
+            link::create_veth(&mut batch, &host_interface, bridge, mtu, CONTAINER_INTERFACE, netns);
+            match uplink {
+                Some(uplink) => link::bring_up_port(&mut batch, &host_interface, uplink.flags),
+                None => link::bring_up_loose(&mut batch, &host_interface),
+            }
             link::get_by_name(&mut batch, &host_interface);
             let outer = link::one_link(host_route, batch, "make a veth pair")?;
             sysctl::disable_ipv6(CONTAINER_INTERFACE)?;
@@ -105,29 +104,11 @@ impl Maker {
             let inner = link::one_link(&mut route, batch, "bring up eth0")?;
             Ok((outer, inner, route))
         })?;
-        self.wait_until_forwarding(outer.index)?;
-        Ok(Prepared {
-            netns,
-            route,
-            index: inner.index,
-            mac: inner
-                .mac
-                .ok_or(NetworkError::Kernel { operation: "read eth0".into(), errno: Errno::NODEV })?,
-            host_interface,
-            host_index: outer.index,
-        })
-    }
-
-    fn wait_until_forwarding(&mut self, port: u32) -> Result<(), NetworkError> {
-        for _ in 0..FORWARDING_POLLS {
-            let mut batch = Batch::default();
-            link::get_by_index(&mut batch, port);
-            if link::one_link(&mut self.route, batch, "look at a bridge port")?.forwarding {
-                break;
-            }
-            thread::sleep(FORWARDING_POLL);
-        }
-        Ok(())
+        link::wait_until(&mut self.route, outer.index, |link| match uplink {
+            Some(_) => link.forwarding,
+            None => link.operational,
+        })?;
+        Ok(Prepared { netns, route, index: inner.index, host_interface, host_index: outer.index })
     }
 
     /// Does `work` in a new namespace and comes back, whatever the outcome.

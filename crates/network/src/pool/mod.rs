@@ -1,7 +1,8 @@
 //! Prepared network namespaces, so that starting a container waits for no link to be made.
 //!
-//! Each has `lo` up and, if it is to join the bridge, `eth0` up without an address, whose other end is a port of the
-//! bridge already. They are held by descriptors only: when the daemon dies, so do they, with their links. Nor is any
+//! Each has `lo` up and, if it is to join a bridge, `eth0` up without an address. The other end is a port of the default
+//! bridge already, or of none yet: such a loose one can join any network, and is kept in stock while there are others than
+//! the default one. They are held by descriptors only: when the daemon dies, so do they, with their links. Nor is any
 //! link ever deleted by hand, which takes an RCU grace period; it goes with its namespace.
 
 mod maker;
@@ -47,22 +48,54 @@ struct Shared {
 struct Stock {
     /// Namespaces with a link to the bridge.
     endpoints: Shelf<Prepared>,
-    /// Namespaces without one.
+    /// Namespaces with a link that is to be joined to a bridge yet.
+    loose: Shelf<Prepared>,
+    /// Namespaces without a link.
     isolated: Shelf<OwnedFd>,
     stopped: bool,
 }
 
+/// What the thread made.
+enum Made {
+    Endpoint(Result<Prepared, NetworkError>),
+    Loose(Result<Prepared, NetworkError>),
+    Isolated(Result<OwnedFd, NetworkError>),
+}
+
+impl Made {
+    fn failed(&self) -> bool {
+        match self {
+            Self::Endpoint(made) | Self::Loose(made) => made.is_err(),
+            Self::Isolated(made) => made.is_err(),
+        }
+    }
+}
+
+impl Stock {
+    fn put(&mut self, made: Made) {
+        match made {
+            Made::Endpoint(made) => self.endpoints.put(made),
+            Made::Loose(made) => self.loose.put(made),
+            Made::Isolated(made) => self.isolated.put(made),
+        }
+    }
+}
+
 impl Pool {
-    /// Starts to keep `endpoints` namespaces with a link to the bridge, if there is one, and `isolated` without. The
-    /// thread works in the caller's network namespace.
+    /// Starts to keep `endpoints` namespaces with a link to the bridge, if there is one, and `isolated` without; loose ones
+    /// are made when somebody asks. The thread works in the caller's network namespace.
     pub(crate) fn start(
         uplink: Option<Uplink>,
         endpoints: usize,
         isolated: usize,
     ) -> Result<Self, NetworkError> {
         let mut maker = Maker::new(uplink)?;
-        let stock =
-            Stock { endpoints: Shelf::new(endpoints), isolated: Shelf::new(isolated), stopped: false };
+        let stock = Stock {
+            endpoints: Shelf::new(endpoints),
+            loose: Shelf::new(0),
+            isolated: Shelf::new(isolated),
+            stopped: false,
+        };
         let shared =
             Arc::new(Shared { stock: Mutex::new(stock), taken: Condvar::new(), made: Condvar::new() });
         let thread = thread::Builder::new().name("netns-pool".to_owned()).spawn({
@@ -79,6 +112,18 @@ impl Pool {
     /// A namespace with a link to the bridge. Waits for one to be made if none is ready.
     pub(crate) fn endpoint(&self) -> Result<Prepared, NetworkError> {
         self.shared.take(|stock| &mut stock.endpoints)
+    }
+
+    /// A namespace with a link that is no bridge's port yet. Waits for one to be made if none is ready.
+    pub(crate) fn loose(&self) -> Result<Prepared, NetworkError> {
+        self.shared.take(|stock| &mut stock.loose)
+    }
+
+    /// Keeps so many loose ones from now on.
+    pub(crate) fn keep_loose(&self, count: usize) {
+        let too_many = self.shared.lock().loose.aim(count);
+        self.shared.taken.notify_one();
+        drop(too_many);
     }
 
     /// A namespace with nothing but `lo`. Waits for one to be made if none is ready.
@@ -128,8 +173,9 @@ impl Shared {
         let mut rest_until = None;
         let mut stock = self.lock();
         while !stock.stopped {
-            let (endpoint, isolated) = (stock.endpoints.need(quiet), stock.isolated.need(quiet));
-            let need = endpoint.max(isolated);
+            let (endpoint, loose, isolated) =
+                (stock.endpoints.need(quiet), stock.loose.need(quiet), stock.isolated.need(quiet));
+            let need = endpoint.max(loose).max(isolated);
             let make = need == Need::Now || (need == Need::Soon && !failed);
             if make && need == Need::Soon {
                 let until = *rest_until.get_or_insert_with(|| Instant::now() + REST);
@@ -140,19 +186,16 @@ impl Shared {
                 }
             }
             rest_until = None;
-            if make && endpoint == need {
+            if make {
                 drop(stock);
-                let made = maker.endpoint();
-                failed = made.is_err();
+                let made = match need {
+                    _ if endpoint == need => Made::Endpoint(maker.endpoint()),
+                    _ if loose == need => Made::Loose(maker.loose()),
+                    _ => Made::Isolated(maker.isolated()),
+                };
+                failed = made.failed();
                 stock = self.lock();
-                stock.endpoints.put(made);
-                self.made.notify_all();
-            } else if make {
-                drop(stock);
-                let made = maker.isolated();
-                failed = made.is_err();
-                stock = self.lock();
-                stock.isolated.put(made);
+                stock.put(made);
                 self.made.notify_all();
             } else if need == Need::WhenQuiet {
                 let waited = self.taken.wait_timeout(stock, QUIET).unwrap_or_else(PoisonError::into_inner);

@@ -31,6 +31,12 @@ impl<T> Shelf<T> {
         Self { ready: VecDeque::with_capacity(target), waiting: 0, target }
     }
 
+    /// From now on so many should be on it. Those too many are handed back, for the caller to drop when it holds no lock.
+    pub(super) fn aim(&mut self, target: usize) -> Vec<Result<T, NetworkError>> {
+        self.target = target;
+        self.ready.split_off(self.ready.len().min(target.max(self.waiting))).into()
+    }
+
     /// The oldest thing, or why none could be made.
     pub(super) fn take(&mut self) -> Option<Result<T, NetworkError>> {
         self.ready.pop_front()

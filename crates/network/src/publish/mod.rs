@@ -12,7 +12,7 @@ mod sockets;
 
 use std::{
     io,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use rustix::io::Errno;
@@ -20,25 +20,30 @@ use rustix::io::Errno;
 use crate::{
     NetworkError, PublishError,
     endpoint::EndpointRecord,
+    firewall::{Zone, is_translated},
+    networks::GatewayMode,
     ports::{BoundPort, HostPort, PortSpec, Protocol},
     sysctl,
 };
 use registry::Registry;
 use relay::Relay;
 
-/// How published ports behave.
+/// Where published ports lead.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct PublishConfig {
-    /// Where to publish what names no address.
-    pub(crate) default_address: IpAddr,
-    /// Whether to serve what the kernel does not forward.
-    pub(crate) relay: bool,
+pub(crate) struct Destination<'a> {
+    /// The endpoint.
+    pub(crate) endpoint: &'a EndpointRecord,
+    /// Its network.
+    pub(crate) zone: &'a Zone,
+    /// Where to publish what names no address; every address if none.
+    pub(crate) default_address: Option<IpAddr>,
 }
 
 /// The published ports of the host.
 #[derive(Debug)]
 pub(crate) struct Publisher {
-    config: PublishConfig,
+    /// Whether to serve what the kernel does not forward.
+    relaying: bool,
     ipv6: bool,
     registry: Registry,
     relay: Relay,
@@ -46,9 +51,9 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// No ports yet. Must be called inside a tokio runtime.
-    pub(crate) fn new(config: PublishConfig) -> Result<Self, NetworkError> {
+    pub(crate) fn new(relaying: bool) -> Result<Self, NetworkError> {
         Ok(Self {
-            config,
+            relaying,
             ipv6: sysctl::has_ipv6(),
             registry: Registry::new(sysctl::local_port_range()?),
             relay: Relay::start()?,
@@ -58,12 +63,12 @@ impl Publisher {
     /// Binds the ports. On failure none of them is.
     pub(crate) fn publish(
         &mut self,
-        container: Ipv4Addr,
+        to: Destination<'_>,
         specs: &[PortSpec],
     ) -> Result<Vec<BoundPort>, PublishError> {
         let mut bound = Vec::new();
         for spec in specs {
-            match self.publish_one(container, spec) {
+            match self.publish_one(to, spec) {
                 Ok(ports) => bound.extend(ports),
                 Err(error) => {
                     self.withdraw(&bound);
@@ -78,8 +83,9 @@ impl Publisher {
     /// that cannot be bound again are given back, for the log.
     pub(crate) fn restore(&mut self, endpoint: &EndpointRecord) -> Vec<(BoundPort, Errno)> {
         let mut lost = Vec::new();
-        for port in &endpoint.ports {
-            let target = SocketAddrV4::new(endpoint.ipv4, port.container_port);
+        for port in endpoint.ports.iter().filter(|port| port.host_port != 0) {
+            let target = endpoint.target(port.host_ip).map(|ip| SocketAddr::new(ip, port.container_port));
+            let Some(target) = target else { continue };
             let held = self.open(port.host_ip, port.host_port, port.protocol, target);
             let token = held.unwrap_or_else(|errno| {
                 lost.push((*port, errno));
@@ -99,25 +105,46 @@ impl Publisher {
         }
     }
 
-    fn publish_one(&mut self, container: Ipv4Addr, spec: &PortSpec) -> Result<Vec<BoundPort>, PublishError> {
-        let addresses = self.addresses(spec.host_ip);
-        let target = SocketAddrV4::new(container, spec.container_port);
+    fn publish_one(&mut self, to: Destination<'_>, spec: &PortSpec) -> Result<Vec<BoundPort>, PublishError> {
+        // In a network whose addresses are routed a port of the host leads nowhere: the container's own is reached.
+        let is_routed = |ip: &IpAddr| {
+            let mode = to.zone.mode(ip.is_ipv6());
+            mode == GatewayMode::Routed
+                && to.endpoint.target(*ip).is_some_and(|own| own.is_ipv6() == ip.is_ipv6())
+        };
+        let all = self.addresses(spec.host_ip, to);
+        let (routed, addresses): (Vec<_>, Vec<_>) = all.into_iter().partition(is_routed);
+        let mut out = bound(&routed, 0, spec);
+        if let Some(first) = addresses.first().copied() {
+            let port = self.find_port(to, spec, &addresses, first)?;
+            out.extend(bound(&addresses, port, spec));
+        }
+        Ok(out)
+    }
+
+    fn find_port(
+        &mut self,
+        to: Destination<'_>,
+        spec: &PortSpec,
+        addresses: &[IpAddr],
+        main: IpAddr,
+    ) -> Result<u16, PublishError> {
         let (first, last) = match spec.host_port {
             HostPort::Range(first, last) => (first, last),
             HostPort::Ephemeral => self.registry.local_range(),
         };
         let start = match spec.host_port {
             HostPort::Range(..) => first,
-            HostPort::Ephemeral => self.registry.next_ephemeral(spec.protocol, addresses[0]),
+            HostPort::Ephemeral => self.registry.next_ephemeral(spec.protocol, main),
         };
         let mut refused = None;
         for port in (start..=last).chain(first..start) {
-            match self.bind_all(&addresses, port, spec.protocol, target) {
+            match self.bind_all(addresses, port, spec, to.endpoint) {
                 Ok(()) => {
                     if spec.host_port == HostPort::Ephemeral {
-                        self.registry.gave_ephemeral(spec.protocol, addresses[0], port);
+                        self.registry.gave_ephemeral(spec.protocol, main, port);
                     }
-                    return Ok(bound(&addresses, port, spec));
+                    return Ok(port);
                 }
                 // Only a taken port makes the next one worth a try; an address that is not ours stays so.
                 Err(error @ PublishError::Bind { errno, .. }) if errno != Errno::ADDRINUSE => {
@@ -127,25 +154,26 @@ impl Publisher {
             }
         }
         match spec.host_port {
-            HostPort::Ephemeral => Err(PublishError::AllAllocated { host_ip: addresses[0] }),
-            HostPort::Range(..) => {
-                Err(refused.unwrap_or(PublishError::AllAllocated { host_ip: addresses[0] }))
-            }
+            HostPort::Ephemeral => Err(PublishError::AllAllocated { host_ip: main }),
+            HostPort::Range(..) => Err(refused.unwrap_or(PublishError::AllAllocated { host_ip: main })),
         }
     }
 
-    /// No address named, or a default of all IPv4 addresses, means all addresses of both families.
-    fn addresses(&self, wanted: Option<IpAddr>) -> Vec<IpAddr> {
+    /// No address named, or a default of all IPv4 addresses, means all addresses of both families, if the container can
+    /// be reached by them.
+    fn addresses(&self, wanted: Option<IpAddr>, to: Destination<'_>) -> Vec<IpAddr> {
+        let reached =
+            |ip: &IpAddr| self.relaying || is_translated(to.zone, to.endpoint, SocketAddr::new(*ip, 0));
+        let all_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let all_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        match wanted {
-            Some(address) => vec![address],
-            None if self.config.default_address == IpAddr::V4(Ipv4Addr::UNSPECIFIED)
-                && self.ipv6
-                && self.config.relay =>
-            {
-                vec![self.config.default_address, all_v6]
-            }
-            None => vec![self.config.default_address],
+        match (wanted, to.default_address) {
+            (Some(address), _) => vec![address],
+            (None, Some(default)) if default != all_v4 => vec![default],
+            (None, _) => match self.ipv6 && reached(&all_v6) {
+                true if !reached(&all_v4) => vec![all_v6],
+                true => vec![all_v4, all_v6],
+                false => vec![all_v4],
+            },
         }
     }
 
@@ -153,13 +181,16 @@ impl Publisher {
         &mut self,
         addresses: &[IpAddr],
         port: u16,
-        protocol: Protocol,
-        target: SocketAddrV4,
+        spec: &PortSpec,
+        endpoint: &EndpointRecord,
     ) -> Result<(), PublishError> {
+        let protocol = spec.protocol;
         if let Some(holder) = addresses.iter().find_map(|ip| self.registry.holder(protocol, port, *ip)) {
             return Err(PublishError::Allocated { host_ip: holder, host_port: port });
         }
         for (done, address) in addresses.iter().enumerate() {
+            let own = endpoint.target(*address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let target = SocketAddr::new(own, spec.container_port);
             match self.open(*address, port, protocol, target) {
                 Ok(token) => self.registry.hold(protocol, port, *address, token),
                 Err(errno) => {
@@ -169,7 +200,7 @@ impl Publisher {
                         }
                     }
                     let host = SocketAddr::new(*address, port);
-                    return Err(PublishError::Bind { host, container: target.into(), protocol, errno });
+                    return Err(PublishError::Bind { host, container: target, protocol, errno });
                 }
             }
         }
@@ -182,13 +213,13 @@ impl Publisher {
         address: IpAddr,
         port: u16,
         protocol: Protocol,
-        target: SocketAddrV4,
+        target: SocketAddr,
     ) -> Result<Option<u64>, Errno> {
         if protocol == Protocol::Sctp {
             return Ok(None);
         }
-        let socket = sockets::bind(SocketAddr::new(address, port), protocol, self.config.relay)?;
-        let served = self.relay.serve(socket, protocol, target, self.config.relay);
+        let socket = sockets::bind(SocketAddr::new(address, port), protocol, self.relaying)?;
+        let served = self.relay.serve(socket, protocol, target, self.relaying);
         served.map(Some).map_err(|error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }

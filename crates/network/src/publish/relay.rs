@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -70,9 +70,9 @@ enum Entry {
     /// A port that is only kept from others.
     Kept { _socket: OwnedFd },
     /// A TCP port.
-    Listener { socket: TcpListener, target: SocketAddrV4 },
+    Listener { socket: TcpListener, target: SocketAddr },
     /// A UDP port, with the tokens of its clients.
-    Port { socket: UdpSocket, target: SocketAddrV4, clients: HashMap<Client, u64> },
+    Port { socket: UdpSocket, target: SocketAddr, clients: HashMap<Client, u64> },
     /// The way to the container for one UDP client of a port.
     Way { socket: UdpSocket, port: u64, client: Client, last_used: Instant },
 }
@@ -94,7 +94,7 @@ impl Relay {
         &mut self,
         socket: OwnedFd,
         protocol: Protocol,
-        target: SocketAddrV4,
+        target: SocketAddr,
         active: bool,
     ) -> io::Result<u64> {
         let entry = match protocol {
@@ -176,7 +176,7 @@ impl Table {
         epoll: &OwnedFd,
         port: u64,
         client: Client,
-        target: SocketAddrV4,
+        target: SocketAddr,
     ) -> io::Result<Option<u64>> {
         let Some(Entry::Port { clients, .. }) = self.entries.get(&port) else { return Ok(None) };
         if let Some(token) = clients.get(&client) {
@@ -185,7 +185,11 @@ impl Table {
         if clients.len() >= MAX_SESSIONS {
             return Ok(None);
         }
-        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+        let any = match target {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        let socket = UdpSocket::bind((any, 0))?;
         socket.set_nonblocking(true)?;
         socket.connect(target)?;
         let token = self.insert(epoll, Entry::Way { socket, port, client, last_used: Instant::now() })?;
@@ -247,7 +251,7 @@ impl Shared {
         }
     }
 
-    fn accept(&self, listener: &TcpListener, target: SocketAddrV4) {
+    fn accept(&self, listener: &TcpListener, target: SocketAddr) {
         for _ in 0..ROUND {
             match listener.accept() {
                 Ok((client, _)) => {
@@ -266,7 +270,7 @@ impl Shared {
     }
 
     /// Passes one datagram on to the container; false if there is none.
-    fn pass_in(&self, table: &mut Table, port: u64, target: SocketAddrV4, buffer: &mut [u8]) -> bool {
+    fn pass_in(&self, table: &mut Table, port: u64, target: SocketAddr, buffer: &mut [u8]) -> bool {
         let Some(Entry::Port { socket, .. }) = table.entries.get(&port) else { return false };
         let (length, client) = match datagram::receive(socket, buffer) {
             Ok((length, address, via)) => (length, Client { address, via }),
@@ -310,11 +314,11 @@ impl Shared {
 }
 
 /// Copies a connection in both directions until both have ended. A container that refuses it sees to its end.
-async fn copy(client: TcpStream, target: SocketAddrV4) {
+async fn copy(client: TcpStream, target: SocketAddr) {
     let both = async {
         client.set_nonblocking(true)?;
         let mut client = tokio::net::TcpStream::from_std(client)?;
-        let mut container = tokio::net::TcpStream::connect(SocketAddr::V4(target)).await?;
+        let mut container = tokio::net::TcpStream::connect(target).await?;
         let nodelay = client.set_nodelay(true).and_then(|()| container.set_nodelay(true));
         nodelay?;
         tokio::io::copy_bidirectional(&mut client, &mut container).await

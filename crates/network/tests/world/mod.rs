@@ -18,7 +18,8 @@ use rustix::{
     thread::LinkNameSpaceType,
 };
 use skiff_network::{
-    Endpoint, EndpointRecord, EndpointRequest, HostPort, NetConfig, Network, NetworkError, PortSpec, Protocol,
+    AttachRequest, Attachment, Driver, EndpointRecord, EndpointRequest, HostPort, NetConfig, Network,
+    NetworkError, NetworkRecord, NetworkRequest, PoolRequest, PortSpec, Protocol,
 };
 use skiff_types::{ContainerId, NetworkId};
 
@@ -59,7 +60,18 @@ impl Host {
         records: Vec<EndpointRecord>,
     ) -> Result<Network, NetworkError> {
         let _inside = self.runtime.enter();
-        Network::open(config, records)
+        Network::open(config, vec![], records)
+    }
+
+    /// As [`Host::open`], with networks that somebody made.
+    pub(crate) fn open_with(
+        &self,
+        config: NetConfig,
+        networks: Vec<NetworkRecord>,
+        records: Vec<EndpointRecord>,
+    ) -> Network {
+        let _inside = self.runtime.enter();
+        Network::open(config, networks, records).expect("the network opens")
     }
 
     pub(crate) fn open(&self, config: NetConfig, records: Vec<EndpointRecord>) -> Network {
@@ -85,11 +97,62 @@ impl Host {
 }
 
 pub(crate) fn config() -> NetConfig {
-    NetConfig { pool_size: 2, ..NetConfig::new(NetworkId::random()) }
+    NetConfig { pool_size: 2, ..NetConfig::new(BRIDGE) }
 }
 
-pub(crate) fn request(ports: Vec<PortSpec>) -> EndpointRequest {
-    EndpointRequest { container: ContainerId::random(), name: "web".to_owned(), mac: None, ipv4: None, ports }
+/// The identifier of the default bridge in all tests.
+pub(crate) const BRIDGE: NetworkId = NetworkId::from_bytes([0xb1; 32]);
+
+pub(crate) fn request(ports: Vec<PortSpec>) -> AttachRequest {
+    request_with(ports, EndpointRequest::new(BRIDGE))
+}
+
+pub(crate) fn request_with(ports: Vec<PortSpec>, endpoint: EndpointRequest) -> AttachRequest {
+    AttachRequest {
+        container: ContainerId::random(),
+        name: "web".to_owned(),
+        endpoints: vec![endpoint],
+        ports,
+    }
+}
+
+/// What is asked of a network with these subnets and options of the bridge driver.
+pub(crate) fn network_request(name: &str, subnets: &[&str], options: &[(&str, &str)]) -> NetworkRequest {
+    let pool = |subnet: &&str| PoolRequest {
+        subnet: subnet.parse().expect("a subnet"),
+        range: None,
+        gateway: None,
+        auxiliary: Default::default(),
+    };
+    let option = |(key, value): &(&str, &str)| (format!("com.docker.network.{key}"), (*value).to_owned());
+    NetworkRequest {
+        id: NetworkId::random(),
+        name: name.to_owned(),
+        driver: Driver::Bridge,
+        ipv4: true,
+        ipv6: subnets.iter().any(|subnet| subnet.contains(':')),
+        internal: false,
+        pools: subnets.iter().map(pool).collect(),
+        options: options.iter().map(option).collect(),
+    }
+}
+
+/// Makes a network.
+pub(crate) fn make(
+    network: &Network,
+    name: &str,
+    subnets: &[&str],
+    options: &[(&str, &str)],
+) -> NetworkRecord {
+    network.create(&network_request(name, subnets, options)).expect("the network is made")
+}
+
+/// A container in these networks, the first the main one.
+pub(crate) fn attach_to(network: &Network, of: &[&NetworkRecord], ports: Vec<PortSpec>) -> Container {
+    let endpoints = of.iter().map(|net| EndpointRequest::new(net.id)).collect();
+    let container = ContainerId::random();
+    let request = AttachRequest { container, name: "web".to_owned(), endpoints, ports };
+    Container::new(network.attach(request).expect("the endpoints are attached"))
 }
 
 pub(crate) fn attach(network: &Network, ports: Vec<PortSpec>) -> Container {
@@ -143,12 +206,13 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    pub(crate) fn new(endpoint: Endpoint) -> Self {
-        Self { record: endpoint.record, inside: Namespace { netns: endpoint.netns } }
+    pub(crate) fn new(attached: Attachment) -> Self {
+        let Attachment { netns, mut endpoints } = attached;
+        Self { record: endpoints.remove(0), inside: Namespace { netns } }
     }
 
     pub(crate) fn ip(&self) -> IpAddr {
-        self.record.ipv4.into()
+        self.record.ipv4.expect("an IPv4 address").into()
     }
 
     /// Answers each TCP connection and UDP datagram on a port with the address it seems to come from.
@@ -184,6 +248,18 @@ pub(crate) fn serve(place: &Namespace, port: u16) {
         }
     });
     is_ready.recv().expect("the server starts");
+}
+
+/// As [`serve`], for TCP over IPv6 alone.
+pub(crate) fn serve6(place: &Namespace, port: u16) {
+    let listener = place.within(|| TcpListener::bind(("::", port)).expect("a TCP port"));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            let from = stream.peer_addr().expect("a peer").ip().to_canonical().to_string();
+            let _ = stream.write_all(from.as_bytes());
+        }
+    });
 }
 
 /// Connects by TCP and gives the address the server saw; nothing if it cannot be reached.

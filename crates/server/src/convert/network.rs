@@ -2,36 +2,101 @@
 
 use std::collections::BTreeMap;
 
-use skiff_api::model as wire;
+use skiff_api::{ApiVersion, model as wire};
 use skiff_engine::model::{
-    EndpointConfig, EndpointSettings, IpamAddress, NetworkInspect, NetworkMember, PortBinding,
+    ConnectRequest, EndpointConfig, EndpointSettings, IpamAddress, IpamConfig, NetworkCreateRequest,
+    NetworkInspect, NetworkIpam, NetworkMember, PortBinding,
 };
 
 use super::{each, some_list, some_map};
 use crate::time;
 
-pub(crate) fn inspect(network: NetworkInspect, with_containers: bool) -> wire::NetworkInspect {
-    let pool = |(subnet, gateway)| wire::IpamPool { subnet, gateway, ..wire::IpamPool::default() };
+pub(crate) fn inspect(shown: NetworkInspect, with_containers: bool) -> wire::NetworkInspect {
+    let network = shown.network;
     wire::NetworkInspect {
         name: network.name,
         id: network.id.to_string(),
         created: time::render(Some(network.created)),
-        scope: "local".to_owned(),
+        scope: network.scope,
         driver: network.driver,
-        enable_ipv4: true,
+        enable_ipv4: network.enable_ipv4,
         enable_ipv6: network.enable_ipv6,
         ipam: wire::Ipam {
-            driver: "default".to_owned(),
-            options: None,
-            config: some_list(each(network.ipam, pool)),
+            driver: network.ipam.driver,
+            options: network.ipam.options,
+            config: some_list(each(network.ipam.config, pool)),
         },
+        internal: network.internal,
+        attachable: network.attachable,
+        ingress: false,
+        config_from: wire::ConfigReference { network: network.config_from },
+        config_only: network.config_only,
         containers: match with_containers {
-            true => network.containers.into_iter().map(member).collect(),
+            true => shown.containers.into_iter().map(member).collect(),
             false => BTreeMap::new(),
         },
         options: Some(network.options),
         labels: Some(network.labels),
-        ..wire::NetworkInspect::default()
+    }
+}
+
+fn pool(config: IpamConfig) -> wire::IpamPool {
+    let IpamConfig { subnet, ip_range, gateway, auxiliary } = config;
+    wire::IpamPool { subnet, ip_range, gateway, auxiliary_addresses: some_map(auxiliary) }
+}
+
+/// A request to make a network, as the version meant it.
+pub(crate) fn create(request: wire::NetworkCreateRequest, version: ApiVersion) -> NetworkCreateRequest {
+    let wire::NetworkCreateRequest {
+        name,
+        // Names are unique whether this is asked for or not.
+        check_duplicate: _,
+        driver,
+        scope,
+        enable_ipv4,
+        enable_ipv6,
+        ipam,
+        internal,
+        attachable,
+        ingress,
+        config_only,
+        config_from,
+        options,
+        labels,
+    } = request;
+    let ipam = ipam.unwrap_or_default();
+    let asked = |pool: wire::IpamPool| IpamConfig {
+        subnet: pool.subnet,
+        ip_range: pool.ip_range,
+        gateway: pool.gateway,
+        auxiliary: pool.auxiliary_addresses.unwrap_or_default(),
+    };
+    NetworkCreateRequest {
+        name,
+        driver,
+        scope,
+        enable_ipv4: enable_ipv4.filter(|_| version.at_least(48)),
+        enable_ipv6,
+        ipam: NetworkIpam {
+            driver: ipam.driver,
+            options: ipam.options,
+            config: each(ipam.config.unwrap_or_default(), asked),
+        },
+        internal,
+        attachable,
+        ingress,
+        config_only,
+        config_from: config_from.unwrap_or_default().network,
+        options: options.unwrap_or_default(),
+        labels: labels.unwrap_or_default(),
+    }
+}
+
+/// A request to connect a container.
+pub(crate) fn connect(request: wire::NetworkConnectRequest) -> ConnectRequest {
+    ConnectRequest {
+        container: request.container,
+        endpoint: asked_endpoint(request.endpoint_config.unwrap_or_default()),
     }
 }
 
@@ -43,24 +108,26 @@ fn member(member: NetworkMember) -> (String, wire::EndpointResource) {
 /// The endpoints of a create request, by network.
 pub(super) fn asked(networks: wire::NetworkingConfig) -> BTreeMap<String, EndpointConfig> {
     let endpoint = |(name, settings): (String, Option<wire::EndpointSettings>)| {
-        let settings = settings.unwrap_or_default();
-        let ipam = settings.ipam_config.map(|ipam| IpamAddress {
-            ipv4_address: ipam.ipv4_address,
-            ipv6_address: ipam.ipv6_address,
-            link_local_ips: ipam.link_local_ips,
-        });
-        let config = EndpointConfig {
-            ipam,
-            links: settings.links,
-            aliases: settings.aliases,
-            mac_address: settings.mac_address,
-            driver_opts: settings.driver_opts.unwrap_or_default(),
-            network_id: settings.network_id,
-            gw_priority: settings.gw_priority,
-        };
-        (name, config)
+        (name, asked_endpoint(settings.unwrap_or_default()))
     };
     networks.endpoints_config.unwrap_or_default().into_iter().map(endpoint).collect()
+}
+
+fn asked_endpoint(settings: wire::EndpointSettings) -> EndpointConfig {
+    let ipam = settings.ipam_config.map(|ipam| IpamAddress {
+        ipv4_address: ipam.ipv4_address,
+        ipv6_address: ipam.ipv6_address,
+        link_local_ips: ipam.link_local_ips,
+    });
+    EndpointConfig {
+        ipam,
+        links: settings.links,
+        aliases: settings.aliases,
+        mac_address: settings.mac_address,
+        driver_opts: settings.driver_opts.unwrap_or_default(),
+        network_id: settings.network_id,
+        gw_priority: settings.gw_priority,
+    }
 }
 
 /// An endpoint as it is.

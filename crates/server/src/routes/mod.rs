@@ -91,7 +91,14 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("DELETE", ["images", name @ ..]) => images::remove(context, &request, join(name)).await,
 
         ("GET", ["networks"] | ["networks", ""]) => networks::list(&context, &request).await,
-        ("GET", ["networks", name @ ..]) => networks::inspect(&context, &join(name)).await,
+        ("GET", ["networks", name @ ..]) => networks::inspect(&context, &request, &join(name)).await,
+        ("POST", ["networks", "create"]) => networks::create(context, request).await,
+        ("POST", ["networks", "prune"]) => networks::prune(context, &request).await,
+        ("POST", ["networks", name @ .., "connect"]) => networks::connect(context, request, join(name)).await,
+        ("POST", ["networks", name @ .., "disconnect"]) => {
+            networks::disconnect(context, request, join(name)).await
+        }
+        ("DELETE", ["networks", name @ ..]) => networks::remove(context, join(name)).await,
         ("GET", ["plugins"]) => Ok(Reply::ok(&[(); 0])),
 
         (method, segments) => Err(absent(method, segments)),
@@ -132,10 +139,6 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         ("POST", ["images", .., "push"]) => "pushing an image",
         ("GET", ["distribution", .., "json"]) => "asking a registry about an image",
         ("POST", ["auth"]) => "signing in to a registry",
-        ("POST", ["networks", "create"]) => "creating a network",
-        ("POST", ["networks", "prune"]) => "pruning networks",
-        ("POST", ["networks", _, "connect" | "disconnect"]) => "connecting a container to a network",
-        ("DELETE", ["networks", _]) => "removing a network",
         ("GET" | "POST" | "PUT" | "DELETE", ["volumes", ..]) => "managing volumes",
         ("GET" | "POST" | "DELETE", ["plugins", _, ..]) => "managing plugins",
         _ => return None,
@@ -182,7 +185,8 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
             | ("POST", ["containers" | "images", "create"] | ["images", "load"] | ["images", _, .., "tag"])
             | ("HEAD" | "GET" | "PUT", ["containers", _, .., "archive"])
             | ("POST", ["commit"])
-            | ("DELETE", ["containers" | "images", _, ..])
+            | ("POST", ["networks", "create" | "prune"] | ["networks", _, .., "connect" | "disconnect"])
+            | ("DELETE", ["containers" | "images" | "networks", _, ..])
             | ("POST", ["exec", _, .., "start" | "resize"])
             | ("GET", ["exec", _, .., "json"] | ["images", _, .., "json" | "history" | "get"])
     ) || missing_part(method, &segments).is_some()

@@ -1,53 +1,23 @@
-//! Addresses: which subnet a network gets, and which address a container gets.
-//!
-//! Nothing here is stored: the pool of taken addresses is rebuilt from the endpoints' records, so an address is taken
-//! exactly as long as the record that names it exists.
+//! Which addresses of a subnet are taken.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::IpAddr,
 };
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
-use crate::config::AddressPool;
+use super::number::{address, bounds, number, usable};
 
 /// How many addresses in quarantine are looked at for each one given out.
 const QUARANTINE_LOOKUPS: usize = 4;
 
-/// The pools of a daemon that was told of none, which are Docker's.
-pub(crate) fn default_pools() -> Vec<AddressPool> {
-    let pool = |a, b, prefix, size| AddressPool {
-        base: Ipv4Net::new_assert(Ipv4Addr::new(a, b, 0, 0), prefix),
-        size,
-    };
-    vec![
-        pool(172, 17, 16, 16),
-        pool(172, 18, 16, 16),
-        pool(172, 19, 16, 16),
-        pool(172, 20, 14, 16),
-        pool(172, 24, 14, 16),
-        pool(172, 28, 14, 16),
-        pool(192, 168, 16, 20),
-    ]
-}
-
-/// The first subnet of the pools that overlaps with nothing in `reserved`.
-pub(crate) fn choose_subnet(pools: &[AddressPool], reserved: &[Ipv4Net]) -> Option<Ipv4Net> {
-    let overlaps = |a: &Ipv4Net, b: &Ipv4Net| a.contains(&b.network()) || b.contains(&a.network());
-    pools
-        .iter()
-        .filter_map(|pool| pool.base.subnets(pool.size).ok())
-        .flatten()
-        .find(|subnet| !reserved.iter().any(|net| overlaps(subnet, net)))
-}
-
 /// Why an address asked for is not given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It is not in the subnet, or is its first or last address.
+    /// It is not in the subnet.
     Outside,
-    /// It is taken.
+    /// It is taken, or is the network's own or the broadcast address.
     Taken,
 }
 
@@ -57,31 +27,32 @@ pub(crate) enum Refused {
 /// namespace down some milliseconds after its last process, and until then it would answer in the new owner's place.
 #[derive(Debug)]
 pub(crate) struct Addresses {
-    subnet: Ipv4Net,
-    first: u32,
-    last: u32,
-    taken: BTreeSet<u32>,
-    quarantine: BTreeMap<u32, u32>,
+    subnet: IpNet,
+    first: u128,
+    last: u128,
+    taken: BTreeSet<u128>,
+    quarantine: BTreeMap<u128, u32>,
     /// Every address below is taken.
-    floor: u32,
+    floor: u128,
 }
 
 impl Addresses {
-    /// Gives addresses out of `range`, or the whole subnet; `reserved` are the gateway's and the bridge's own.
+    /// Gives addresses out of `range`, or the whole subnet; `reserved` are the gateway's, the bridge's own and those that
+    /// the network leaves to others.
     pub(crate) fn new(
-        subnet: Ipv4Net,
-        range: Option<Ipv4Net>,
-        reserved: impl IntoIterator<Item = Ipv4Addr>,
+        subnet: IpNet,
+        range: Option<IpNet>,
+        reserved: impl IntoIterator<Item = IpAddr>,
     ) -> Self {
-        let range = range.unwrap_or(subnet);
-        let first = u32::from(range.network()).max(u32::from(subnet.network()) + 1);
-        let last = u32::from(range.broadcast()).min(u32::from(subnet.broadcast()).saturating_sub(1));
-        let taken = reserved.into_iter().map(u32::from).collect();
+        let (lowest, highest) = usable(&subnet);
+        let (first, last) = range.as_ref().map_or((lowest, highest), bounds);
+        let (first, last) = (first.max(lowest), last.min(highest));
+        let taken = reserved.into_iter().map(number).collect();
         Self { subnet, first, last, taken, quarantine: BTreeMap::new(), floor: first }
     }
 
     /// The lowest free address. `gone` tells whether the link of that index exists no longer.
-    pub(crate) fn take_any(&mut self, mut gone: impl FnMut(u32) -> bool) -> Option<Ipv4Addr> {
+    pub(crate) fn take_any(&mut self, mut gone: impl FnMut(u32) -> bool) -> Option<IpAddr> {
         let mut lookups = 0;
         let mut fallback = None;
         let mut below_are_taken = true;
@@ -106,13 +77,13 @@ impl Addresses {
     }
 
     /// This address.
-    pub(crate) fn take(&mut self, address: Ipv4Addr) -> Result<(), Refused> {
-        let number = u32::from(address);
-        let inside = u32::from(self.subnet.network()) < number && number < u32::from(self.subnet.broadcast());
-        if !inside {
+    pub(crate) fn take(&mut self, address: IpAddr) -> Result<(), Refused> {
+        if !self.subnet.contains(&address) {
             return Err(Refused::Outside);
         }
-        if self.taken.contains(&number) {
+        let number = number(address);
+        let (lowest, highest) = usable(&self.subnet);
+        if !(lowest..=highest).contains(&number) || self.taken.contains(&number) {
             return Err(Refused::Taken);
         }
         self.mark(number);
@@ -120,22 +91,22 @@ impl Addresses {
     }
 
     /// Gives an address back that no interface ever had.
-    pub(crate) fn give_back(&mut self, address: Ipv4Addr) {
-        let address = u32::from(address);
+    pub(crate) fn give_back(&mut self, address: IpAddr) {
+        let address = number(address);
         self.taken.remove(&address);
         self.floor = self.floor.min(address.max(self.first));
     }
 
     /// Gives an address back that the link of that index may still have.
-    pub(crate) fn release(&mut self, address: Ipv4Addr, link: u32) {
+    pub(crate) fn release(&mut self, address: IpAddr, link: u32) {
         self.give_back(address);
-        self.quarantine.insert(u32::from(address), link);
+        self.quarantine.insert(number(address), link);
     }
 
-    fn mark(&mut self, address: u32) -> Ipv4Addr {
-        self.taken.insert(address);
-        self.quarantine.remove(&address);
-        Ipv4Addr::from(address)
+    fn mark(&mut self, number: u128) -> IpAddr {
+        self.taken.insert(number);
+        self.quarantine.remove(&number);
+        address(&self.subnet, number)
     }
 }
 
@@ -143,25 +114,12 @@ impl Addresses {
 mod tests {
     use super::*;
 
-    fn net(text: &str) -> Ipv4Net {
+    fn net(text: &str) -> IpNet {
         text.parse().unwrap()
     }
 
-    fn ip(text: &str) -> Ipv4Addr {
+    fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn a_subnet_never_overlaps_with_what_the_host_routes() {
-        let pools = default_pools();
-        assert_eq!(choose_subnet(&pools, &[]), Some(net("172.17.0.0/16")));
-        assert_eq!(choose_subnet(&pools, &[net("172.17.5.0/24")]), Some(net("172.18.0.0/16")));
-        assert_eq!(choose_subnet(&pools, &[net("172.16.0.0/12")]), Some(net("192.168.0.0/20")));
-        assert_eq!(
-            choose_subnet(&pools, &[net("172.16.0.0/12"), net("192.168.3.1/32")]),
-            Some(net("192.168.16.0/20"))
-        );
-        assert_eq!(choose_subnet(&pools, &[net("172.16.0.0/12"), net("192.168.0.0/16")]), None);
     }
 
     #[test]
@@ -194,7 +152,19 @@ mod tests {
         assert_eq!(all, ["10.0.0.8", "10.0.0.10", "10.0.0.11"].map(ip));
         assert_eq!(addresses.take(ip("10.0.0.10")), Err(Refused::Taken));
         assert_eq!(addresses.take(ip("10.0.0.200")), Ok(()));
-        assert_eq!(addresses.take(ip("10.0.0.255")), Err(Refused::Outside));
+        assert_eq!(addresses.take(ip("10.0.0.255")), Err(Refused::Taken));
         assert_eq!(addresses.take(ip("10.0.1.1")), Err(Refused::Outside));
+    }
+
+    #[test]
+    fn the_smallest_subnets_use_all_they_have_and_ipv6_keeps_its_first() {
+        let all = |subnet: &str, reserved: &str| {
+            let mut addresses = Addresses::new(net(subnet), None, [ip(reserved)]);
+            std::iter::from_fn(|| addresses.take_any(|_| true)).take(3).collect::<Vec<_>>()
+        };
+        assert_eq!(all("10.0.0.0/31", "10.0.0.0"), [ip("10.0.0.1")]);
+        assert_eq!(all("10.0.0.0/32", "10.0.0.0"), Vec::<IpAddr>::new());
+        assert_eq!(all("fd00::/127", "fd00::1"), Vec::<IpAddr>::new());
+        assert_eq!(all("fd00::/64", "fd00::1"), ["fd00::2", "fd00::3", "fd00::4"].map(ip));
     }
 }

@@ -1,0 +1,114 @@
+//! Addresses and routes of links.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::netlink::{
+    Batch,
+    message::{ACK, CREATE, DUMP, EXCL, REPLACE, attribute, u32_at},
+};
+
+const NEW_ADDRESS: u16 = 20;
+const DELETE_ADDRESS: u16 = 21;
+const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+
+const INET: u8 = 2;
+const INET6: u8 = 10;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_FLAGS: u16 = 8;
+/// `IFA_F_NODAD`: usable at once; nobody else has it, for we gave it.
+const NO_DUPLICATE_DETECTION: u32 = 2;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+/// `RT_TABLE_MAIN`, `RTPROT_BOOT`, `RTN_UNICAST`.
+const TABLE_MAIN: u8 = 254;
+const PROTOCOL_BOOT: u8 = 3;
+const UNICAST: u8 = 1;
+
+fn family(address: IpAddr) -> u8 {
+    if address.is_ipv4() { INET } else { INET6 }
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
+    }
+}
+
+fn address(batch: &mut Batch, kind: u16, flags: u16, index: u32, net: IpNet) {
+    batch.push(kind, flags | ACK, |m| {
+        let mut fixed = [family(net.addr()), net.prefix_len(), 0, 0, 0, 0, 0, 0];
+        fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+        m.fixed(&fixed);
+        let bytes = octets(net.addr());
+        m.bytes(IFA_LOCAL, &bytes);
+        m.bytes(IFA_ADDRESS, &bytes);
+        match net {
+            IpNet::V4(net) if net.prefix_len() < 31 => m.bytes(IFA_BROADCAST, &net.broadcast().octets()),
+            IpNet::V4(_) => {}
+            IpNet::V6(_) => m.u32(IFA_FLAGS, NO_DUPLICATE_DETECTION),
+        }
+    });
+}
+
+/// Give a link an address.
+pub(crate) fn add_address(batch: &mut Batch, index: u32, net: IpNet) {
+    address(batch, NEW_ADDRESS, CREATE | EXCL, index, net);
+}
+
+/// Take an address from a link.
+pub(crate) fn delete_address(batch: &mut Batch, index: u32, net: IpNet) {
+    address(batch, DELETE_ADDRESS, 0, index, net);
+}
+
+/// Ask for all addresses.
+pub(crate) fn get_addresses(batch: &mut Batch) {
+    batch.push(GET_ADDRESS, DUMP | ACK, |m| m.fixed(&[0; 8]));
+}
+
+/// Send everything of the gateway's family by way of it, instead of any other way.
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+    batch.push(NEW_ROUTE, CREATE | REPLACE | ACK, |m| {
+        m.fixed(&[family(gateway), 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0]);
+        m.bytes(RTA_GATEWAY, &octets(gateway));
+        m.u32(RTA_OIF, index);
+    });
+}
+
+/// Ask for all routes.
+pub(crate) fn get_routes(batch: &mut Batch) {
+    batch.push(GET_ROUTE, DUMP | ACK, |m| m.fixed(&[0; 12]));
+}
+
+/// The address a message describes, with its link.
+pub(crate) fn parse_address(kind: u16, body: &[u8]) -> Option<(u32, IpNet)> {
+    let attributes = body.get(8..).filter(|_| kind == NEW_ADDRESS)?;
+    let own = attribute(attributes, IFA_LOCAL).or_else(|| attribute(attributes, IFA_ADDRESS))?;
+    Some((u32_at(body, 4)?, IpNet::new(ip(own)?, body[1]).ok()?))
+}
+
+/// The destination of the unicast route a message describes and the link it leads out by; not the default route.
+pub(crate) fn parse_route(kind: u16, body: &[u8]) -> Option<(u32, IpNet)> {
+    let unicast = |body: &[u8]| matches!(body[0], INET | INET6) && body[7] == UNICAST;
+    let attributes = body.get(12..).filter(|_| kind == NEW_ROUTE && unicast(body))?;
+    let destination = ip(attribute(attributes, RTA_DST)?)?;
+    let link = attribute(attributes, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
+    Some((link, IpNet::new(destination, body[1]).ok()?))
+}
+
+fn ip(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+        _ => None,
+    }
+}

@@ -1,0 +1,141 @@
+//! A network as it is asked for and as it is remembered.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use skiff_types::NetworkId;
+
+use crate::ipam::PoolRequest;
+
+/// What carries a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Driver {
+    /// A bridge on this host.
+    Bridge,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bridge => "bridge",
+        })
+    }
+}
+
+impl FromStr for Driver {
+    type Err = ();
+    fn from_str(name: &str) -> Result<Self, ()> {
+        match name {
+            "bridge" => Ok(Self::Bridge),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What is asked of a new network.
+#[derive(Clone, Debug)]
+pub struct NetworkRequest {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: Driver,
+    /// Whether it has IPv4.
+    pub ipv4: bool,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// The subnets asked for. A family without one gets one of the default pools.
+    pub pools: Vec<PoolRequest>,
+    /// Options of the driver.
+    pub options: BTreeMap<String, String>,
+}
+
+/// All that is needed to make a network again after a reboot. Persisted by the engine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkRecord {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: Driver,
+    /// Whether it has no way out.
+    #[serde(default)]
+    pub internal: bool,
+    /// Its IPv4 subnets; none if it has no IPv4. A bridge has one.
+    #[serde(default)]
+    pub ipv4: Vec<Pool>,
+    /// Its IPv6 subnets likewise.
+    #[serde(default)]
+    pub ipv6: Vec<Pool>,
+    /// Options of the driver, as asked for.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+    /// The link that carries it: the bridge.
+    pub link: String,
+    /// Whether the link goes with the network; one that was there before stays.
+    #[serde(default)]
+    pub own_link: bool,
+}
+
+/// A subnet of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The subnet.
+    pub subnet: IpNet,
+    /// The part that addresses are given out of.
+    #[serde(default)]
+    pub range: Option<IpNet>,
+    /// The address of the bridge, which is where containers send what is for elsewhere.
+    #[serde(default)]
+    pub gateway: Option<IpAddr>,
+    /// Addresses that are not given out, by name.
+    #[serde(default)]
+    pub auxiliary: BTreeMap<String, IpAddr>,
+    /// Whether the subnet was chosen, not asked for.
+    #[serde(default)]
+    pub chosen: bool,
+}
+
+impl Pool {
+    /// The name of the auxiliary address that containers use as their gateway instead of the bridge's.
+    const OTHER_GATEWAY: [&str; 2] = ["DefaultGatewayIPv4", "DefaultGatewayIPv6"];
+
+    /// Where containers send what is for elsewhere.
+    pub(crate) fn container_gateway(&self) -> Option<IpAddr> {
+        let other = Self::OTHER_GATEWAY[usize::from(self.subnet.addr().is_ipv6())];
+        self.auxiliary.get(other).copied().or(self.gateway)
+    }
+
+    /// The gateway's address with the length of the prefix, as an interface has it.
+    pub(crate) fn gateway_net(&self) -> Option<IpNet> {
+        IpNet::new(self.gateway?, self.subnet.prefix_len()).ok()
+    }
+
+    /// Addresses that no container gets.
+    pub(crate) fn reserved(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.gateway.into_iter().chain(self.auxiliary.values().copied())
+    }
+}
+
+impl NetworkRecord {
+    /// The subnet and so on of IPv4, if it has it.
+    pub(crate) fn first_ipv4(&self) -> Option<&Pool> {
+        self.ipv4.first()
+    }
+
+    /// The same of IPv6.
+    pub(crate) fn first_ipv6(&self) -> Option<&Pool> {
+        self.ipv6.first()
+    }
+
+    /// All its subnets.
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool> {
+        self.ipv4.iter().chain(&self.ipv6)
+    }
+}

@@ -1,0 +1,255 @@
+//! Opening: the host's state is made to agree with the configuration and the records.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    sync::{Arc, Mutex},
+};
+
+use ipnet::{IpNet, Ipv4Net};
+use skiff_types::NetworkId;
+
+use crate::{
+    BridgeInfo, EndpointRecord, NetConfig, NetworkError, NetworkRecord,
+    bridge::{self, HostFacts},
+    firewall::{Firewall, Guard, plan::Rules},
+    janitor::Janitor,
+    netlink::Netlink,
+    network::{Network, Shared, lock},
+    networks::{self, BridgeOptions, Driver, Pool},
+    nft::Seen,
+    pool::{self, Uplink},
+    publish::Publisher,
+    stale,
+    state::{Net, State},
+    sysctl,
+};
+
+/// The name of the bridge that stands for none.
+const NO_BRIDGE: &str = "none";
+
+/// See [`Network::open`].
+pub(crate) fn open(
+    config: &NetConfig,
+    records: Vec<NetworkRecord>,
+    mut endpoints: Vec<EndpointRecord>,
+) -> Result<Network, NetworkError> {
+    let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+    let facts = HostFacts::read(&mut route)?;
+    endpoints.retain(|record| facts.has_link(record.host_index, &record.host_interface));
+    let shared = Shared::new(config);
+    let mut networks = user_networks(records);
+    let plan = match config.bridge.as_str() {
+        NO_BRIDGE => None,
+        _ => {
+            let taken: Vec<IpNet> =
+                networks.values().flat_map(|net| net.record.pools().map(|p| p.subnet)).collect();
+            Some(bridge::plan(config, &facts, &taken)?)
+        }
+    };
+    let default = plan.as_ref().map(|plan| info(config, plan.address)).transpose()?;
+    if let Some(info) = &default {
+        networks.insert(info.id, default_network(config, info));
+    }
+    take_addresses(&mut networks, &mut endpoints)?;
+
+    let becomes_router = default.is_some() && config.ip_forward && !sysctl::forwards(false)?;
+    let firewall = match config.firewall {
+        true => Some(Firewall::open(Rules {
+            direct: config.allow_direct_routing,
+            drop_foreign4: becomes_router && !config.ip_forward_no_drop,
+            drop_foreign6: false,
+        })?),
+        false => None,
+    };
+    let mut state = State {
+        networks,
+        endpoints: endpoints
+            .iter()
+            .map(|record| ((record.container, record.network), record.clone()))
+            .collect(),
+        publisher: Publisher::new(config.userland_proxy)?,
+        firewall,
+        route,
+        default_binding: config.default_bind_address,
+    };
+    // The table comes first, so that no link is there before its rules are.
+    state.rewrite_table()?;
+    let uplink = match (&plan, &default) {
+        (Some(plan), Some(info)) => Some(make_default(config, plan, info, &mut state)?),
+        _ => None,
+    };
+    if becomes_router {
+        sysctl::forward(false)?;
+    }
+    state.restore_ports();
+    let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
+    let state = Arc::new(Mutex::new(state));
+    make_others(&state, &shared)?;
+    let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
+    stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
+
+    let pool_size = if uplink.is_some() { config.pool_size } else { 0 };
+    let pool = pool::Pool::start(uplink, pool_size, config.pool_size.div_ceil(2))?;
+    let network = Network { pool, state, default, janitor: Janitor::start()?, shared, _guard: guard };
+    network.keep_loose_if_needed();
+    Ok(network)
+}
+
+/// The networks that somebody made, none of their addresses taken. One that cannot be understood is left out, and said so.
+fn user_networks(records: Vec<NetworkRecord>) -> HashMap<NetworkId, Net> {
+    let mut out = HashMap::new();
+    for record in records {
+        match BridgeOptions::read(&record.options, record.internal) {
+            Ok(options) => drop(out.insert(record.id, Net::new(record, options))),
+            Err(error) => tracing::error!(network = record.name, %error, "a network cannot be used"),
+        }
+    }
+    out
+}
+
+/// The network `bridge`, as if somebody had made it.
+fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
+    let mut auxiliary = BTreeMap::new();
+    if info.gateway != info.address {
+        auxiliary.insert("DefaultGatewayIPv4".to_owned(), IpAddr::V4(info.gateway));
+    }
+    let record = NetworkRecord {
+        id: info.id,
+        name: "bridge".to_owned(),
+        driver: Driver::Bridge,
+        internal: false,
+        ipv4: vec![Pool {
+            subnet: info.subnet.into(),
+            range: info.ip_range.map(Into::into),
+            gateway: Some(info.address.into()),
+            auxiliary,
+            chosen: config.bip.is_none(),
+        }],
+        ipv6: Vec::new(),
+        options: BTreeMap::new(),
+        link: info.name.clone(),
+        own_link: false,
+    };
+    let options =
+        BridgeOptions::read(&record.options, false).expect("no option is wrong where there is none");
+    let options = BridgeOptions { icc: info.icc, masquerade: info.ip_masq, mtu: info.mtu, ..options };
+    let mut net = Net::new(record, options);
+    net.is_default = true;
+    net
+}
+
+fn info(config: &NetConfig, address: Ipv4Net) -> Result<BridgeInfo, NetworkError> {
+    let subnet = address.trunc();
+    let gateway = config.default_gateway.unwrap_or(address.addr());
+    let outside = |what: &str, value: &dyn std::fmt::Display| {
+        Err(NetworkError::Config(format!("{what} {value} is not in the bridge's subnet {subnet}")))
+    };
+    if !subnet.contains(&gateway) {
+        return outside("default gateway", &gateway);
+    }
+    if let Some(range) = config.fixed_cidr.filter(|range| !subnet.contains(range)) {
+        return outside("fixed cidr", &range);
+    }
+    Ok(BridgeInfo {
+        id: config.network_id,
+        name: config.bridge.clone(),
+        subnet,
+        gateway,
+        address: address.addr(),
+        ip_range: config.fixed_cidr,
+        mtu: if config.mtu == 0 { bridge::DEFAULT_MTU } else { config.mtu },
+        icc: config.icc,
+        ip_masq: config.ip_masq,
+        default_bind_address: config.default_bind_address,
+    })
+}
+
+/// Notes which addresses are taken. An endpoint whose network is gone is forgotten: its container goes on with a link that
+/// leads nowhere.
+fn take_addresses(
+    networks: &mut HashMap<NetworkId, Net>,
+    endpoints: &mut Vec<EndpointRecord>,
+) -> Result<(), NetworkError> {
+    endpoints.retain(|record| networks.contains_key(&record.network));
+    for record in endpoints {
+        let Some(net) = networks.get_mut(&record.network) else { continue };
+        net.take(record).map_err(|ip| {
+            let subnets: Vec<String> = net.record.pools().map(|pool| pool.subnet.to_string()).collect();
+            NetworkError::Config(format!(
+                "container {} uses {ip} and cannot go on doing so in {}: stop it first",
+                record.container.short(),
+                subnets.join(", ")
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn make_default(
+    config: &NetConfig,
+    plan: &bridge::Plan,
+    info: &BridgeInfo,
+    state: &mut State,
+) -> Result<Uplink, NetworkError> {
+    let index = bridge::apply(plan, config, &mut state.route)?;
+    if config.firewall {
+        sysctl::route_loopback(&info.name)?;
+    }
+    let net = state.networks.get_mut(&info.id).expect("it was put there");
+    net.index = index;
+    Ok(Uplink { bridge: index, mtu: info.mtu, flags: net.flags() })
+}
+
+/// Makes the bridges of the networks that somebody made. One that cannot be made keeps no other from being there: its
+/// containers do not start.
+fn make_others(state: &Arc<Mutex<State>>, shared: &Shared) -> Result<(), NetworkError> {
+    let nets: Vec<(NetworkRecord, BridgeOptions)> = {
+        let state = lock(state);
+        let others = state.networks.values().filter(|net| !net.is_default);
+        others.map(|net| (net.record.clone(), net.options.clone())).collect()
+    };
+    let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+    for (record, options) in nets {
+        let made = shared.become_router(state, &record).and_then(|()| {
+            let made = networks::make_bridge(&mut route, &record, &options, &shared.alias)?;
+            if shared.firewall {
+                sysctl::route_loopback(&record.link)?;
+            }
+            Ok(made)
+        });
+        match made {
+            Ok(made) => {
+                if let Some(net) = lock(state).networks.get_mut(&record.id) {
+                    net.index = made.index;
+                }
+            }
+            Err(error) => tracing::error!(network = record.name, %error, "a network's bridge cannot be made"),
+        }
+    }
+    Ok(())
+}
+
+/// By what links of ours are known that nobody needs.
+fn stale_parts(state: &Mutex<State>, shared: &Shared) -> stale::Known {
+    let state = lock(state);
+    stale::Known {
+        bridges: state.networks.values().map(|net| net.index).collect(),
+        names: state.networks.values().map(|net| net.record.link.clone()).collect(),
+        alias: shared.alias.clone(),
+    }
+}
+
+/// What is done when somebody else may have changed the table.
+fn heal(state: &Arc<Mutex<State>>) -> impl Fn(Seen) -> Result<(), NetworkError> + Send + use<> {
+    let state = Arc::clone(state);
+    move |seen| {
+        let mut state = lock(&state);
+        let stands = state.firewall.as_mut().is_none_or(|firewall| firewall.stands().unwrap_or(false));
+        if seen == Seen::Overrun && stands {
+            return Ok(());
+        }
+        tracing::warn!("table inet skiff was changed by somebody else and is put back");
+        state.rewrite_table()
+    }
+}
