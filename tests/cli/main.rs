@@ -5,6 +5,7 @@ mod attached;
 mod files;
 mod images;
 mod lists;
+mod networks;
 mod watch;
 
 use std::{

@@ -60,6 +60,8 @@ pub(crate) enum Candidates {
     Containers,
     /// Names of images.
     Images,
+    /// Names of networks.
+    Networks,
 }
 
 /// What may come where the last of `words` stands.
@@ -113,7 +115,7 @@ pub(crate) fn candidates(words: &[String]) -> Candidates {
                 })
                 .collect(),
         ),
-        Node::Command(command) => arguments_of(command),
+        Node::Command(command) => arguments_of(command, arguments),
     }
 }
 
@@ -122,7 +124,8 @@ fn options(flags: &[&'static Flag]) -> Vec<(String, &'static str)> {
     shown.map(|flag| (format!("--{}", flag.long), flag.help.lines().next().unwrap_or_default())).collect()
 }
 
-fn arguments_of(command: &Command) -> Candidates {
+/// What an argument may be, `before` of which are there already.
+fn arguments_of(command: &Command, before: usize) -> Candidates {
     match command.verb {
         Verb::Run
         | Verb::Create
@@ -137,10 +140,13 @@ fn arguments_of(command: &Command) -> Candidates {
         | Verb::Import
         | Verb::Info
         | Verb::Load
-        | Verb::NetworkInspect
+        | Verb::NetworkCreate
         | Verb::NetworkLs
+        | Verb::NetworkPrune
         | Verb::ContainerLs
         | Verb::Version => Candidates::Words(Vec::new()),
+        Verb::NetworkInspect | Verb::NetworkRm => Candidates::Networks,
+        Verb::NetworkConnect | Verb::NetworkDisconnect if before == 0 => Candidates::Networks,
         _ => Candidates::Containers,
     }
 }
@@ -161,6 +167,7 @@ pub(crate) fn complete(program: &'static str, globals: &Matches, words: &[String
     let found = runtime.block_on(async {
         match names {
             Candidates::Images => session.image_names().await,
+            Candidates::Networks => session.network_names().await,
             _ => session.container_names().await,
         }
     })?;
@@ -190,6 +197,8 @@ mod tests {
         assert!(offered("-").contains(&"--host".to_owned()));
         assert_eq!(offered("run -e A=b "), ["Images"]);
         assert_eq!(offered("stop web "), ["Containers"]);
+        assert_eq!(offered("network connect "), ["Networks"]);
+        assert_eq!(offered("network connect net "), ["Containers"]);
         assert_eq!(offered("run busybox "), Vec::<String>::new());
         assert_eq!(offered("run --name "), Vec::<String>::new());
     }

@@ -99,6 +99,17 @@ impl Session {
         Ok(images.into_iter().flat_map(|image| image.repo_tags.unwrap_or_default()).collect())
     }
 
+    pub(crate) async fn network_names(&self) -> Result<Vec<String>, Failure> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Named {
+            name: String,
+        }
+        let bytes = self.client.networks(None).await?;
+        let networks: Vec<Named> = serde_json::from_slice(&bytes).map_err(|e| Failure::new(e.to_string()))?;
+        Ok(networks.into_iter().map(|network| network.name).collect())
+    }
+
     /// The engine's address.
     pub(crate) fn host(&self) -> String {
         self.client.host().to_string()

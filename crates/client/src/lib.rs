@@ -13,6 +13,7 @@ mod files;
 mod hijack;
 mod host;
 mod images;
+mod networks;
 mod query;
 mod request;
 mod system;

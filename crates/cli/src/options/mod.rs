@@ -8,6 +8,7 @@ pub(crate) mod device;
 pub(crate) mod endpoint;
 pub(crate) mod env;
 pub(crate) mod filters;
+pub(crate) mod ipam;
 pub(crate) mod mount;
 pub(crate) mod platform;
 pub(crate) mod port;

@@ -7,6 +7,7 @@ mod files;
 mod image;
 mod lifecycle;
 mod look;
+mod network;
 mod root;
 mod start;
 mod system;

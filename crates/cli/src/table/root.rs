@@ -1,6 +1,6 @@
 //! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
 
-use super::{files::*, image::*, lifecycle::*, look::*, start::*, system::*};
+use super::{files::*, image::*, lifecycle::*, look::*, network::*, start::*, system::*};
 use crate::{
     grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
     options::types::*,
@@ -131,7 +131,15 @@ static IMAGE: Group = Group {
 
 static NETWORK_GROUP: Group = Group {
     about: "Manage networks",
-    entries: &[leaf("inspect", &NETWORK_INSPECT), leaf("ls", &NETWORK_LS).also(&["list"])],
+    entries: &[
+        leaf("connect", &NETWORK_CONNECT),
+        leaf("create", &NETWORK_CREATE),
+        leaf("disconnect", &NETWORK_DISCONNECT),
+        leaf("inspect", &NETWORK_INSPECT),
+        leaf("ls", &NETWORK_LS).also(&["list"]),
+        leaf("prune", &NETWORK_PRUNE),
+        leaf("rm", &NETWORK_RM).also(&["remove"]),
+    ],
 };
 
 static SYSTEM: Group = Group {
@@ -159,11 +167,6 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "login",
     "logout",
     "manifest",
-    "network connect",
-    "network create",
-    "network disconnect",
-    "network prune",
-    "network rm",
     "node",
     "plugin",
     "push",

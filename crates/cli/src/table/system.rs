@@ -1,4 +1,4 @@
-//! Commands about the engine and its networks.
+//! Commands about the engine.
 
 use super::text::*;
 use crate::grammar::{Args, Command, Verb, list, switch, value};
@@ -39,34 +39,6 @@ pub(super) static VERSION: Command = Command {
     args: Args::None,
     interspersed: true,
     flags: &[&[value('f', "format", &STRING, FORMAT)]],
-};
-
-pub(super) static NETWORK_LS: Command = Command {
-    verb: Verb::NetworkLs,
-    usage: "[OPTIONS]",
-    about: "List networks",
-    aliases: "docker network ls, docker network list",
-    args: Args::None,
-    interspersed: true,
-    flags: &[&[
-        list('f', "filter", &FILTER, "Provide filter values (e.g. \"driver=bridge\")"),
-        value(NONE, "format", &STRING, FORMAT_TABLE),
-        switch(NONE, "no-trunc", "Do not truncate the output"),
-        switch('q', "quiet", "Only display network IDs"),
-    ]],
-};
-
-pub(super) static NETWORK_INSPECT: Command = Command {
-    verb: Verb::NetworkInspect,
-    usage: "[OPTIONS] NETWORK [NETWORK...]",
-    about: "Display detailed information on one or more networks",
-    aliases: "",
-    args: Args::AtLeast(1),
-    interspersed: true,
-    flags: &[&[
-        value('f', "format", &STRING, FORMAT),
-        switch('v', "verbose", "Verbose output for diagnostics"),
-    ]],
 };
 
 pub(super) static SYSTEM_DF: Command = Command {
