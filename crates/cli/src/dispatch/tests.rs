@@ -68,7 +68,7 @@ fn help_is_docker_s() {
 fn what_is_not_supported_yet_is_told_from_what_does_not_exist() {
     let said = |line: &str| run("skiff", &words(line)).unwrap_err().message;
     assert_eq!(said("build ."), "skiff: 'build' is not supported by this version of skiff");
-    assert_eq!(said("image prune"), "skiff: 'image prune' is not supported by this version of skiff");
+    assert_eq!(said("image build ."), "skiff: 'image build' is not supported by this version of skiff");
     assert_eq!(said("foo"), "skiff: unknown command: skiff foo\n\nRun 'skiff --help' for more information");
 }
 

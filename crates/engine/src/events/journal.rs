@@ -168,9 +168,10 @@ impl Reader {
     }
 }
 
-/// Whether everything that is kept is newer than what a reader saw last.
+/// Whether everything that is kept is newer than what a reader saw last; one that has seen nothing yet misses nothing.
 fn is_cut(from: From, oldest: Option<Timestamp>) -> bool {
-    matches!((from, oldest), (From::After(seen), Some(oldest)) if oldest > seen)
+    let none = Timestamp::UNIX_EPOCH;
+    matches!((from, oldest), (From::After(seen), Some(oldest)) if seen > none && oldest > seen)
 }
 
 #[cfg(test)]
