@@ -33,11 +33,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skiff-volumes",
         ],
     ),
+    ("skiff-registry", &["skiff-state"]),
     ("skiff-server", &["skiff-engine", "skiff-api"]),
     ("skiff-client", &["skiff-api"]),
     ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api"]),
     ("xtask", &["skiff-testkit"]),
-    ("skiff", &["skiff-api", "skiff-cli", "skiff-engine", "skiff-runtime", "skiff-server", "skiff-sys"]),
+    (
+        "skiff",
+        &[
+            "skiff-api",
+            "skiff-cli",
+            "skiff-engine",
+            "skiff-registry",
+            "skiff-runtime",
+            "skiff-server",
+            "skiff-sys",
+        ],
+    ),
 ];
 
 #[derive(Deserialize)]

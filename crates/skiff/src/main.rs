@@ -3,6 +3,7 @@
 mod daemon;
 mod doctor;
 mod hello;
+mod registry;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("init") if name != Some("docker") => init::main(arguments),
         Some("daemon") if name != Some("docker") => daemon::main(daemon::Name::Skiff, text(arguments)),
+        Some("registry") if name != Some("docker") => registry::main(text(arguments)),
         Some("runtime") if name != Some("docker") => {
             oci::main([OsString::from("skiff runtime")].into_iter().chain(arguments))
         }

@@ -1,0 +1,141 @@
+//! What is kept of accounts and projects.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use skiff_state::Table;
+
+/// Users by name.
+pub(crate) const USERS: Table<UserRecord> = Table::new("users");
+/// Projects by name.
+pub(crate) const PROJECTS: Table<ProjectRecord> = Table::new("projects");
+/// Robots by `project+name`.
+pub(crate) const ROBOTS: Table<RobotRecord> = Table::new("robots");
+/// What signs tokens and sessions, by purpose.
+pub(crate) const SECRETS: Table<String> = Table::new("secrets");
+
+/// A person.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct UserRecord {
+    /// bcrypt.
+    pub(crate) password: String,
+    /// May do everything.
+    #[serde(default)]
+    pub(crate) admin: bool,
+    #[serde(default)]
+    pub(crate) disabled: bool,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+}
+
+/// What a member of a project may do; each includes the ones before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Pull.
+    Guest,
+    /// Push.
+    Developer,
+    /// Remove images.
+    Maintainer,
+    /// Members, robots, settings.
+    Admin,
+}
+
+impl Role {
+    /// As it is written.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Guest => "guest",
+            Self::Developer => "developer",
+            Self::Maintainer => "maintainer",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// All of them, the least first.
+    pub(crate) const ALL: [Self; 4] = [Self::Guest, Self::Developer, Self::Maintainer, Self::Admin];
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// A project: the repositories whose names begin with it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct ProjectRecord {
+    /// Everybody may pull.
+    pub(crate) public: bool,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    pub(crate) members: BTreeMap<String, Role>,
+    /// Bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) quota: Option<u64>,
+    /// Tags that neither move nor go; `*` stands for anything.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) immutable: Vec<String>,
+    /// What goes by itself.
+    #[serde(skip_serializing_if = "Retention::is_none")]
+    pub(crate) retention: Retention,
+    /// Who is told of pushes and removals.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhooks: Vec<Webhook>,
+}
+
+/// Which tags and manifests of a project stay.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Retention {
+    /// So many of the newest tags of each repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_last: Option<u32>,
+    /// Tags that were pushed within so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) keep_days: Option<u32>,
+    /// Tags that match one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keep: Vec<String>,
+    /// Manifests without a tag go after so many days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) untagged_days: Option<u32>,
+}
+
+impl Retention {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A server that is told.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Webhook {
+    pub(crate) url: String,
+    /// Signs what is sent; never given out again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+/// An account for a program.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RobotRecord {
+    /// SHA-256 of its token, hexadecimal: the token is random, so nothing slower is needed.
+    pub(crate) token: String,
+    pub(crate) role: Role,
+    /// Seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) expires: Option<u64>,
+    /// Seconds since 1970.
+    pub(crate) created: u64,
+    /// Who made it.
+    #[serde(default)]
+    pub(crate) by: String,
+}

@@ -1,0 +1,286 @@
+//! Uploads under way: one file each, `uploads/<id>-<repository>`, whose length is how far it is.
+//!
+//! The name holds all that must be remembered: the id that the client has, and a hash of the repository it belongs to. So an
+//! upload goes on after a kill, once what is there has been hashed again. It is not flushed before it is finished: after
+//! a power cut the client begins again. One request at a time may write to an upload.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    fs::File,
+    io::{self, Read, Write},
+    path::{Path, PathBuf},
+    str::FromStr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rand::RngCore;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::{
+    Error,
+    digest::{Algorithm, Digest, Hashing, hex},
+    error::at,
+    name::Name,
+};
+
+/// Names an upload: 32 random hexadecimal digits, which nobody guesses.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct UploadId(Box<str>);
+
+impl FromStr for UploadId {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let good = text.len() == 32 && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if good { Ok(Self(text.into())) } else { Err(Error::UploadUnknown) }
+    }
+}
+
+impl fmt::Display for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for UploadId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All uploads.
+#[derive(Debug)]
+pub(crate) struct Uploads {
+    dir: PathBuf,
+    /// What is known of those that this process has seen.
+    open: Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<Progress>>>>,
+}
+
+/// How far an upload is: the hash of its bytes and their number. `None` until it has been looked at.
+#[derive(Debug, Default)]
+struct Progress(Option<(Hashing, u64)>);
+
+/// The right to write to one upload.
+#[derive(Debug)]
+pub(crate) struct Writing {
+    pub(crate) id: UploadId,
+    path: PathBuf,
+    file: File,
+    hashing: Hashing,
+    offset: u64,
+    progress: OwnedMutexGuard<Progress>,
+}
+
+/// A finished upload: a file whose digest is known.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) id: UploadId,
+    pub(crate) path: PathBuf,
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
+}
+
+impl Uploads {
+    /// The uploads below `root`.
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        let dir = root.join("uploads");
+        fs_err::create_dir_all(&dir).map_err(at(&dir))?;
+        Ok(Self { dir, open: Mutex::default() })
+    }
+
+    fn path(&self, name: &Name, id: &UploadId) -> PathBuf {
+        let owner = Digest::of(Algorithm::Sha256, name.as_str().as_bytes()).hex();
+        self.dir.join(format!("{id}-{}", &owner[..16]))
+    }
+
+    /// Begins an upload. Blocks for the making of a file.
+    pub(crate) fn begin(&self, name: &Name, algorithm: Algorithm) -> Result<UploadId, Error> {
+        let mut bytes = [0; 16];
+        rand::rng().fill_bytes(&mut bytes);
+        let id = UploadId(hex(&bytes).into());
+        let path = self.path(name, &id);
+        fs_err::OpenOptions::new().write(true).create_new(true).open(&path).map_err(at(&path))?;
+        let progress = Progress(Some((Hashing::new(algorithm), 0)));
+        let mut open = self.open.lock().expect("no panic under this lock");
+        open.insert(id.clone(), Arc::new(tokio::sync::Mutex::new(progress)));
+        Ok(id)
+    }
+
+    /// How many bytes an upload has.
+    pub(crate) fn size(&self, name: &Name, id: &UploadId) -> Result<u64, Error> {
+        match fs_err::metadata(self.path(name, id)) {
+            Ok(metadata) => Ok(metadata.len()),
+            Err(_) => Err(Error::UploadUnknown),
+        }
+    }
+
+    /// Forgets an upload. Whether it was there.
+    pub(crate) fn cancel(&self, name: &Name, id: &UploadId) -> Result<(), Error> {
+        fs_err::remove_file(self.path(name, id)).map_err(|_| Error::UploadUnknown)?;
+        self.forget(id);
+        Ok(())
+    }
+
+    fn forget(&self, id: &UploadId) {
+        self.open.lock().expect("no panic under this lock").remove(id);
+    }
+
+    /// The right to write. Blocks: after a restart, or when another hash is needed, what is there is read.
+    pub(crate) fn write(
+        &self,
+        name: &Name,
+        id: &UploadId,
+        algorithm: Option<Algorithm>,
+    ) -> Result<Writing, Error> {
+        let path = self.path(name, id);
+        let file = fs_err::OpenOptions::new()
+            .read(true)
+            .append(true)
+            .open(&path)
+            .map_err(|_| Error::UploadUnknown)?;
+        let file = file.into_parts().0;
+        let entry =
+            self.open.lock().expect("no panic under this lock").entry(id.clone()).or_default().clone();
+        let busy = || Error::UploadInvalid { reason: "another request is writing to it".into() };
+        let mut progress = entry.try_lock_owned().map_err(|_| busy())?;
+        let length = file.metadata().map_err(at(&path))?.len();
+        let wanted = |hashing: &Hashing| algorithm.is_none_or(|algorithm| algorithm == hashing.algorithm());
+        let (hashing, offset) = match progress.0.take() {
+            Some((hashing, offset)) if offset == length && wanted(&hashing) => (hashing, offset),
+            _ => (rehash(&path, algorithm.unwrap_or(Algorithm::Sha256))?, length),
+        };
+        Ok(Writing { id: id.clone(), path, file, hashing, offset, progress })
+    }
+
+    /// Gives the file of a finished upload away; the id is forgotten.
+    pub(crate) fn taken(&self, received: &Received) {
+        self.forget(&received.id);
+    }
+
+    /// Removes the file of a finished upload that is not needed or not good.
+    pub(crate) fn drop_received(&self, received: &Received) {
+        let _ = fs_err::remove_file(&received.path);
+        self.forget(&received.id);
+    }
+
+    /// Removes uploads that nobody has written to for this long. Answers how many. Blocks.
+    pub(crate) fn expire(&self, after: Duration) -> Result<usize, Error> {
+        let mut gone = 0;
+        for entry in fs_err::read_dir(&self.dir).map_err(at(&self.dir))? {
+            let entry = entry.map_err(at(&self.dir))?;
+            let idle = entry.metadata().ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
+            if idle.is_some_and(|idle| idle >= after) && fs_err::remove_file(entry.path()).is_ok() {
+                gone += 1;
+                let name = entry.file_name();
+                if let Some(Ok(id)) = name.to_str().and_then(|n| n.split('-').next()).map(str::parse) {
+                    self.forget(&id);
+                }
+            }
+        }
+        Ok(gone)
+    }
+}
+
+fn rehash(path: &Path, algorithm: Algorithm) -> Result<Hashing, Error> {
+    let mut hashing = Hashing::new(algorithm);
+    let mut file = fs_err::File::open(path).map_err(at(path))?;
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hashing),
+            Ok(n) => hashing.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(at(path)(error)),
+        }
+    }
+}
+
+impl Writing {
+    /// Bytes that are there.
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Appends and hashes. Blocks.
+    pub(crate) fn append(&mut self, pieces: &[Bytes]) -> Result<(), Error> {
+        for piece in pieces {
+            if let Err(error) = self.file.write_all(piece) {
+                // What was written of it is not hashed: the next request hashes again.
+                self.offset = u64::MAX;
+                return Err(at(&self.path)(error));
+            }
+            self.hashing.update(piece);
+            self.offset += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Ends the upload with what is there.
+    pub(crate) fn finish(self) -> Received {
+        let Self { id, path, hashing, offset, .. } = self;
+        Received { id, path, digest: hashing.finish(), size: offset }
+    }
+
+    /// Leaves it for the next request.
+    pub(crate) fn pause(mut self) {
+        self.progress.0 = Some((self.hashing, self.offset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(text: &str) -> [Bytes; 1] {
+        [Bytes::copy_from_slice(text.as_bytes())]
+    }
+
+    #[test]
+    fn an_upload_goes_on_after_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let name: Name = "a/b".parse().unwrap();
+        let before = Uploads::open(dir.path()).unwrap();
+        let id = before.begin(&name, Algorithm::Sha256).unwrap();
+        let mut writing = before.write(&name, &id, None).unwrap();
+        writing.append(&bytes("hello ")).unwrap();
+        writing.pause();
+        // Written, but not accounted for: killed in between.
+        let path = before.path(&name, &id);
+        fs_err::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"wor").unwrap();
+        drop(before);
+        let after = Uploads::open(dir.path()).unwrap();
+        assert_eq!(after.size(&name, &id).unwrap(), 9);
+        let mut writing = after.write(&name, &id, None).unwrap();
+        assert_eq!(writing.offset(), 9);
+        writing.append(&bytes("ld")).unwrap();
+        assert_eq!(writing.finish().digest, Digest::of(Algorithm::Sha256, b"hello world"));
+    }
+
+    #[test]
+    fn an_upload_belongs_to_its_repository_and_to_one_request_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (name, other): (Name, Name) = ("a".parse().unwrap(), "b".parse().unwrap());
+        let uploads = Uploads::open(dir.path()).unwrap();
+        let id = uploads.begin(&name, Algorithm::Sha256).unwrap();
+        assert!(matches!(uploads.size(&other, &id), Err(Error::UploadUnknown)));
+        let writing = uploads.write(&name, &id, None).unwrap();
+        assert!(matches!(uploads.write(&name, &id, None), Err(Error::UploadInvalid { .. })));
+        writing.pause();
+        assert!(uploads.write(&name, &id, Some(Algorithm::Sha512)).is_ok());
+        uploads.cancel(&name, &id).unwrap();
+        assert!(uploads.cancel(&name, &id).is_err());
+    }
+
+    #[test]
+    fn only_old_uploads_expire() {
+        let dir = tempfile::tempdir().unwrap();
+        let name: Name = "a".parse().unwrap();
+        let uploads = Uploads::open(dir.path()).unwrap();
+        let id = uploads.begin(&name, Algorithm::Sha256).unwrap();
+        assert_eq!(uploads.expire(Duration::from_secs(60)).unwrap(), 0);
+        assert_eq!(uploads.expire(Duration::ZERO).unwrap(), 1);
+        assert!(uploads.size(&name, &id).is_err());
+    }
+}

@@ -1,0 +1,99 @@
+//! What all pages share: head, navigation, forms, sizes and times.
+
+use maud::{DOCTYPE, Markup, html};
+
+use super::View;
+use crate::auth::Mode;
+
+/// A page with its title.
+pub(super) fn page(view: &View, title: &str, body: Markup) -> Markup {
+    let caller = &view.visitor.caller;
+    let admin = view.registry.require_admin(caller).is_ok();
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (title) " · Skiff registry" }
+                link rel="stylesheet" href="/ui/style.css";
+                script src="/ui/script.js" defer {}
+            }
+            body {
+                a.skip href="#content" { "Skip to the content" }
+                header {
+                    a.brand href="/ui/" { "Skiff registry" }
+                    nav aria-label="Main" {
+                        a href="/ui/" { "Projects" }
+                        @if admin {
+                            a href="/ui/users" { "Users" }
+                            a href="/ui/storage" { "Storage" }
+                            a href="/ui/audit" { "Audit log" }
+                        }
+                    }
+                    form.search action="/ui/search" role="search" {
+                        input type="search" name="q" aria-label="Search repositories" placeholder="Search repositories"
+                            value=(view.query.get("q").unwrap_or_default());
+                    }
+                    @if caller.is_nobody() {
+                        @if !matches!(view.registry.auth.mode, Mode::Open) { a.button href="/ui/login" { "Sign in" } }
+                    } @else {
+                        form.inline method="post" action="/ui/logout" {
+                            (token(view))
+                            span.who { (caller.name) }
+                            button.quiet type="submit" { "Sign out" }
+                        }
+                    }
+                }
+                main #content { h1 { (title) } (body) }
+            }
+        }
+    }
+}
+
+/// The sign-in page.
+pub(super) fn login(view: &View, failed: Option<&str>) -> Markup {
+    page(
+        view,
+        "Sign in",
+        html! {
+            @if let Some(reason) = failed { p.failure role="alert" { (reason) } }
+            form.card method="post" action="/ui/login" {
+                (token(view))
+                label { "User name" input name="user" autocomplete="username" required autofocus; }
+                label { "Password" input name="password" type="password" autocomplete="current-password" required; }
+                button type="submit" { "Sign in" }
+            }
+        },
+    )
+}
+
+/// What makes a form ours.
+pub(super) fn token(view: &View) -> Markup {
+    html! { input type="hidden" name="token" value=(view.visitor.form_token(&view.registry)); }
+}
+
+/// A command to copy.
+pub(super) fn command(text: &str) -> Markup {
+    html! {
+        div.command { code { (text) } button.quiet type="button" data-copy=(text) { "Copy" } }
+    }
+}
+
+/// The way here.
+pub(super) fn trail(steps: &[(&str, &str)]) -> Markup {
+    html! {
+        nav.trail aria-label="Breadcrumb" {
+            @for (at, (name, href)) in steps.iter().enumerate() {
+                @if at > 0 { span aria-hidden="true" { " / " } }
+                a href=(href) { (name) }
+            }
+        }
+    }
+}
+
+/// Bytes for people.
+pub(super) fn size(bytes: u64) -> String {
+    skiff_types::human_size(bytes, 3)
+}

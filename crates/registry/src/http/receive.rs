@@ -1,0 +1,112 @@
+//! Request bodies: small ones whole and bounded, blobs in pieces that are written while the next ones arrive.
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::connection::PATIENCE;
+use crate::{Error, content::Writing};
+
+/// Bytes that are written at once; two such lots are in memory for each upload.
+const LOT: usize = 512 << 10;
+/// Pieces of a lot: a client that drips bytes pins no more buffers than this.
+const PIECES: usize = 64;
+
+/// The next piece, or None at the end.
+async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Error> {
+    loop {
+        match timeout(PATIENCE, body.frame()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            Ok(Some(Err(_))) | Err(_) => return Err(Error::Cut),
+        }
+    }
+}
+
+/// A whole body of at most `limit` bytes; `None` if it is longer.
+pub(crate) async fn whole(mut body: Incoming, limit: usize) -> Result<Option<Bytes>, Error> {
+    let mut all = BytesMut::new();
+    while let Some(piece) = piece(&mut body).await? {
+        if all.len() + piece.len() > limit {
+            return Ok(None);
+        }
+        all.extend_from_slice(&piece);
+    }
+    Ok(Some(all.freeze()))
+}
+
+/// Appends a body to an upload. The upload comes back also when the body fails, with what had arrived. `allowed` bounds
+/// how many bytes this body may bring.
+pub(crate) async fn append(
+    mut body: Incoming,
+    writing: Writing,
+    allowed: u64,
+) -> (Option<Writing>, Result<(), Error>) {
+    let mut at = Writer::Idle(Box::new(writing));
+    let (mut total, mut failed) = (0u64, None);
+    loop {
+        let (mut lot, mut bytes, mut ended) = (Vec::new(), 0, false);
+        while bytes < LOT && lot.len() < PIECES {
+            match piece(&mut body).await {
+                Ok(Some(piece)) => {
+                    bytes += piece.len();
+                    total = total.saturating_add(piece.len() as u64);
+                    lot.push(piece);
+                }
+                Ok(None) => ended = true,
+                Err(error) => (ended, failed) = (true, Some(error)),
+            }
+            if ended {
+                break;
+            }
+        }
+        if total > allowed {
+            let (writing, _) = at.idle().await;
+            return (writing, Err(Error::Denied { reason: "the project's quota is used up".into() }));
+        }
+        let (writing, written) = at.idle().await;
+        let Some(writing) = writing else { return (None, written) };
+        if let Err(error) = written {
+            return (Some(writing), Err(error));
+        }
+        if lot.is_empty() {
+            return (Some(writing), failed.map_or(Ok(()), Err));
+        }
+        at = Writer::busy(writing, lot);
+        if ended {
+            let (writing, written) = at.idle().await;
+            return (writing, written.and(failed.map_or(Ok(()), Err)));
+        }
+    }
+}
+
+type Job = JoinHandle<(Writing, Result<(), Error>)>;
+
+enum Writer {
+    Idle(Box<Writing>),
+    Busy(Job),
+}
+
+impl Writer {
+    fn busy(mut writing: Writing, lot: Vec<Bytes>) -> Self {
+        Self::Busy(tokio::task::spawn_blocking(move || {
+            let written = writing.append(&lot);
+            (writing, written)
+        }))
+    }
+
+    async fn idle(self) -> (Option<Writing>, Result<(), Error>) {
+        match self {
+            Self::Idle(writing) => (Some(*writing), Ok(())),
+            Self::Busy(job) => match job.await {
+                Ok((writing, written)) => (Some(writing), written),
+                Err(error) => (None, Err(Error::Internal { reason: error.to_string() })),
+            },
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Which part of the registry a request is for.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{HeaderMap, Request, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::{
+    api, pages,
+    reply::{Answer, Reply},
+    token, v2,
+};
+use crate::{Error, Registry};
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    /// None for the operator's socket.
+    pub(crate) address: Option<SocketAddr>,
+    /// Whether the connection is TLS.
+    pub(crate) secure: bool,
+}
+
+impl Peer {
+    /// Where the client believes to be, to build addresses from: what a proxy in front says counts.
+    pub(crate) fn base(&self, headers: &HeaderMap) -> String {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let secure = text("x-forwarded-proto").map_or(self.secure, |proto| proto == "https");
+        let good = |host: &&str| {
+            !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b".:-[]_".contains(&b))
+        };
+        let host = text("x-forwarded-host").filter(good).or_else(|| text(header::HOST.as_str()).filter(good));
+        format!("{}://{}", if secure { "https" } else { "http" }, host.unwrap_or("localhost"))
+    }
+}
+
+/// Answers one request.
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+    let path = request.uri().path();
+    if path == "/v2" || path.starts_with("/v2/") {
+        return v2::answer(registry, peer, request).await;
+    }
+    if path == "/auth/token" {
+        return token::answer(registry, peer, request).await;
+    }
+    if path.starts_with("/api/v1/") {
+        return api::answer(registry, peer, request).await;
+    }
+    if path == "/healthz" {
+        return Reply::empty(StatusCode::OK).into();
+    }
+    if path == "/" || path == "/ui" || path.starts_with("/ui/") {
+        return pages::answer(registry, peer, request).await;
+    }
+    let unknown = Error::NotFound { what: "page", name: path.to_owned() };
+    Reply::error(&unknown).with(header::X_CONTENT_TYPE_OPTIONS, "nosniff").into()
+}
+
+/// Writes a fault of ours to the log; everything else is the client's business.
+pub(crate) fn log(error: &Error, method: &http::Method, path: &str) {
+    use skiff_types::ErrorKind;
+    if matches!(error.kind(), ErrorKind::Internal | ErrorKind::OutOfSpace) {
+        tracing::error!(%method, path, %error, "request failed");
+    } else {
+        tracing::debug!(%method, path, %error, "request refused");
+    }
+}
+
+/// 405, with what would have been allowed.
+pub(crate) fn wrong_method(allowed: &str) -> Reply {
+    let error = Error::Unsupported { reason: format!("use one of {allowed}") };
+    Reply::error(&error).with(header::ALLOW, allowed)
+}

@@ -1,0 +1,81 @@
+//! Blobs: given whole or in part, and removed.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+
+use super::{CONTENT_DIGEST, Call};
+use crate::{
+    Error,
+    auth::Action,
+    digest::Digest,
+    http::reply::{Answer, Part, Reply},
+    name::Name,
+    range::{Span, Wanted, wanted},
+};
+
+pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Answer, Error> {
+    call.allow(name, Action::Pull)?;
+    let size = call.registry.blob(name, digest).await?;
+    let etag = format!("\"{digest}\"");
+    if matches_etag(call.header(header::IF_NONE_MATCH), &etag) {
+        return Ok(Reply::empty(StatusCode::NOT_MODIFIED).with(header::ETAG, etag).into());
+    }
+    let wanted = match call.header(header::RANGE) {
+        // A range of something else is not wanted.
+        Some(range) if call.header(header::IF_RANGE).is_none_or(|tag| tag == etag) => wanted(range, size),
+        _ => Wanted::All,
+    };
+    let span = match wanted {
+        Wanted::All => Span { from: 0, to: size },
+        Wanted::Part(span) => span,
+        Wanted::Outside => {
+            let reply = Reply::error(&Error::Invalid { reason: format!("the blob has {size} bytes") });
+            let Answer::Whole(mut response) =
+                reply.with(header::CONTENT_RANGE, format!("bytes */{size}")).into()
+            else {
+                unreachable!("an error is no file")
+            };
+            *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
+            return Ok(Answer::Whole(response));
+        }
+    };
+    let mut head = Response::new(());
+    let headers = head.headers_mut();
+    set(headers, header::CONTENT_TYPE, "application/octet-stream");
+    set(headers, header::CONTENT_LENGTH, &span.len().to_string());
+    set(headers, header::ETAG, &etag);
+    set(headers, header::ACCEPT_RANGES, "bytes");
+    set(headers, header::CACHE_CONTROL, "max-age=31536000");
+    set(headers, CONTENT_DIGEST, &digest.to_string());
+    if matches!(wanted, Wanted::Part(_)) {
+        set(headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", span.from, span.to - 1));
+        *head.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    if call.request.method() == http::Method::HEAD {
+        let (parts, ()) = head.into_parts();
+        return Ok(Answer::Whole(Response::from_parts(parts, crate::http::reply::full(""))));
+    }
+    let file = call.registry.open_blob(digest).await?;
+    Ok(Answer::File(head, Part { file, span }))
+}
+
+fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Whether `If-None-Match` names this entity; weak comparison, as RFC 9110 has it.
+pub(super) fn matches_etag(header: Option<&str>, etag: &str) -> bool {
+    let Some(header) = header else { return false };
+    header.split(',').map(str::trim).any(|tag| {
+        let tag = tag.strip_prefix("W/").unwrap_or(tag);
+        // Docker's registry takes digests without quotation marks.
+        tag == "*" || tag == etag || tag == etag.trim_matches('"')
+    })
+}
+
+pub(super) async fn delete(call: &Call, name: &Name, digest: &Digest) -> Result<Answer, Error> {
+    call.allow(name, Action::Delete)?;
+    call.registry.clone().delete_blob(&call.caller, name, digest).await?;
+    Ok(Reply::empty(StatusCode::ACCEPTED).with(CONTENT_DIGEST, digest.to_string()).into())
+}

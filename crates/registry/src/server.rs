@@ -1,0 +1,147 @@
+//! The running server: listeners and connections.
+
+use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
+use tracing::{debug, error};
+
+use crate::{
+    Registry,
+    http::{connection, io::Socket, route::Peer},
+};
+
+/// A client that does not finish its handshake by then is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a failed accept: file descriptors may be short.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Clients that are served at once; others wait to be accepted.
+const CONNECTIONS: usize = 8192;
+
+/// Where a server listens.
+#[derive(Debug, Default)]
+pub struct Listen {
+    /// TCP.
+    pub address: Option<SocketAddr>,
+    /// TLS on it.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// A Unix socket for the operator: whoever may connect is an administrator.
+    pub operator: Option<PathBuf>,
+}
+
+/// A server whose sockets are open.
+#[derive(Debug)]
+pub struct Server {
+    registry: Arc<Registry>,
+    tcp: Option<(TcpListener, Option<Arc<ServerConfig>>)>,
+    operator: Option<UnixListener>,
+}
+
+impl Server {
+    /// Opens the sockets. Runs inside tokio.
+    ///
+    /// # Errors
+    /// An address is in use or not ours.
+    pub async fn bind(registry: Arc<Registry>, listen: Listen) -> Result<Self, String> {
+        let tcp = match listen.address {
+            None => None,
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                Some((listener, listen.tls))
+            }
+        };
+        let operator = match listen.operator {
+            None => None,
+            Some(path) => Some(
+                operator(&path).map_err(|error| format!("cannot listen on {}: {error}", path.display()))?,
+            ),
+        };
+        Ok(Self { registry, tcp, operator })
+    }
+
+    /// The TCP address.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
+    }
+
+    /// Serves until the future is dropped.
+    pub async fn run(self) {
+        let Self { registry, tcp, operator } = self;
+        let maintain = registry.clone().maintain();
+        let operator = {
+            let registry = registry.clone();
+            async move {
+                match operator {
+                    Some(listener) => accept_operator(listener, registry).await,
+                    None => std::future::pending().await,
+                }
+            }
+        };
+        let tcp = async move {
+            match tcp {
+                Some((listener, tls)) => accept(listener, tls.map(TlsAcceptor::from), registry).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(tcp, operator, maintain);
+    }
+}
+
+fn operator(path: &PathBuf) -> io::Result<UnixListener> {
+    // The database is ours alone, so whatever lies here is left over.
+    let _ = fs_err::remove_file(path);
+    let listener = UnixListener::bind(path)?;
+    fs_err::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+    Ok(listener)
+}
+
+async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: Arc<Registry>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let place = places.clone().acquire_owned().await.expect("it is never closed");
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                error!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let (registry, acceptor) = (registry.clone(), acceptor.clone());
+        tokio::spawn(async move {
+            let peer = Peer { address: Some(address), secure: acceptor.is_some() };
+            let socket = match acceptor {
+                None => Socket::Tcp(stream),
+                Some(acceptor) => {
+                    match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => Socket::Tls(Box::new(stream)),
+                        Ok(Err(error)) => return debug!(%address, %error, "TLS handshake failed"),
+                        Err(_) => return debug!(%address, "TLS handshake took too long"),
+                    }
+                }
+            };
+            connection::serve(registry, socket, peer).await;
+            drop(place);
+        });
+    }
+}
+
+async fn accept_operator(listener: UnixListener, registry: Arc<Registry>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let peer = Peer { address: None, secure: false };
+                tokio::spawn(connection::serve(registry.clone(), Socket::Operator(stream), peer));
+            }
+            Err(error) => {
+                error!(%error, "cannot accept the operator's connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Permissions and limits, as the rest of the service asks for them.
+
+use http::HeaderMap;
+
+use super::Registry;
+use crate::{
+    Error,
+    accounts::{State, records::Role},
+    auth::{Action, Caller, CallerKind, Mode},
+    http::route::Peer,
+    name::Name,
+};
+
+impl Registry {
+    /// Who sends a request.
+    pub(crate) async fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
+        if peer.address.is_none() {
+            return Ok(Caller::operator());
+        }
+        let caller = self.auth.identify(&self.accounts, headers, &self.base(peer, headers)).await?;
+        Ok(caller.at(peer.address.map(|address| address.ip())))
+    }
+
+    /// Where clients reach the registry.
+    pub(crate) fn base(&self, peer: &Peer, headers: &HeaderMap) -> String {
+        self.settings.url.clone().unwrap_or_else(|| peer.base(headers))
+    }
+
+    /// Whether the caller may use the registry at all.
+    pub(crate) fn enter(&self, caller: &Caller) -> Result<(), Error> {
+        self.auth.enter(caller)
+    }
+
+    /// Whether the caller may do this to a repository.
+    pub(crate) fn allow(&self, caller: &Caller, name: &Name, action: Action) -> Result<(), Error> {
+        self.auth.allow(&self.accounts, caller, name, action)
+    }
+
+    /// Which repositories the caller may see.
+    pub(crate) fn visible<'a>(&'a self, caller: &'a Caller) -> impl FnMut(&Name) -> bool + 'a {
+        // Neighbours in the catalog are of the same project.
+        let mut last: Option<(String, bool)> = None;
+        move |name| match &last {
+            Some((project, visible)) if project == name.project() => *visible,
+            _ => {
+                let visible = self.sees(caller, name.project());
+                last = Some((name.project().to_owned(), visible));
+                visible
+            }
+        }
+    }
+
+    /// Whether the caller may see a project. A token that was given for single repositories may see what its owner may.
+    pub(crate) fn sees(&self, caller: &Caller, project: &str) -> bool {
+        match self.auth.mode {
+            _ if caller.is_operator() => true,
+            Mode::Open => true,
+            Mode::Htpasswd(_) => !caller.is_nobody(),
+            Mode::Accounts => self.accounts.read().allows(&caller.name, project, Action::Pull),
+        }
+    }
+
+    /// Refuses who is no administrator of the registry.
+    pub(crate) fn require_admin(&self, caller: &Caller) -> Result<(), Error> {
+        self.require(caller, |state| state.is_admin(&caller.name))
+    }
+
+    /// Refuses who has less than this role in a project.
+    pub(crate) fn require_role(&self, caller: &Caller, project: &str, role: Role) -> Result<(), Error> {
+        self.accounts.project(project)?;
+        self.require(caller, |state| state.role(&caller.name, project) >= Some(role))
+    }
+
+    fn require(&self, caller: &Caller, enough: impl FnOnce(&State) -> bool) -> Result<(), Error> {
+        if caller.is_operator() {
+            return Ok(());
+        }
+        self.auth.enter(caller)?;
+        // Tokens are for the distribution API; without accounts there is nobody who could be an administrator.
+        let person = matches!(caller.kind, CallerKind::Known) && matches!(self.auth.mode, Mode::Accounts);
+        if person && enough(&self.accounts.read()) {
+            return Ok(());
+        }
+        Err(Error::Denied { reason: "this needs an administrator".into() })
+    }
+
+    /// Refuses an upload that has no room in its project.
+    pub(crate) fn room(&self, name: &Name, more: u64) -> Result<(), Error> {
+        self.writable()?;
+        self.catalog.room(name, more, &self.accounts.policy(name.project()))
+    }
+
+    /// How many bytes a request may add to an upload that holds some, and announces this many.
+    pub(crate) fn allowance(&self, name: &Name, held: u64, announced: u64) -> Result<u64, Error> {
+        self.writable()?;
+        let policy = self.accounts.policy(name.project());
+        let Some(quota) = policy.quota else { return Ok(u64::MAX) };
+        self.catalog.room(name, held.saturating_add(announced), &policy)?;
+        let used = self.catalog.read().project_size(name.project());
+        Ok(quota.saturating_sub(used).saturating_sub(held))
+    }
+}

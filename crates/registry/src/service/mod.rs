@@ -1,0 +1,208 @@
+//! The service: everything that can be asked of a registry, without HTTP.
+//!
+//! What changes something runs to its end even when the client leaves in the middle.
+
+mod access;
+mod blobs;
+mod cache;
+mod maintenance;
+mod manifests;
+mod proxy;
+mod retention;
+mod samples;
+mod webhooks;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use crate::{
+    Error,
+    accounts::{ADMIN, Accounts, State},
+    audit::Audit,
+    auth::{Auth, Caller},
+    catalog::{Catalog, Removed},
+    config::AuthMode,
+    content::{Content, Uploads},
+    store::Store,
+};
+
+use self::{cache::ManifestCache, proxy::Proxy, samples::Samples, webhooks::Teller};
+
+pub use self::proxy::ProxySettings;
+
+/// How a registry behaves.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The directory of everything.
+    pub root: PathBuf,
+    /// Whether manifests, tags and blobs may be removed by clients.
+    pub delete: bool,
+    /// Whether nothing may change.
+    pub read_only: bool,
+    /// Uploads that nobody has written to for so long are given up.
+    pub upload_age: Duration,
+    /// Who may come in.
+    pub auth: AuthMode,
+    /// How often unreferenced content is collected; zero for once, at the start.
+    pub gc_interval: Duration,
+    /// How long content that nothing refers to is kept, for a push that may be under way.
+    pub gc_grace: Duration,
+    /// Be a cache of another registry.
+    pub proxy: Option<ProxySettings>,
+    /// How clients reach the registry, if they do not say themselves: `https://registry.example.com`.
+    pub url: Option<String>,
+    /// Signs tokens and sessions, instead of the secret that the registry makes for itself.
+    pub secret: Option<String>,
+}
+
+impl Settings {
+    /// The defaults, for this directory.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self {
+            root: root.into(),
+            delete: true,
+            read_only: false,
+            upload_age: Duration::from_secs(7 * 24 * 3600),
+            auth: AuthMode::None,
+            gc_interval: Duration::from_secs(3600),
+            gc_grace: Duration::from_secs(24 * 3600),
+            proxy: None,
+            url: None,
+            secret: None,
+        }
+    }
+}
+
+/// A registry.
+#[derive(Debug)]
+pub struct Registry {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<Store>,
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) content: Content,
+    pub(crate) uploads: Uploads,
+    pub(crate) auth: Auth,
+    pub(crate) accounts: Accounts,
+    pub(crate) audit: Audit,
+    pub(crate) samples: Samples,
+    proxy: Option<Arc<Proxy>>,
+    teller: Teller,
+    manifests: ManifestCache,
+    collecting: tokio::sync::Mutex<()>,
+}
+
+impl Registry {
+    /// Opens the registry in its directory, or makes one. Blocks.
+    ///
+    /// # Errors
+    /// The directory cannot be used, or another process uses it.
+    pub fn open(settings: Settings) -> Result<Arc<Self>, String> {
+        let text = |error: Error| error.to_string();
+        let root = &settings.root;
+        fs_err::create_dir_all(root).map_err(|error| error.to_string())?;
+        // First the database: it is locked, so that no second process touches the rest.
+        let opened = Store::open(&root.join("registry.redb"), |snapshot| {
+            Ok((Catalog::load(snapshot)?, State::load(snapshot)?, Samples::load(snapshot)?))
+        });
+        let (store, (contents, state, samples)) = opened.map_err(|error| chain(&error))?;
+        let store = Arc::new(store);
+        let store_samples = store.clone();
+        let content = Content::open(root).map_err(text)?;
+        let uploads = Uploads::open(root).map_err(text)?;
+        let accounts = Accounts::new(store.clone(), state)?;
+        let auth = Auth::new(&settings.auth, settings.secret.as_deref().unwrap_or(&accounts.secret()))?;
+        Ok(Arc::new(Self {
+            catalog: Arc::new(Catalog::new(store.clone(), contents)),
+            store,
+            content,
+            uploads,
+            auth,
+            accounts,
+            audit: Audit::open(root).map_err(text)?,
+            teller: Teller::new()?,
+            samples: Samples::new(store_samples, samples),
+            proxy: settings.proxy.as_ref().map(Proxy::new).transpose()?.map(Arc::new),
+            manifests: ManifestCache::default(),
+            collecting: tokio::sync::Mutex::default(),
+            settings,
+        }))
+    }
+
+    /// Makes the first administrator, if there is nobody. Answers the name and the password, which is kept nowhere.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn first_start(&self) -> Result<Option<(&'static str, String)>, String> {
+        match self.settings.auth {
+            AuthMode::Accounts => Ok(self.accounts.first_start()?.map(|password| (ADMIN, password))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes what is queued and closes the database. Blocks.
+    pub fn close(&self) {
+        self.store.close();
+    }
+
+    /// Writes a change to the audit log.
+    pub(crate) fn note(&self, caller: &Caller, action: &str, what: impl std::fmt::Display) {
+        self.audit.note(caller, action, &what.to_string());
+    }
+
+    fn writable(&self) -> Result<(), Error> {
+        if self.settings.read_only {
+            return Err(Error::Unsupported { reason: "the registry is read-only".into() });
+        }
+        if self.proxy.is_some() {
+            return Err(Error::Unsupported { reason: "this registry is a cache of another one".into() });
+        }
+        Ok(())
+    }
+
+    fn deletable(&self) -> Result<(), Error> {
+        // What a cache holds may go: it comes again.
+        if !self.settings.delete || self.settings.read_only {
+            return Err(Error::Unsupported { reason: "deletion is switched off".into() });
+        }
+        Ok(())
+    }
+
+    /// Waits until a removal is durable, then removes the files that nothing names any more.
+    pub(crate) async fn removed(self: &Arc<Self>, removed: Removed) -> Result<(), Error> {
+        self.catalog.durable(removed.pending).await?;
+        if !removed.orphans.is_empty() {
+            let this = self.clone();
+            tokio::task::spawn_blocking(move || {
+                for digest in &removed.orphans {
+                    this.content.discard(digest, || this.catalog.knows(digest));
+                }
+            });
+        }
+        Ok(())
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
+
+/// Runs what blocks on a thread of its own.
+pub(crate) async fn blocking<T: Send + 'static>(
+    run: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(run).await.map_err(|error| Error::Internal { reason: error.to_string() })
+}
+
+/// Runs to the end, whether or not somebody waits.
+pub(crate) async fn unstoppable<T: Send + 'static>(
+    run: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(run).await.map_err(|error| Error::Internal { reason: error.to_string() })?
+}

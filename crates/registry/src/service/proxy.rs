@@ -1,0 +1,171 @@
+//! A cache of another registry: what is asked for and not here is fetched, verified and kept.
+//!
+//! A tag that was asked about lately is served from here, and any tag while the other registry does not answer. A blob
+//! is fetched once, however many ask for it; nobody gets a byte of it before it is verified.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use super::{Registry, blocking, unstoppable};
+use crate::{
+    Error,
+    catalog::Found,
+    content::Writing,
+    digest::Digest,
+    http::receive,
+    name::{Name, Reference},
+    remote::Remote,
+};
+
+/// The other registry, and what is known of it.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    remote: Remote,
+    ttl: Duration,
+    /// When a tag was last asked about.
+    fresh: Mutex<HashMap<(Name, String), Instant>>,
+    /// Blobs under way.
+    fetches: Mutex<HashMap<Digest, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+}
+
+/// How a cache is configured.
+#[derive(Clone)]
+pub struct ProxySettings {
+    /// The other registry.
+    pub url: String,
+    /// Who to be there.
+    pub user: Option<String>,
+    /// The password for that.
+    pub password: Option<String>,
+    /// How long a tag is served without asking again.
+    pub ttl: Duration,
+}
+
+impl std::fmt::Debug for ProxySettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ProxySettings").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    pub(crate) fn new(settings: &ProxySettings) -> Result<Self, String> {
+        let remote = Remote::new(&settings.url, settings.user.as_deref(), settings.password.as_deref())?;
+        Ok(Self { remote, ttl: settings.ttl, fresh: Mutex::default(), fetches: Mutex::default() })
+    }
+
+    fn is_fresh(&self, name: &Name, tag: &str) -> bool {
+        let fresh = self.fresh.lock().expect("no panic under this lock");
+        fresh.get(&(name.clone(), tag.to_owned())).is_some_and(|at| at.elapsed() < self.ttl)
+    }
+
+    fn mark(&self, name: &Name, tag: &str) {
+        let mut fresh = self.fresh.lock().expect("no panic under this lock");
+        if fresh.len() > 10_000 {
+            fresh.retain(|_, at| at.elapsed() < self.ttl);
+        }
+        fresh.insert((name.clone(), tag.to_owned()), Instant::now());
+    }
+
+    fn fetch_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut fetches = self.fetches.lock().expect("no panic under this lock");
+        fetches.retain(|_, fetch| fetch.strong_count() > 0);
+        if let Some(lock) = fetches.get(digest).and_then(std::sync::Weak::upgrade) {
+            return lock;
+        }
+        let lock = Arc::<tokio::sync::Mutex<()>>::default();
+        fetches.insert(digest.clone(), Arc::downgrade(&lock));
+        lock
+    }
+}
+
+impl Registry {
+    /// Brings a manifest here, if this is a cache and it is not here or may have moved.
+    pub(super) async fn refresh(self: &Arc<Self>, name: &Name, reference: &Reference) -> Result<(), Error> {
+        let Some(proxy) = self.proxy.clone() else { return Ok(()) };
+        let here: Option<Found> = self.catalog.manifest(name, reference).ok();
+        match reference {
+            Reference::Digest(_) if here.is_some() => return Ok(()),
+            Reference::Tag(tag) if here.is_some() && proxy.is_fresh(name, tag.as_str()) => return Ok(()),
+            _ => {}
+        }
+        let outcome = self.fetch_manifest(&proxy, name, reference, here.as_ref()).await;
+        match (&outcome, reference) {
+            (Ok(()), Reference::Tag(tag)) => proxy.mark(name, tag.as_str()),
+            (Err(Error::Upstream { .. }), _) if here.is_some() => {
+                tracing::warn!(%name, %reference, host = proxy.remote.host(), ?outcome, "served from the cache");
+                return Ok(());
+            }
+            _ => {}
+        }
+        outcome
+    }
+
+    async fn fetch_manifest(
+        self: &Arc<Self>,
+        proxy: &Arc<Proxy>,
+        name: &Name,
+        reference: &Reference,
+        here: Option<&Found>,
+    ) -> Result<(), Error> {
+        let unknown = || Error::ManifestUnknown { name: name.clone(), reference: reference.to_string() };
+        // Heads cost nothing where manifests are counted.
+        if let Some(here) = here {
+            let head = proxy.remote.manifest(name, reference, true).await?.ok_or_else(unknown)?;
+            if head.digest == here.digest {
+                return Ok(());
+            }
+        }
+        let manifest = proxy.remote.manifest(name, reference, false).await?.ok_or_else(unknown)?;
+        let (this, name, reference) = (self.clone(), name.clone(), reference.clone());
+        unstoppable(async move {
+            let kind = Some(manifest.content_type.as_str());
+            this.store_manifest("cache", &name, &reference, manifest.bytes, kind, true).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Brings a blob here, if this is a cache and it is not here.
+    pub(super) async fn fetch_blob(self: &Arc<Self>, name: &Name, digest: &Digest) -> Result<(), Error> {
+        let Some(proxy) = self.proxy.clone() else { return Ok(()) };
+        if self.catalog.blob(name, digest).is_ok() {
+            return Ok(());
+        }
+        // Goes on when who asked first leaves: others wait for it.
+        let (this, name, digest) = (self.clone(), name.clone(), digest.clone());
+        unstoppable(async move {
+            let lock = proxy.fetch_lock(&digest);
+            let _turn = lock.lock().await;
+            if this.catalog.blob(&name, &digest).is_ok() {
+                return Ok(());
+            }
+            let body = proxy.remote.blob(&name, &digest).await?;
+            let body = body.ok_or_else(|| Error::BlobUnknown { digest: digest.clone() })?;
+            let (uploading, repository, algorithm) = (this.clone(), name.clone(), digest.algorithm());
+            let writing = blocking(move || {
+                let id = uploading.uploads.begin(&repository, algorithm)?;
+                uploading.uploads.write(&repository, &id, Some(algorithm))
+            })
+            .await??;
+            let (writing, appended) = receive::append(body, writing, u64::MAX).await;
+            let received = writing.map(Writing::finish).ok_or(Error::Cut)?;
+            if let Err(error) = appended {
+                blocking(move || this.uploads.drop_received(&received)).await?;
+                let reason = format!("blob {digest} ended early");
+                return Err(match error {
+                    Error::Cut => Error::Upstream { host: proxy.remote.host().to_owned(), reason },
+                    other => other,
+                });
+            }
+            if received.digest != digest {
+                let reason = format!("blob {digest} has the digest {}", received.digest);
+                blocking(move || this.uploads.drop_received(&received)).await?;
+                return Err(Error::Upstream { host: proxy.remote.host().to_owned(), reason });
+            }
+            this.adopt(name, received).await
+        })
+        .await
+    }
+}

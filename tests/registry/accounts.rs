@@ -1,0 +1,266 @@
+//! Who may do what: password files, accounts, roles, robots, tokens.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::json;
+
+use super::{Client, OCI, Test, image};
+
+/// Runs `skiff registry …` with something on standard input.
+fn skiff(args: &[&str], input: &str) -> Result<Output> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skiff"))
+        .arg("registry")
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    child.stdin.take().context("piped")?.write_all(input.as_bytes())?;
+    Ok(child.wait_with_output()?)
+}
+
+fn ok(output: Output) -> Result<String> {
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// The token that a challenge asks for.
+fn token(client: &mut Client, challenge: &str, user: Option<(&str, &str)>) -> Result<String> {
+    let value = |key: &str| {
+        let at = challenge.find(&format!("{key}=\"")).map(|at| at + key.len() + 2)?;
+        challenge[at..].split('"').next()
+    };
+    let realm = value("realm").context("no realm")?;
+    let path = realm
+        .split_once("://")
+        .and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]))
+        .context("no path")?;
+    let scope = value("scope").map(|scope| format!("&scope={scope}")).unwrap_or_default();
+    let path = format!("{path}?service={}{scope}", value("service").context("no service")?);
+    let old =
+        std::mem::replace(&mut client.authorization, user.map(|(user, password)| basic(user, password)));
+    let answer = client.get(&path);
+    client.authorization = old;
+    let answer = answer?.expect(200)?.json()?;
+    Ok(format!("Bearer {}", answer["token"].as_str().context("no token")?))
+}
+
+#[test]
+fn a_password_file_lets_in_who_is_in_it() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("htpasswd");
+    let line = ok(skiff(&["htpasswd", "-Bbn", "-C", "4", "bob", "secret"], "")?)?;
+    assert!(line.starts_with("bob:$2y$04$") && line.ends_with('\n'), "{line}");
+    fs_err::write(&path, line)?;
+    let mut test =
+        Test::ours(&["--auth", "htpasswd", "--htpasswd", path.to_str().context("text")?, "--realm", "Here"])?;
+    let refused = test.client.get("/v2/")?.expect(401)?;
+    assert_eq!(refused.header("www-authenticate"), Some("Basic realm=\"Here\""));
+    assert_eq!(refused.code(), "UNAUTHORIZED");
+    for path in ["/v2/_catalog", "/v2/a/tags/list", "/v2/a/manifests/x", "/v2/a/blobs/uploads/x"] {
+        assert!(matches!(test.client.get(path)?.status, 401 | 404), "{path}");
+    }
+    for (user, password) in [("bob", "wrong"), ("eve", "secret"), ("", ""), ("bob", "")] {
+        test.client.authorization = Some(basic(user, password));
+        test.client.get("/v2/")?.expect(401)?;
+    }
+    test.client.authorization = Some("Basic !!!".to_owned());
+    test.client.get("/v2/")?.expect(401)?;
+    test.client.authorization = Some(basic("bob", "secret"));
+    test.client.get("/v2/")?.expect(200)?;
+    test.push_image("a/b", "v1", b"x")?;
+    // A user who is added is let in without a restart.
+    ok(skiff(&["htpasswd", "-i", "-C", "4", path.to_str().context("text")?, "eve"], "pass\n")?)?;
+    test.client.authorization = Some(basic("eve", "pass"));
+    test.client.get("/v2/a/b/tags/list")?.expect(200)?;
+    Ok(())
+}
+
+#[test]
+fn the_first_start_makes_an_administrator_and_says_the_password_once() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let log = test.server().log();
+    let password = log.split("with the password \"").nth(1).and_then(|rest| rest.split('"').next());
+    let password = password.with_context(|| format!("no password in {log}"))?.to_owned();
+    test.server().kill()?;
+    test.server().start_again()?;
+    assert_eq!(test.server().log().matches("with the password").count(), 1);
+    test.client = Client::new(&test.server().address.clone());
+    test.client.authorization = Some(basic("admin", &password));
+    test.client.get("/v2/")?.expect(200)?;
+    test.client.get("/api/v1/users")?.expect(200)?;
+    Ok(())
+}
+
+#[test]
+fn tokens_give_what_the_role_allows_and_no_more() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    let run = |args: &[&str], input: &str| skiff(&[args, &["--root", &root]].concat(), input).and_then(ok);
+    run(&["user", "add", "--password-stdin", "bob"], "bobs password\n")?;
+    run(&["user", "add", "--password-stdin", "eve"], "eves password\n")?;
+    run(&["project", "add", "team"], "")?;
+    run(&["project", "member", "team", "bob", "developer"], "")?;
+    run(&["project", "member", "team", "eve", "guest"], "")?;
+    let challenge = |answer: super::Response| -> Result<String> {
+        Ok(answer.expect(401)?.header("www-authenticate").context("no challenge")?.to_owned())
+    };
+    // docker login.
+    let base = challenge(test.client.get("/v2/")?)?;
+    assert!(base.starts_with("Bearer realm=\"http://127.0.0.1:"), "{base}");
+    assert!(token(&mut test.client, &base, Some(("bob", "wrong"))).is_err());
+    test.client.authorization = Some(token(&mut test.client, &base, Some(("bob", "bobs password")))?);
+    test.client.get("/v2/")?.expect(200)?;
+    // docker push: a token for nothing is not enough, the challenge says for what.
+    let begin = |client: &mut Client, name: &str| {
+        client.request("POST", &format!("/v2/{name}/blobs/uploads/"), &[], b"")
+    };
+    let push = challenge(begin(&mut test.client, "team/app")?)?;
+    assert!(push.contains("scope=\"repository:team/app:pull,push\""), "{push}");
+    test.client.authorization = Some(token(&mut test.client, &push, Some(("bob", "bobs password")))?);
+    test.push_image("team/app", "v1", b"layer")?;
+    // It is for this repository only.
+    begin(&mut test.client, "team/other")?.expect(401)?;
+    // A guest asks for the same and may only pull.
+    test.client.authorization = Some(token(&mut test.client, &push, Some(("eve", "eves password")))?);
+    test.client.get("/v2/team/app/manifests/v1")?.expect(200)?;
+    let refused = begin(&mut test.client, "team/app")?;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "DENIED"));
+    test.client.authorization = Some(basic("eve", "eves password"));
+    let refused = begin(&mut test.client, "team/app")?;
+    assert_eq!((refused.status, refused.code().as_str()), (403, "DENIED"));
+    let removed = test.client.request("DELETE", "/v2/team/app/manifests/v1", &[], b"")?;
+    assert_eq!(removed.status, 403);
+    // Nobody sees nothing of it, until it is public.
+    test.client.authorization = None;
+    test.client.get("/v2/team/app/manifests/v1")?.expect(401)?;
+    run(&["project", "set", "--public", "team"], "")?;
+    test.client.get("/v2/team/app/manifests/v1")?.expect(200)?;
+    begin(&mut test.client, "team/app")?.expect(401)?;
+    // Rights that are taken away end at once, tokens or not.
+    let bobs = token(&mut test.client, &push, Some(("bob", "bobs password")))?;
+    run(&["project", "member", "team", "bob", "none"], "")?;
+    test.client.authorization = Some(bobs);
+    begin(&mut test.client, "team/app")?.expect(403)?;
+    Ok(())
+}
+
+#[test]
+fn a_robot_pushes_until_it_is_removed() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    let run = |args: &[&str]| skiff(&[args, &["--root", &root]].concat(), "").and_then(ok);
+    run(&["project", "add", "team"])?;
+    let made = run(&["robot", "add", "--expires", "30", "team", "ci"])?;
+    let password = made.split("Password: ").nth(1).context("no password")?.trim().to_owned();
+    test.client.authorization = Some(basic("team+ci", &password));
+    test.push_image("team/app", "v1", b"layer")?;
+    test.client.request("POST", "/v2/other/app/blobs/uploads/", &[], b"")?.expect(403)?;
+    assert!(run(&["robot", "ls", "team"])?.contains("team+ci"));
+    run(&["robot", "rm", "team", "ci"])?;
+    test.client.get("/v2/")?.expect(401)?;
+    Ok(())
+}
+
+#[test]
+fn administration_wants_an_administrator() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    ok(skiff(&["user", "add", "--password-stdin", "bob", "--root", &root], "bobs password")?)?;
+    let json = [("Content-Type", "application/json")];
+    for authorization in [None, Some(basic("bob", "bobs password"))] {
+        test.client.authorization = authorization;
+        for (method, path) in [
+            ("GET", "/api/v1/users"),
+            ("POST", "/api/v1/users"),
+            ("POST", "/api/v1/projects"),
+            ("PATCH", "/api/v1/users/bob"),
+            ("DELETE", "/api/v1/projects/library"),
+            ("PATCH", "/api/v1/projects/library"),
+            ("PUT", "/api/v1/projects/library/members/bob"),
+            ("GET", "/api/v1/projects/library/robots"),
+            ("POST", "/api/v1/gc"),
+            ("GET", "/api/v1/audit"),
+        ] {
+            let answer = test.client.request(method, path, &json, b"{}")?;
+            assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
+        }
+    }
+    // The operator's socket is for who may use the directory.
+    let refused = skiff(&["user", "add", "--password-stdin", "x+y", "--root", &root], "long password")?;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8(refused.stderr)?.contains("not a user name"));
+    Ok(())
+}
+
+#[test]
+fn quotas_and_immutable_tags_are_kept() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    let run = |args: &[&str]| skiff(&[args, &["--root", &root]].concat(), "long password").and_then(ok);
+    run(&["user", "add", "--admin", "--password-stdin", "root"])?;
+    run(&["project", "add", "team"])?;
+    run(&["project", "set", "--quota", "10k", "--immutable", "v*", "team"])?;
+    test.client.authorization = Some(basic("root", "long password"));
+    test.push_image("team/app", "v1", &[1; 3000])?;
+    let blob = test.client.request("POST", "/v2/team/app/blobs/uploads/", &[], b"")?.expect(202)?;
+    let answer = test.client.request("PATCH", &blob.location()?, &[], &[2; 20_000])?;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"));
+    assert!(answer.text().contains("quota"), "{}", answer.text());
+    // Without a length, nobody knows before.
+    let mut stream = test.client.connect()?;
+    let authorization = test.client.authorization.clone().context("signed in")?;
+    write!(
+        stream,
+        "PATCH {} HTTP/1.1\r\nHost: x\r\nAuthorization: {authorization}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        blob.location()?
+    )?;
+    let piece = [b"4000\r\n".as_slice(), &[3; 0x4000], b"\r\n"].concat();
+    let sent = (0..10_000).take_while(|_| stream.write_all(&piece).is_ok()).count();
+    assert!(sent < 10_000, "160 MB were taken");
+    // An immutable tag takes the same image, and no other.
+    let config = test.push_blob("team/app", b"{}")?;
+    let layer = test.push_blob("team/app", b"other")?;
+    let other = image(&config, &layer, 5, None).to_string();
+    let answer = test.put_manifest("team/app", "v1", OCI, other.as_bytes())?;
+    assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"));
+    test.put_manifest("team/app", "latest", OCI, other.as_bytes())?.expect(201)?;
+    let answer = test.client.request("DELETE", "/v2/team/app/manifests/v1", &[], b"")?;
+    assert_eq!(answer.status, 403);
+    let project = test.client.get("/api/v1/projects/team")?.expect(200)?.json()?;
+    assert_eq!((project["quota"].clone(), project["immutable"].clone()), (json!(10240), json!(["v*"])));
+    Ok(())
+}
+
+#[test]
+fn the_audit_log_says_who_did_what() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    ok(skiff(&["user", "add", "--admin", "--password-stdin", "root", "--root", &root], "long password")?)?;
+    test.client.authorization = Some(basic("root", "long password"));
+    test.push_image("library/a", "v1", b"x")?;
+    test.client.request("DELETE", "/v2/library/a/manifests/v1", &[], b"")?.expect(202)?;
+    let lines = test.client.get("/api/v1/audit?n=3")?.expect(200)?.json()?;
+    let seen: Vec<_> =
+        lines.as_array().into_iter().flatten().map(|l| (l["who"].clone(), l["action"].clone())).collect();
+    assert_eq!(
+        seen,
+        [
+            (json!("root"), json!("remove")),
+            (json!("root"), json!("push")),
+            (json!("operator"), json!("user.add"))
+        ]
+    );
+    assert_eq!(lines[0]["what"], "library/a:v1");
+    assert_eq!(lines[0]["from"], "127.0.0.1");
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! A cache of another registry.
+
+use anyhow::Result;
+
+use super::{OCI, OCTETS, Test, digest, image, noise};
+
+#[test]
+fn what_is_asked_for_is_fetched_once_and_kept() -> Result<()> {
+    let mut origin = Test::ours(&["--auth", "none"])?;
+    let layer = noise(700_000);
+    let manifest = origin.push_image("a/b", "v1", &layer)?;
+    let url = format!("http://{}", origin.server().address);
+    let mut cache = Test::ours(&["--auth", "none", "--proxy", &url])?;
+    assert_eq!(cache.client.get("/v2/a/b/manifests/v1")?.expect(200)?.body, manifest);
+    let blob = format!("/v2/a/b/blobs/{}", digest(&layer));
+    assert_eq!(cache.client.get(&blob)?.expect(200)?.body, layer);
+    cache.client.get("/v2/a/b/manifests/v2")?.expect(404)?;
+    cache.client.get(&format!("/v2/a/b/blobs/{}", digest(b"none")))?.expect(404)?;
+    // Nobody pushes here.
+    let refused = cache.client.request("POST", "/v2/a/b/blobs/uploads/", &[], b"")?;
+    assert_eq!((refused.status, refused.code().as_str()), (405, "UNSUPPORTED"));
+    // Without the other one, what is here is served, and the rest says why not.
+    origin.server().kill()?;
+    assert_eq!(cache.client.get("/v2/a/b/manifests/v1")?.expect(200)?.body, manifest);
+    assert_eq!(cache.client.get(&blob)?.expect(200)?.body, layer);
+    let missing = cache.client.get("/v2/a/b/manifests/v3")?;
+    assert_eq!((missing.status, missing.code().as_str()), (502, "UNAVAILABLE"));
+    Ok(())
+}
+
+#[test]
+fn a_tag_that_moved_is_seen_at_once_when_nothing_is_remembered() -> Result<()> {
+    let mut origin = Test::ours(&["--auth", "none"])?;
+    let first = origin.push_image("a", "v1", b"one")?;
+    let url = format!("http://{}", origin.server().address);
+    let file = tempfile::NamedTempFile::new()?;
+    fs_err::write(file.path(), format!("proxy:\n  remoteurl: {url}\n  ttl: 0s\n"))?;
+    let config = file.path().display().to_string();
+    let mut cache = Test::ours(&["--auth", "none", &config])?;
+    assert_eq!(cache.client.get("/v2/a/manifests/v1")?.expect(200)?.body, first);
+    let (config, layer) = (origin.push_blob("a", b"{}")?, origin.push_blob("a", b"two")?);
+    let second = image(&config, &layer, 3, None).to_string();
+    origin.put_manifest("a", "v1", OCI, second.as_bytes())?.expect(201)?;
+    assert_eq!(cache.client.get("/v2/a/manifests/v1")?.expect(200)?.body, second.as_bytes());
+    Ok(())
+}
+
+/// A registry that lies: the answers are its own.
+fn liar(answers: Vec<Vec<u8>>) -> Result<String> {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(&answer);
+        }
+    });
+    Ok(address)
+}
+
+#[test]
+fn a_registry_that_lies_leaves_nothing_here() -> Result<()> {
+    let ok = |body: &[u8], length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {OCI}\r\nContent-Length: {length}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    };
+    let wanted = digest(b"wanted");
+    let cases = [
+        ("/v2/a/blobs/", ok(b"other!", 6)),
+        ("/v2/a/blobs/", ok(b"want", 6)),
+        ("/v2/a/manifests/", ok(b"{}", 2)),
+        ("/v2/a/manifests/", ok(b"{}", 5 << 20)),
+        (
+            "/v2/a/manifests/",
+            b"HTTP/1.1 302 Found\r\nLocation: gopher://x/\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        ),
+        (
+            "/v2/a/manifests/",
+            b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+                .to_vec(),
+        ),
+        ("/v2/a/manifests/", b"\0\0\0".to_vec()),
+    ];
+    for (path, answer) in cases {
+        let address = liar(vec![answer.clone()])?;
+        let mut cache = Test::ours(&["--auth", "none", "--proxy", &format!("http://{address}")])?;
+        let got = cache.client.request("GET", &format!("{path}{wanted}"), &OCTETS, b"")?;
+        assert_eq!(
+            (got.status, got.code().as_str()),
+            (502, "UNAVAILABLE"),
+            "{}",
+            String::from_utf8_lossy(&answer)
+        );
+        assert_eq!(fs_err::read_dir(cache.server().root().join("uploads"))?.count(), 0);
+        assert_eq!(cache.client.get("/v2/_catalog")?.json()?["repositories"], serde_json::json!([]));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_password_does_not_follow_to_another_host() -> Result<()> {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let thief = listener.local_addr()?;
+    let seen = std::thread::spawn(move || {
+        let Ok((mut stream, _)) = listener.accept() else { return String::new() };
+        let mut bytes = vec![0; 4096];
+        let n = stream.read(&mut bytes).unwrap_or(0);
+        let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    });
+    let challenge =
+        b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n"
+            .to_vec();
+    let redirect =
+        format!("HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{thief}/x\r\nContent-Length: 0\r\n\r\n");
+    let address = liar(vec![challenge, redirect.into_bytes()])?;
+    let file = tempfile::NamedTempFile::new()?;
+    fs_err::write(
+        file.path(),
+        format!("proxy:\n  remoteurl: http://{address}\n  username: me\n  password: secret\n"),
+    )?;
+    let mut cache = Test::ours(&["--auth", "none", &file.path().display().to_string()])?;
+    cache.client.get("/v2/a/manifests/v1")?.expect(404)?;
+    let seen = seen.join().unwrap_or_default();
+    assert!(seen.starts_with("GET /x"), "{seen}");
+    assert!(!seen.to_lowercase().contains("authorization"), "{seen}");
+    // A token server on another host gets it only over TLS.
+    let realm = format!(
+        "HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer realm=\"http://{thief}/t\"\r\nContent-Length: 0\r\n\r\n"
+    );
+    let address = liar(vec![realm.into_bytes()])?;
+    fs_err::write(
+        file.path(),
+        format!("proxy:\n  remoteurl: http://{address}\n  username: me\n  password: secret\n"),
+    )?;
+    let mut cache = Test::ours(&["--auth", "none", &file.path().display().to_string()])?;
+    let answer = cache.client.get("/v2/a/manifests/v1")?.expect(502)?;
+    assert!(answer.text().contains("the password stays here"), "{}", answer.text());
+    Ok(())
+}

@@ -1,0 +1,133 @@
+//! The pages: who sees what, and what other sites cannot do.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use std::io::Write;
+
+use super::{Client, Response, Test};
+
+const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+
+fn add_user(test: &mut Test, name: &str, admin: bool) -> Result<()> {
+    let root = test.server().root();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skiff"))
+        .args(["registry", "user", "add", "--password-stdin", name, &format!("--admin={admin}"), "--root"])
+        .arg(root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()?;
+    child.stdin.take().context("piped")?.write_all(b"long password")?;
+    ensure!(child.wait()?.success());
+    Ok(())
+}
+
+/// The token in the page's forms.
+fn token(page: &Response) -> Result<String> {
+    let text = page.text();
+    let at = text.find("name=\"token\" value=\"").context("no form")? + 20;
+    Ok(text[at..].split('"').next().context("a quoted value")?.to_owned())
+}
+
+fn sign_in(client: &mut Client, user: &str, password: &str) -> Result<Option<String>> {
+    let page = client.get("/ui/login")?.expect(200)?;
+    let body = format!("user={user}&password={password}&token={}", token(&page)?);
+    let answer = client.request("POST", "/ui/login", &[FORM], body.as_bytes())?;
+    Ok(answer.header("set-cookie").and_then(|cookie| cookie.split(';').next()).map(str::to_owned))
+}
+
+#[test]
+fn people_sign_in_look_and_remove() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    add_user(&mut test, "root", true)?;
+    test.client.authorization = Some(format!(
+        "Basic {}",
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "root:long password")
+    ));
+    test.push_image("library/<b>".replace(['<', '>'], "x").as_str(), "v1", b"layer")?;
+    test.client.authorization = None;
+    // A public project is for everybody, administration is not.
+    let page = test.client.get("/ui/")?.expect(200)?;
+    assert!(page.text().contains("library") && !page.text().contains("Audit log"));
+    let policy = page.header("content-security-policy").context("no policy")?;
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    let text = page.text();
+    assert!(
+        !text.contains("<style") && !text.contains("style=") && !text.contains(" onclick"),
+        "inline style or script"
+    );
+    assert_eq!(test.client.get("/ui/audit")?.status, 303);
+    assert_eq!(sign_in(&mut test.client, "root", "wrong")?, None);
+    let cookie = sign_in(&mut test.client, "root", "long+password")?.context("no cookie")?;
+    let signed = [("Cookie", cookie.as_str())];
+    for (path, part) in [
+        ("/ui/", "New project"),
+        ("/ui/users", "root"),
+        ("/ui/storage", "Stored"),
+        ("/ui/audit", "login.failed"),
+        ("/ui/search?q=xb", "library/xbx"),
+        ("/ui/search?q=%3Cscript%3E", "&lt;script&gt;"),
+        ("/ui/projects/library", "Robots"),
+        ("/ui/repositories/library/xbx", "docker pull 127.0.0.1:"),
+        ("/ui/image/library/xbx?ref=v1", "Layers"),
+        ("/ui/delete/library/xbx?ref=v1", "cannot be undone"),
+    ] {
+        let page = test.client.request("GET", path, &signed, b"")?.expect(200)?;
+        assert!(page.text().contains(part), "{path}: no {part:?} in {}", page.text());
+        assert!(!page.text().contains("<script>"), "{path}");
+    }
+    // Removing wants the form of this session, from this site.
+    let page = test.client.request("GET", "/ui/delete/library/xbx?ref=v1", &signed, b"")?;
+    let body = format!("ref=v1&token={}", token(&page)?);
+    let path = "/ui/delete/library/xbx";
+    let without = test.client.request("POST", path, &[FORM, signed[0]], b"ref=v1")?;
+    assert_eq!(without.status, 403);
+    for foreign in [("Origin", "https://evil.example"), ("Sec-Fetch-Site", "cross-site"), ("Origin", "null")]
+    {
+        let answer = test.client.request("POST", path, &[FORM, signed[0], foreign], body.as_bytes())?;
+        assert_eq!(answer.status, 403, "{foreign:?}");
+    }
+    let nobody = test.client.request("POST", path, &[FORM], body.as_bytes())?;
+    assert_eq!(nobody.status, 403);
+    let removed = test.client.request("POST", path, &[FORM, signed[0]], body.as_bytes())?;
+    assert_eq!((removed.status, removed.header("location")), (303, Some("/ui/repositories/library/xbx")));
+    test.client.get("/v2/library/xbx/manifests/v1")?.expect(404)?;
+    // A cookie that was tampered with is nobody's.
+    let forged = cookie.replace("root", "toor");
+    assert_eq!(test.client.request("GET", "/ui/users", &[("Cookie", &forged)], b"")?.status, 303);
+    Ok(())
+}
+
+#[test]
+fn a_user_does_not_see_what_is_not_his() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    add_user(&mut test, "root", true)?;
+    add_user(&mut test, "bob", false)?;
+    let cookie = sign_in(&mut test.client, "root", "long+password")?.context("no cookie")?;
+    let page = test.client.request("GET", "/ui/", &[("Cookie", &cookie)], b"")?;
+    let body = format!("name=secret&token={}", token(&page)?);
+    let made =
+        test.client.request("POST", "/ui/project-add", &[FORM, ("Cookie", &cookie)], body.as_bytes())?;
+    assert_eq!(made.status, 303);
+    let bobs = sign_in(&mut test.client, "bob", "long+password")?.context("no cookie")?;
+    let bobs = [("Cookie", bobs.as_str())];
+    let page = test.client.request("GET", "/ui/", &bobs, b"")?.expect(200)?;
+    assert!(!page.text().contains("secret") && page.text().contains("library"));
+    for (path, status) in [
+        ("/ui/projects/secret", 404),
+        ("/ui/repositories/secret/app", 403),
+        ("/ui/users", 403),
+        ("/ui/audit", 403),
+        ("/ui/storage", 403),
+    ] {
+        assert_eq!(test.client.request("GET", path, &bobs, b"")?.status, status, "{path}");
+    }
+    let body = format!("name=mine&token={}", token(&page)?);
+    for path in
+        ["/ui/project-add", "/ui/user-add", "/ui/collect", "/ui/member/secret", "/ui/project-set/library"]
+    {
+        let answer = test.client.request("POST", path, &[FORM, bobs[0]], body.as_bytes())?;
+        assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+    }
+    Ok(())
+}
