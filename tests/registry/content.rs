@@ -32,6 +32,10 @@ fn what_is_no_manifest_is_refused() -> Result<()> {
         (INDEX, &good),
         ("text/html", &good),
     ] {
+        // Docker's registry looks less closely at what has the form of a manifest.
+        if !test.is_ours() && body.len() > 9 {
+            continue;
+        }
         let answer = test.put_manifest(&name, "bad", kind, body.as_bytes())?;
         assert!((400..500).contains(&answer.status), "{kind} {body}: {}", answer.status);
     }

@@ -64,6 +64,10 @@ fn ranges_are_parts_of_a_blob() -> Result<()> {
             ("bytes=-7", size - 7, size),
             ("bytes=900-99999999", 900, size),
         ] {
+            // Docker's registry announces more than it sends when a range ends behind the blob.
+            if !test.is_ours() && range.ends_with("99999999") {
+                continue;
+            }
             let part = test.client.request("GET", &path, &[("Range", range)], b"")?.expect(206)?;
             assert_eq!(part.body, bytes[from..to], "{range}");
             let said = format!("bytes {from}-{}/{size}", to - 1);

@@ -53,10 +53,12 @@ fn chunks_are_appended_in_order() -> Result<()> {
         assert_eq!(answer.header("range"), Some(format!("0-{}", to - 1).as_str()));
         location = answer.location()?;
     }
-    // Out of order: refused, and nothing is lost.
-    let headers = [("Content-Range", "0-99999"), OCTETS[0]];
-    let refused = test.client.request("PATCH", &location, &headers, &bytes[..100_000])?;
-    assert_eq!(refused.status, 416, "{}", refused.text());
+    // Out of order: refused, and nothing is lost. Docker's registry of this version appends it.
+    if test.is_ours() {
+        let headers = [("Content-Range", "0-99999"), OCTETS[0]];
+        let refused = test.client.request("PATCH", &location, &headers, &bytes[..100_000])?;
+        assert_eq!(refused.status, 416, "{}", refused.text());
+    }
     let status = test.client.get(&location)?.expect(204)?;
     assert_eq!(status.header("range"), Some("0-199999"));
     let digest = digest(&bytes);

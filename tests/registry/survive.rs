@@ -4,7 +4,7 @@ use std::{io::Write, thread};
 
 use anyhow::{Result, anyhow};
 
-use super::{Client, OCTETS, Test, digest, noise, with_digest};
+use super::{Client, OCI, OCTETS, Test, digest, noise, with_digest};
 
 #[test]
 fn an_upload_survives_a_kill() -> Result<()> {
@@ -97,7 +97,10 @@ fn thirty_two_clients_push_and_pull_the_same_and_different_images() -> Result<()
                 for (name, tag) in [(&own, "v1".to_owned()), (&shared, format!("t{n}"))] {
                     let manifest = test.push_image(name, &tag, &layer)?;
                     assert_eq!(
-                        test.client.get(&format!("/v2/{name}/manifests/{tag}"))?.expect(200)?.body,
+                        test.client
+                            .request("GET", &format!("/v2/{name}/manifests/{tag}"), &[("Accept", OCI)], b"")?
+                            .expect(200)?
+                            .body,
                         manifest
                     );
                     let blob = format!("/v2/{name}/blobs/{}", digest(&layer));

@@ -79,14 +79,13 @@ impl Wire {
         let stream = timeout(CONNECT, TcpStream::connect(address.endpoint())).await.map_err(slow)?;
         let stream = stream.map_err(|error| format!("cannot connect: {error}"))?;
         let _ = stream.set_nodelay(true);
-        let answer = if address.secure {
+        if address.secure {
             let name = ServerName::try_from(address.name().to_owned()).map_err(|error| error.to_string())?;
             let stream = timeout(CONNECT, self.tls.connect(name, stream)).await.map_err(slow)?;
             exchange(stream.map_err(|error| format!("TLS: {error}"))?, request).await
         } else {
             exchange(stream, request).await
-        };
-        answer
+        }
     }
 }
 
