@@ -64,17 +64,16 @@ fn ranges_are_parts_of_a_blob() -> Result<()> {
             ("bytes=-7", size - 7, size),
             ("bytes=900-99999999", 900, size),
         ] {
-            // Docker's registry announces more than it sends when a range ends behind the blob.
-            if !test.is_ours() && range.ends_with("99999999") {
-                continue;
-            }
             let part = test.client.request("GET", &path, &[("Range", range)], b"")?.expect(206)?;
             assert_eq!(part.body, bytes[from..to], "{range}");
             let said = format!("bytes {from}-{}/{size}", to - 1);
             assert_eq!(part.header("content-range"), Some(said.as_str()));
         }
-        let outside = test.client.request("GET", &path, &[("Range", "bytes=99999999-")], b"")?;
-        assert_eq!(outside.status, 416);
+        // Docker's registry answers with the length of the blob, and without its bytes.
+        if test.is_ours() {
+            let outside = test.client.request("GET", &path, &[("Range", "bytes=99999999-")], b"")?;
+            assert_eq!(outside.status, 416);
+        }
         let all = test.client.get(&path)?.expect(200)?;
         assert_eq!(all.body, bytes);
         let etag = all.header("etag").context("no ETag")?.to_owned();

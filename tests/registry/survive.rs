@@ -84,6 +84,7 @@ fn two_registries_do_not_share_a_directory() -> Result<()> {
 #[test]
 fn thirty_two_clients_push_and_pull_the_same_and_different_images() -> Result<()> {
     let test = Test::any()?;
+    let ours = test.is_ours();
     let address = test.server.as_ref().map(|s| s.address.clone());
     let address =
         address.or_else(|| std::env::var("SKIFF_TEST_REGISTRY").ok()).ok_or_else(|| anyhow!("no address"))?;
@@ -94,7 +95,9 @@ fn thirty_two_clients_push_and_pull_the_same_and_different_images() -> Result<()
             thread::spawn(move || -> Result<()> {
                 let mut test = Test { client: Client::new(&address), server: None };
                 let layer = noise(100_000);
-                for (name, tag) in [(&own, "v1".to_owned()), (&shared, format!("t{n}"))] {
+                // Docker's registry refuses some of what many push to one repository at once.
+                let shared = ours.then_some((&shared, format!("t{n}")));
+                for (name, tag) in [(&own, "v1".to_owned())].into_iter().chain(shared) {
                     let manifest = test.push_image(name, &tag, &layer)?;
                     assert_eq!(
                         test.client

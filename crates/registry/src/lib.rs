@@ -3,7 +3,7 @@
 //!
 //! [`Registry`] is the service: it knows names, content and permissions, and no HTTP. `http` renders it. Content lies in
 //! files by digest; what it means (repositories, tags, which repository may give which blob) is in memory and in one
-//! transactional database (`docs/adr/0018`). Nothing is acknowledged before it is flushed; nothing that a manifest names
+//! transactional database (`docs/adr/0020`). Nothing is acknowledged before it is flushed; nothing that a manifest names
 //! is ever collected.
 
 mod accounts;
