@@ -99,7 +99,8 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.kill();
         if thread::panicking() {
-            eprintln!("{}", self.log());
+            use std::io::Write;
+            let _ = writeln!(std::io::stderr(), "{}", self.log());
         }
     }
 }
