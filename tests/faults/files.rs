@@ -115,6 +115,10 @@ fn a_container_may_start_and_stop_while_others_copy() -> Result<()> {
         put(&mut client, &id, &archive("round", &[b'0' + round]))?.ok()?;
         let seen = read(&mut client, &id, "/round")?;
         assert_eq!(seen[512], b'0' + round);
+        // Its program runs from the answer on, but may not have come to writing yet.
+        while !read(&mut client, &id, "/runs").is_ok_and(|tar| tar[512 + 2 * usize::from(round)] == b'1') {
+            thread::sleep(Duration::from_millis(10));
+        }
         client.post(&format!("/containers/{id}/stop?t=0"), &Value::Null)?.ok()?;
         let seen = read(&mut client, &id, "/round")?;
         assert_eq!(seen[512], b'0' + round);
