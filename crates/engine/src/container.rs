@@ -159,6 +159,11 @@ impl Container {
         });
     }
 
+    /// Notes why it did not start, for whoever waits afterwards.
+    pub(crate) fn not_started(&self, outcome: WaitOutcome) {
+        self.phase.send_modify(|phase| phase.last = outcome);
+    }
+
     /// Tells waiters that it is gone.
     pub(crate) fn gone(&self) {
         self.phase.send_modify(|phase| phase.removed = true);

@@ -26,6 +26,17 @@ pub enum Error {
     /// No network has this name or id.
     #[error("network {0} not found")]
     NoSuchNetwork(String),
+    /// No volume has this name.
+    #[error("{}: no such volume", if .0.is_empty() { "get".to_owned() } else { format!("get {}", .0) })]
+    NoSuchVolume(String),
+    /// Containers have the volume.
+    #[error("remove {name}: volume is in use - [{}]", users.join(", "))]
+    VolumeInUse {
+        /// The volume.
+        name: String,
+        /// Ids of the containers.
+        users: Vec<String>,
+    },
     /// Another container has the name.
     #[error(
         "Conflict. The container name \"/{name}\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
@@ -103,8 +114,12 @@ impl Error {
             | Error::NoSuchImage(_)
             | Error::NoSuchExec(_)
             | Error::NoSuchNetwork(_)
+            | Error::NoSuchVolume(_)
             | Error::NotFound(_) => ErrorKind::NotFound,
-            Error::NameInUse { .. } | Error::NotRunning(_) | Error::Conflict(_) => ErrorKind::Conflict,
+            Error::NameInUse { .. }
+            | Error::VolumeInUse { .. }
+            | Error::NotRunning(_)
+            | Error::Conflict(_) => ErrorKind::Conflict,
             Error::Forbidden(_) => ErrorKind::Forbidden,
             Error::AmbiguousId(_)
             | Error::InvalidName(_)
@@ -168,7 +183,8 @@ from_subsystem!(
     skiff_images::Error,
     skiff_snapshots::Error,
     skiff_network::NetworkError,
-    skiff_state::CommitError
+    skiff_state::CommitError,
+    skiff_volumes::Error
 );
 
 impl From<std::io::Error> for Error {

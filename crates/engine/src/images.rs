@@ -298,7 +298,8 @@ fn users(registry: &Registry, id: &ImageId) -> Vec<ImageUser> {
         .iter()
         .filter_map(|container| {
             let record = container.record();
-            (record.image == *id).then(|| ImageUser {
+            let mounted = record.mounts.iter().any(|mount| mount.image == Some(*id));
+            (record.image == *id || mounted).then(|| ImageUser {
                 container: record.id.short(),
                 running: record.state.status.is_running(),
             })

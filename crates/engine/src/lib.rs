@@ -50,3 +50,4 @@ pub use skiff_snapshots::{Change, ChangeKind};
 pub use start::Engine;
 pub use stats::{SampleStream, Stats};
 pub use system::{Reloadable, System};
+pub use volumes::Volumes;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result,
-    model::{ContainerRecord, Timestamp, UserNetwork},
+    model::{ContainerRecord, Timestamp, UserNetwork, VolumeRecord},
 };
 
 /// The form of the store. Version 1.
@@ -18,6 +18,7 @@ pub(crate) const CONTAINERS: Table<ContainerRecord> = Table::new("containers");
 /// By container.
 pub(crate) const ENDPOINTS: Table<Endpoints> = Table::new("endpoints");
 pub(crate) const NETWORKS: Table<UserNetwork> = Table::new("networks");
+pub(crate) const VOLUMES: Table<VolumeRecord> = Table::new("volumes");
 pub(crate) const ENGINE: Table<Identity> = Table::new("engine");
 
 /// The boot in which the records were last compared with what runs.
@@ -120,6 +121,22 @@ impl Records {
     /// Queues forgetting a network.
     pub(crate) fn delete_network(&self, id: &NetworkId) -> Pending {
         self.writer.commit(Batch::new().delete(&NETWORKS, id.to_string()))
+    }
+
+    /// Queues a new container's record together with those of its new volumes.
+    pub(crate) fn put_with_volumes(&self, record: &ContainerRecord, volumes: &[VolumeRecord]) -> Pending {
+        let batch = Batch::new().put(&CONTAINERS, record.id.to_string(), record);
+        self.writer.commit(volumes.iter().fold(batch, |batch, v| batch.put(&VOLUMES, &v.name, v)))
+    }
+
+    /// Queues the records of volumes.
+    pub(crate) fn put_volumes(&self, volumes: &[VolumeRecord]) -> Pending {
+        self.writer.commit(volumes.iter().fold(Batch::new(), |batch, v| batch.put(&VOLUMES, &v.name, v)))
+    }
+
+    /// Queues forgetting volumes.
+    pub(crate) fn delete_volumes<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Pending {
+        self.writer.commit(names.into_iter().fold(Batch::new(), |batch, name| batch.delete(&VOLUMES, name)))
     }
 
     /// Queues forgetting a container.

@@ -10,7 +10,7 @@ use skiff_types::NetworkId;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, Stats, System,
+    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, Stats, System, Volumes,
     container::Container,
     containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
@@ -18,7 +18,7 @@ use crate::{
     model::{Timestamp, UserNetwork},
     networks::NetworkIndex,
     prune::Turn,
-    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, NETWORKS, Records, SCHEMA},
+    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, NETWORKS, Records, SCHEMA, VOLUMES},
     registry::Registry,
     seccomp::Filters,
 };
@@ -34,6 +34,8 @@ pub struct Engine {
     pub images: Images,
     /// Networks.
     pub networks: Networks,
+    /// Volumes.
+    pub volumes: Volumes,
     /// What happened.
     pub events: Events,
     /// The daemon and its host.
@@ -60,6 +62,7 @@ impl Engine {
         let engine = Self {
             images: Images::new(parts.images.clone(), parts.registry.clone(), events.clone()),
             networks: Networks::new(parts.clone()),
+            volumes: parts.volumes.clone(),
             execs: Execs::new(parts.clone()),
             system: System::new(parts.clone(), events.clone()),
             stats: Stats::new(parts.clone()),
@@ -100,6 +103,7 @@ fn open(config: Config) -> Result<Opened> {
     let endpoints = store.all(&ENDPOINTS).map_err(read)?;
     let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all)).collect();
     let made: Vec<UserNetwork> = store.all(&NETWORKS).map_err(read)?.into_iter().map(|(_, n)| n).collect();
+    let volumes = store.all(&VOLUMES).map_err(read)?.into_iter().map(|(_, v)| v).collect();
     let boot = Boot::read(&store)?;
     let writer = store.into_writer().map_err(read)?;
     let identity = match identity {
@@ -131,6 +135,14 @@ fn open(config: Config) -> Result<Opened> {
         .map_err(|_| Error::Internal("cannot start the launcher".into()))?
         .map_err(|e| Error::Internal(format!("cannot start the launcher: {e}")))?;
     let events = Events::open(&config.root);
+    let records = Records::new(writer);
+    let volumes = Volumes::open(
+        &config.root.join("volumes"),
+        volumes,
+        records.clone(),
+        events.clone(),
+        registry.clone(),
+    )?;
     let init_binary = match &config.init_path {
         Some(path) => path.clone(),
         None => std::env::current_exe()?,
@@ -140,12 +152,13 @@ fn open(config: Config) -> Result<Opened> {
         identity,
         boot,
         registry,
-        records: Records::new(writer),
+        records,
         events: events.clone(),
         images,
         snapshots,
         network,
         networks,
+        volumes,
         launcher: LauncherSlot::new(launcher),
         filters: Filters::default(),
         init_binary,

@@ -39,6 +39,17 @@ impl Content {
         }
     }
 
+    /// Copies it into the directory `to` if that is empty.
+    ///
+    /// # Errors
+    /// What cannot be read or written.
+    pub fn copy_into_empty(&self, to: &Path) -> io::Result<()> {
+        match fs_err::read_dir(to)?.next() {
+            None => self.copy_to(to),
+            Some(_) => Ok(()),
+        }
+    }
+
     /// Copies it into the empty directory `to`, which gets the owner, mode and times as well.
     ///
     /// # Errors

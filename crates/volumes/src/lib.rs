@@ -19,7 +19,7 @@ pub use error::{Error, Result};
 pub use local::{Local, Options, Recovered, Staged};
 pub use name::check_name;
 pub use plugin::{Plugin, PluginDirs, PluginVolume, Plugins};
-pub use subpath::{clone_mount, open_inside};
+pub use subpath::{clone_mount, open_inside, open_inside_of};
 
 /// Name of the driver that is always there.
 pub const LOCAL: &str = "local";

@@ -22,18 +22,26 @@ const MAX_RETRIES: u32 = 128;
 /// # Errors
 /// [`Error::NoSuchPath`]; [`Error::Escapes`] for links and `..` that lead out.
 pub fn open_inside(base: &Path, subpath: &str) -> Result<OwnedFd> {
-    let shown = base.join(subpath).to_string_lossy().into_owned();
+    let directory =
+        rustix::fs::openat(CWD, base, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let shown = base.to_string_lossy();
+    let directory =
+        directory.map_err(|errno| Error::NoSuchPath { path: shown.clone().into_owned(), errno })?;
+    open_inside_of(directory, &shown, subpath)
+}
+
+/// As [`open_inside`] for a directory that is open; `base` names it in errors.
+///
+/// # Errors
+/// As [`open_inside`].
+pub fn open_inside_of(directory: impl AsFd, base: &str, subpath: &str) -> Result<OwnedFd> {
     let failed = |errno| match errno {
-        Errno::XDEV | Errno::LOOP => {
-            Error::Escapes { base: base.to_string_lossy().into_owned(), subpath: subpath.to_owned() }
-        }
-        Errno::NOENT | Errno::NOTDIR => Error::NoSuchPath { path: shown.clone(), errno },
+        Errno::XDEV | Errno::LOOP => Error::Escapes { base: base.to_owned(), subpath: subpath.to_owned() },
+        Errno::NOENT | Errno::NOTDIR => Error::NoSuchPath { path: format!("{base}/{subpath}"), errno },
         errno => errno.into(),
     };
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let directory =
-        rustix::fs::openat(CWD, base, flags | OFlags::DIRECTORY, Mode::empty()).map_err(failed)?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     for _ in 0..MAX_RETRIES {
         match rustix::fs::openat2(&directory, subpath, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}

@@ -56,7 +56,7 @@ pub use system::{
     Platform, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
 };
 pub use usage::{BuildCache, DiskUsage, PruneContainers};
-pub use volume::{Volume, VolumeList};
+pub use volume::{PruneVolumes, Volume, VolumeCreateRequest, VolumeList, VolumeUsage};
 
 use std::collections::BTreeMap;
 

@@ -22,7 +22,6 @@ use crate::{
     records::durable,
     spec::SecurityOptions,
     validate::{self, NetworkMode},
-    volumes,
 };
 
 pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Result<Created> {
@@ -39,7 +38,8 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let mut mounts = checked.mounts;
     inherit_mounts(parts, &request, &mut mounts)?;
     add_image_volumes(&request.config, &request.host.volume_driver, &mut mounts);
-    volumes::name_anonymous(&mut mounts, &parts.config.root)?;
+    find_images(parts, &mut mounts)?;
+    parts.volumes.choose(&mut mounts)?;
     let network = networks(parts, &request)?;
     let id = ContainerId::random();
     let name = reserve_name(parts, request.name.as_deref(), id)?;
@@ -107,21 +107,24 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
 /// one when it is started. Volumes are filled before the record is made: it says that they are.
 async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
     let container = Container::new(record);
-    let queue = || parts.records.put(&container.record());
     let plain = {
         let record = container.record();
         let mode = validate::network_mode(&record.host.network_mode);
         // Another's network brings another's name.
         record.mounts.is_empty() && !matches!(mode, NetworkMode::Container(_))
     };
-    let committed = plain.then(|| queue().at_once());
+    let committed = plain.then(|| parts.records.put(&container.record()).at_once());
     let (made, prepared) = oneshot::channel();
     tokio::task::spawn_blocking({
         let (parts, container) = (parts.clone(), container.clone());
         move || {
             let mut ahead = container.ahead();
-            let done = prepare(&parts, &container.record(), &image)
-                .and_then(|()| volumes::make(&parts, &container, image.chain.as_ref()));
+            let record = container.record().clone();
+            let view = || Ok(image.chain.as_ref().map(|chain| parts.snapshots.view(chain)).transpose()?);
+            let done = parts.volumes.make(&record, view).and_then(|volumes| {
+                prepare(&parts, &record, &image)?;
+                Ok(volumes)
+            });
             let good = done.is_ok();
             if made.send(done).is_ok() && good && plain {
                 *ahead = ahead::make(&parts, &container);
@@ -130,26 +133,47 @@ async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Resu
     });
     let prepared = prepared.await.unwrap_or_else(|e| Err(Error::Internal(format!("internal failure: {e}"))));
     let made = match prepared {
-        Ok(()) => durable(committed.unwrap_or_else(queue)).await,
+        Ok(mut volumes) => {
+            let queue = || parts.records.put_with_volumes(&container.record(), volumes.records());
+            match durable(committed.unwrap_or_else(queue)).await {
+                // Renames, if anything: quicker than another thread.
+                Ok(()) => volumes.finish().map(|()| volumes),
+                Err(e) => {
+                    // Undoing them may take a plugin's time.
+                    let _ = blocking(move || drop(volumes)).await;
+                    Err(e)
+                }
+            }
+        }
         failed => failed,
     };
-    if let Err(e) = made {
-        parts.registry.release(&container.name());
-        // A commit that failed may have reached the disk all the same.
-        parts.records.delete(&container.id).detach();
-        let parts = parts.clone();
-        // The snapshot may not be there; what stays although it should not is garbage of the next start.
-        let _ = blocking(move || {
-            drop(container.ahead().take());
-            parts.snapshots.remove(&container.id.to_string())
-        })
-        .await;
-        return Err(e);
-    }
+    let volumes = match made {
+        Ok(volumes) => volumes,
+        Err(e) => {
+            undo(parts, container).await;
+            return Err(e);
+        }
+    };
     tokio::spawn(ahead::let_go(container.clone()));
     parts.registry.insert(container.clone());
+    // From here on the container's record keeps them.
+    drop(volumes);
     parts.tell(&container, "create", &[]);
     Ok(())
+}
+
+/// Removes what was made of a container that could not be created.
+async fn undo(parts: &Arc<Parts>, container: Arc<Container>) {
+    parts.registry.release(&container.name());
+    // A commit that failed may have reached the disk all the same.
+    parts.records.delete(&container.id).detach();
+    let parts = parts.clone();
+    // The snapshot may not be there; what stays although it should not is garbage of the next start.
+    let _ = blocking(move || {
+        drop(container.ahead().take());
+        parts.snapshots.remove(&container.id.to_string())
+    })
+    .await;
 }
 
 /// Makes the container's snapshot. Blocks.
@@ -196,6 +220,14 @@ fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
     Ok(())
 }
 
+/// Notes which images `--mount type=image` names.
+fn find_images(parts: &Parts, mounts: &mut [MountPoint]) -> Result<()> {
+    for mount in mounts.iter_mut().filter(|mount| mount.kind == MountKind::Image && mount.image.is_none()) {
+        mount.image = Some(parts.images.get(&mount.name)?.id);
+    }
+    Ok(())
+}
+
 /// `--volumes-from container[:ro|rw]`.
 fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<MountPoint>) -> Result<()> {
     for from in request.host.volumes_from.iter().flatten() {
@@ -203,13 +235,16 @@ fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<Mount
             return Err(Error::Invalid("volumes-from specification cannot be an empty string".to_owned()));
         }
         let (other, mode) = from.split_once(':').unwrap_or((from, "rw"));
-        if !matches!(mode, "ro" | "rw") {
-            return Err(Error::Invalid(format!("invalid mode: {mode}")));
-        }
+        let writable = validate::volumes_from_mode(mode)?;
         let container = parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
         for mount in &container.record().mounts {
             if !mounts.iter().any(|m| m.destination == mount.destination) {
-                mounts.push(MountPoint { rw: mount.rw && mode == "rw", anonymous: false, ..mount.clone() });
+                mounts.push(MountPoint {
+                    rw: mount.rw && writable,
+                    mode: String::new(),
+                    no_copy: true,
+                    ..mount.clone()
+                });
             }
         }
     }
@@ -225,7 +260,7 @@ fn add_image_volumes(config: &ContainerConfig, driver: &str, mounts: &mut Vec<Mo
         mounts.push(MountPoint {
             kind: MountKind::Volume,
             destination,
-            driver: if driver.is_empty() { "local".into() } else { driver.to_owned() },
+            driver: driver.to_owned(),
             rw: true,
             anonymous: true,
             ..MountPoint::default()

@@ -188,6 +188,7 @@ pub(super) async fn ended(
         container.commit(change, |record| parts.records.put_with_endpoints(record, &[]));
     // Until then the exit record says it, but not that a person wanted it.
     let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
+    parts.volumes.tell_released(&record);
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);
     tidy_up(parts, container, committed, monitor);
@@ -217,6 +218,7 @@ fn tidy_up(
     const PATIENCE: Duration = Duration::from_secs(2);
     let (parts, id) = (parts.clone(), container.id);
     let cgroup = spec::own_cgroup(&container.record(), &parts.config);
+    let mounts = container.record().mounts.clone();
     let shares_memory = container.record().host.ipc_mode == "shareable";
     container.tidy(tokio::spawn(async move {
         let durable = committed.await.is_ok();
@@ -226,6 +228,7 @@ fn tidy_up(
         }
         let work = move || {
             remove_cgroup(&parts, &cgroup);
+            parts.volumes.release(&id, &mounts);
             if shares_memory {
                 etc::unmount_shm(&parts.dir(&id));
             }

@@ -18,6 +18,7 @@ mod inspect;
 mod list;
 mod logs;
 mod merge;
+mod mounts;
 mod parts;
 mod policy;
 mod probe;

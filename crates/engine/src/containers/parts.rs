@@ -13,7 +13,7 @@ use skiff_types::ContainerId;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    Config, Error, Events, Result,
+    Config, Error, Events, Result, Volumes,
     container::Container,
     host::Host,
     metrics::Counters,
@@ -38,6 +38,7 @@ pub(crate) struct Parts {
     pub(crate) snapshots: Arc<dyn Snapshotter>,
     pub(crate) network: Arc<Network>,
     pub(crate) networks: NetworkIndex,
+    pub(crate) volumes: Volumes,
     pub(crate) launcher: LauncherSlot,
     pub(crate) filters: Filters,
     /// What `--init` mounts.

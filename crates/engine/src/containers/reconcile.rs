@@ -105,6 +105,8 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
         }
         Found::Nothing if status.is_running() || status == Status::Starting => {
             parts.network.release(&container.id);
+            let mounts = container.record().mounts.clone();
+            parts.volumes.release(&container.id, &mounts);
             // After a power cut nothing says how far a start got; it may have been acknowledged.
             let was_up = status != Status::Starting
                 || parts.boot.is_new

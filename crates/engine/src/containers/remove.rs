@@ -12,7 +12,6 @@ use crate::{
     container::Container,
     model::{MountPoint, Status},
     records::durable,
-    volumes,
 };
 
 pub(super) async fn remove(parts: &Arc<Parts>, reference: &str, options: RemoveOptions) -> Result<()> {
@@ -103,9 +102,9 @@ fn release_snapshot(parts: &Parts, container: &Container) {
 fn collect(parts: Arc<Parts>, container: Arc<Container>, volumes: Vec<MountPoint>) {
     tokio::spawn(async move {
         container.tidied().await;
+        parts.volumes.remove_anonymous(&volumes).await;
         let work = move || {
             drop(container.ahead().take());
-            volumes::remove_anonymous(&parts, &volumes);
             for dir in [parts.dir(&container.id), parts.run_dir(&container.id)] {
                 // It may never have been made.
                 let _ = fs_err::remove_dir_all(dir);

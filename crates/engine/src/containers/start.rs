@@ -1,6 +1,6 @@
 //! Start: the intent is committed while the container comes up, so that the flush costs nothing.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 use skiff_network::EndpointRecord;
 use skiff_runtime::{
@@ -12,7 +12,8 @@ use skiff_runtime::{
 };
 
 use super::{
-    ahead, endpoint, etc, exit, health,
+    WaitOutcome, ahead, endpoint, etc, exit, health, mounts,
+    mounts::Ready,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
 };
@@ -58,13 +59,15 @@ pub(super) async fn run(parts: &Arc<Parts>, container: &Arc<Container>, reason: 
             record.state.status =
                 if record.state.finished_at.is_some() { Status::Exited } else { Status::Created };
             record.state.exit_code = exit_code;
-            record.state.error = text;
+            record.state.error.clone_from(&text);
         };
         let (failed, committed) = container.commit(change, |record| parts.records.put(record));
         committed.detach();
         drop(order);
-        if failed.host.auto_remove {
-            remove::quietly(parts, container).await;
+        match failed.host.auto_remove {
+            // Whoever waits for the removal has been told why by the start.
+            true => remove::quietly(parts, container).await,
+            false => container.not_started(WaitOutcome { exit_code: exit_code.into(), error: Some(text) }),
         }
     }
     started
@@ -113,9 +116,12 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         launch(parts, container, &record, &others).inspect_err(|_| {
             // A monitor that was killed on the way has left its cgroup.
             exit::remove_cgroup(parts, &record.state.cgroup);
+            if parts.volumes.release(&record.id, &record.mounts) {
+                parts.volumes.tell_released(&record);
+            }
         })
     });
-    let Up { started, endpoints } = match up {
+    let Up { started, endpoints, sources } = match up {
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
@@ -133,6 +139,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         state.started_at = Some(at);
         health::began(record);
         endpoint::began(record, parts, &endpoints);
+        mounts::set_sources(record, &sources);
     };
     let queue = |record: &ContainerRecord| parts.records.put_with_endpoints(record, &endpoints);
     let (_, committed) = container.commit(change, queue);
@@ -219,6 +226,8 @@ impl Others {
 struct Up {
     started: Started,
     endpoints: Vec<EndpointRecord>,
+    /// Where volumes are that a driver has mounted.
+    sources: Vec<(String, String)>,
 }
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
@@ -230,10 +239,13 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let dir = parts.dir(&record.id);
     let network = endpoint::attach(parts, record)?;
     etc::finish(parts, record, &dir, &network.endpoints, others.net_of.as_deref())?;
-    make_missing_sources(record)?;
-    if record.host.ipc_mode == "shareable" {
-        etc::mount_shm(&dir, record.host.shm_size)?;
-    }
+    let ready = match record.mounts.is_empty() && record.host.ipc_mode != "shareable" {
+        true => Ready::default(),
+        false => mounts::prepare(parts, record, &dir)?,
+    };
+    let changed =
+        (!ready.sources.is_empty() || !ready.mounts.is_empty()).then(|| mounts::with_sources(record, &ready));
+    let record = changed.as_ref().unwrap_or(record);
     let surroundings = Surroundings {
         host: &parts.host,
         daemon: &parts.config,
@@ -245,20 +257,23 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         net: others.net.clone(),
     };
     let spec = spec::make(record, &surroundings)?;
-    let encoded = plan(parts, record, &spec, network.netns.is_some())?;
+    let encoded = plan(parts, record, &spec, network.netns.is_some(), &ready)?;
     let log = log(record, parts)?;
     let request = StartRequest {
         id: record.id,
         run_dir: parts.run_dir(&record.id),
         plan: encoded,
-        fds: std::iter::once(root).chain(network.netns).collect(),
+        fds: std::iter::once(root)
+            .chain(network.netns)
+            .chain(ready.mounts.into_iter().map(|(_, fd)| fd))
+            .collect(),
         stdio: stdio(record),
         log,
         attach: container.take_early(),
         host_mounts: !record.mounts.is_empty(),
     };
     let started = starting.start(request).map_err(failure::start)?;
-    Ok(Up { started, endpoints: network.endpoints })
+    Ok(Up { started, endpoints: network.endpoints, sources: ready.sources })
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.
@@ -267,8 +282,14 @@ pub(super) fn begin(parts: &Parts, cgroup: &str) -> Result<Starting> {
     parts.launcher.begin(&Place { layout: parts.host.facts.cgroups.clone(), path }).map_err(failure::start)
 }
 
-/// The root file system is descriptor 0, the network namespace descriptor 1.
-fn plan(parts: &Parts, record: &ContainerRecord, spec: &Spec, netns: bool) -> Result<EncodedPlan> {
+/// The root file system is descriptor 0, the network namespace descriptor 1; mounts follow.
+fn plan(
+    parts: &Parts,
+    record: &ContainerRecord,
+    spec: &Spec,
+    netns: bool,
+    ready: &Ready,
+) -> Result<EncodedPlan> {
     let security = SecurityOptions::read(&record.host, &parts.config)?;
     let granted = spec::capabilities(record, &parts.host)?;
     let options = PlanOptions {
@@ -279,22 +300,9 @@ fn plan(parts: &Parts, record: &ContainerRecord, spec: &Spec, netns: bool) -> Re
         seccomp: parts.filters.get(&security.seccomp, granted)?,
         ..PlanOptions::default()
     };
-    let plan = plan::plan(spec, &options, &parts.host.facts).map_err(|e| failure::plan(&e))?;
+    let mut plan = plan::plan(spec, &options, &parts.host.facts).map_err(|e| failure::plan(&e))?;
+    mounts::use_descriptors(&mut plan, &ready.mounts, if netns { 2 } else { 1 });
     EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))
-}
-
-/// Makes sources of `-v` that are missing, as Docker does.
-pub(super) fn make_missing_sources(record: &ContainerRecord) -> Result<()> {
-    for mount in &record.mounts {
-        let asked = mount.spec.as_ref();
-        let make = asked.is_none_or(|s| s.bind.as_ref().is_some_and(|b| b.create_mountpoint));
-        if mount.kind == crate::model::MountKind::Bind && make && !Path::new(&mount.source).exists() {
-            fs_err::create_dir_all(&mount.source).map_err(|e| {
-                Error::Internal(format!("error while creating mount source path '{}': {e}", mount.source))
-            })?;
-        }
-    }
-    Ok(())
 }
 
 fn stdio(record: &ContainerRecord) -> Stdio {

@@ -21,6 +21,7 @@ mod prune;
 mod record;
 mod stats;
 mod system;
+pub(crate) mod volume;
 
 pub use config::{ContainerConfig, HealthConfig};
 pub use event::{Actor, Event, EventKind};
@@ -43,6 +44,7 @@ pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};
 pub use stats::{Interface, IoCount, Sample, Usage};
 pub use system::{Component, Info, RuntimeInfo, Version};
+pub use volume::{PrunedVolumes, VolumeCreate, VolumeRecord, VolumeUsage, VolumeView};
 
 /// A moment, to the nanosecond, in UTC.
 pub type Timestamp = jiff::Timestamp;

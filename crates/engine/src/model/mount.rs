@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use skiff_types::ImageId;
 
 /// What sort of thing is mounted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,7 +104,7 @@ pub struct MountPoint {
     pub source: String,
     /// Path in the container.
     pub destination: String,
-    /// The volume's driver.
+    /// The volume's driver; empty in a request that names none.
     pub driver: String,
     /// Options as given (`ro`, `z`, …).
     pub mode: String,
@@ -113,6 +114,10 @@ pub struct MountPoint {
     pub propagation: String,
     /// An anonymous volume, removed with the container.
     pub anonymous: bool,
+    /// Do not copy the image's files into the empty volume.
+    pub no_copy: bool,
+    /// The image of an image mount.
+    pub image: Option<ImageId>,
     /// The request this came from, if it was one of `HostConfig::mounts`.
     pub spec: Option<MountSpec>,
 }

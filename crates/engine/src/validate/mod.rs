@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) use endpoint::{check as check_endpoint, faults as settings_faults, sysctls as endpoint_sysctls};
 pub(crate) use host::restart_policy;
-pub(crate) use mounts::clean as clean_path;
+pub(crate) use mounts::{clean as clean_path, volumes_from_mode};
 pub(crate) use network::{NetworkMode, network_mode, parse_host_port, parse_port};
 pub(crate) use resources::{check as resources, update as resources_update};
 

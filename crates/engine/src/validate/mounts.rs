@@ -127,47 +127,64 @@ fn parse_bind(bind: &str, driver: &str) -> Result<MountPoint> {
         destination: clean(target),
         mode: mode.to_owned(),
         rw: !parsed.read_only,
+        no_copy: parsed.no_copy,
         ..MountPoint::default()
     };
     if is_bind {
         let propagation = parsed.propagation.unwrap_or("rprivate").to_owned();
         return Ok(MountPoint { source: clean(source), propagation, ..common });
     }
-    volume_name(source)?;
+    volume_name(source, driver)?;
     Ok(volume(common, source, driver))
 }
 
 fn volume(common: MountPoint, name: &str, driver: &str) -> MountPoint {
-    let mode = if common.mode.is_empty() && !name.is_empty() { "z".to_owned() } else { common.mode };
+    let mode = if common.mode.is_empty() { "z".to_owned() } else { common.mode };
     MountPoint {
         kind: MountKind::Volume,
         name: name.to_owned(),
-        driver: if driver.is_empty() { "local".into() } else { driver.to_owned() },
+        driver: driver.to_owned(),
         anonymous: name.is_empty(),
         mode,
         ..common
     }
 }
 
-/// Checks a volume's name; an empty one stands for an anonymous volume.
+/// Checks a volume's name; an empty one stands for an anonymous volume. What others' names look like their plugins say.
 ///
 /// # Errors
 /// The name is malformed.
-fn volume_name(name: &str) -> Result<()> {
-    let rest = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
-    match name {
-        "" => Ok(()),
-        name if name.starts_with(|c: char| c.is_ascii_alphanumeric()) && name.chars().all(rest) => {
-            match name.len() {
-                1 => invalid(format!(
-                    "create {name}: volume name is too short, names should be at least two alphanumeric characters"
-                )),
-                _ => Ok(()),
-            }
-        }
-        name => invalid(format!(
-            "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-        )),
+fn volume_name(name: &str, driver: &str) -> Result<()> {
+    if name.is_empty() || !matches!(driver, "" | skiff_volumes::LOCAL) {
+        return Ok(());
+    }
+    skiff_volumes::check_name(name).map_err(|e| Error::from(e).labelled(format!("create {name}")))
+}
+
+/// The mode of `--volumes-from`: whether what is taken over may be written.
+///
+/// # Errors
+/// An unknown word, or two of one sort.
+pub(crate) fn volumes_from_mode(mode: &str) -> Result<bool> {
+    if mode.is_empty() {
+        return Ok(true);
+    }
+    match options(mode) {
+        Some(options) if options.propagation.is_none() && !options.no_copy => Ok(!options.read_only),
+        _ => Err(Error::Invalid(format!("invalid mode: {mode}"))),
+    }
+}
+
+/// A path inside a volume or image, as asked for.
+fn subpath(path: &str) -> Result<(), String> {
+    let parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    let depth = parts.map(|part| if part == ".." { -1 } else { 1 }).try_fold(0i32, |depth, step| {
+        let depth = depth + step;
+        (depth >= 0).then_some(depth)
+    });
+    match depth.filter(|_| !path.starts_with('/')) {
+        Some(_) => Ok(()),
+        None => Err("subpath must be a relative path within the volume".into()),
     }
 }
 
@@ -200,9 +217,15 @@ fn parse_spec(spec: &MountSpec) -> Result<MountPoint> {
             if spec.source.is_empty() && spec.read_only {
                 return Err(config("must not set ReadOnly mode when using anonymous volumes".into()));
             }
-            volume_name(&spec.source)?;
-            let driver = spec.volume.as_ref().map_or("", |v| v.driver.as_str());
-            Ok(volume(common, &spec.source, driver))
+            let asked = spec.volume.clone().unwrap_or_default();
+            if !asked.subpath.is_empty() {
+                if spec.source.is_empty() {
+                    return Err(config("must not set Subpath when using anonymous volumes".into()));
+                }
+                subpath(&asked.subpath).map_err(config)?;
+            }
+            volume_name(&spec.source, &asked.driver)?;
+            Ok(volume(MountPoint { no_copy: asked.no_copy, ..common }, &spec.source, &asked.driver))
         }
         "tmpfs" if !spec.source.is_empty() => Err(config("field Source must not be specified".into())),
         "tmpfs" => {
@@ -215,7 +238,17 @@ fn parse_spec(spec: &MountSpec) -> Result<MountPoint> {
             }
             Ok(MountPoint { kind: MountKind::Tmpfs, ..common })
         }
-        "image" => Err(Error::NotImplemented("image mounts are not supported yet".into())),
+        "image" if spec.source.is_empty() => Err(config("field Source must not be empty".into())),
+        "image" => {
+            subpath(spec.image_subpath.as_deref().unwrap_or_default()).map_err(config)?;
+            Ok(MountPoint {
+                kind: MountKind::Image,
+                name: spec.source.clone(),
+                rw: false,
+                propagation: "rprivate".into(),
+                ..common
+            })
+        }
         _ => Err(config("mount type unknown".into())),
     }
 }

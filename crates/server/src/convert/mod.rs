@@ -11,6 +11,7 @@ mod mount;
 pub(crate) mod network;
 pub(crate) mod stats;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -10,6 +10,7 @@ mod lifecycle;
 mod networks;
 mod stats;
 mod system;
+mod volumes;
 
 use http::{StatusCode, header};
 
@@ -99,6 +100,12 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
             networks::disconnect(context, request, join(name)).await
         }
         ("DELETE", ["networks", name @ ..]) => networks::remove(context, join(name)).await,
+        ("GET", ["volumes"]) => volumes::list(&context, &request).await,
+        ("GET", ["volumes", name @ ..]) => volumes::inspect(&context, &join(name)).await,
+        ("POST", ["volumes", "create"]) => volumes::create(&context, request).await,
+        ("POST", ["volumes", "prune"]) => volumes::prune(&context, &request).await,
+        ("PUT", ["volumes", ..]) => Err(volumes::update()),
+        ("DELETE", ["volumes", name @ ..]) => volumes::remove(&context, &request, join(name)).await,
         ("GET", ["plugins"]) => Ok(Reply::ok(&[(); 0])),
 
         (method, segments) => Err(absent(method, segments)),
@@ -113,13 +120,18 @@ fn join(name: &[&str]) -> String {
 fn absent(method: &str, segments: &[&str]) -> Failure {
     match missing_part(method, segments) {
         Some(Missing::Part(what)) => Failure::unsupported(what),
-        Some(Missing::Swarm) => Failure::new(
-            skiff_types::ErrorKind::Unavailable,
-            "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
-             node to swarm and try again.",
-        ),
+        Some(Missing::Swarm) => no_swarm(),
         None => Failure::page_not_found(),
     }
+}
+
+/// What needs a swarm, which there is none of.
+fn no_swarm() -> Failure {
+    Failure::new(
+        skiff_types::ErrorKind::Unavailable,
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this \
+         node to swarm and try again.",
+    )
 }
 
 enum Missing {
@@ -139,7 +151,6 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         ("POST", ["images", .., "push"]) => "pushing an image",
         ("GET", ["distribution", .., "json"]) => "asking a registry about an image",
         ("POST", ["auth"]) => "signing in to a registry",
-        ("GET" | "POST" | "PUT" | "DELETE", ["volumes", ..]) => "managing volumes",
         ("GET" | "POST" | "DELETE", ["plugins", _, ..]) => "managing plugins",
         _ => return None,
     };
@@ -154,7 +165,12 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
         (method, segments.as_slice()),
         ("OPTIONS", _)
             | ("GET" | "HEAD", ["_ping"])
-            | ("GET", ["version" | "info" | "events" | "networks" | "plugins"] | ["networks", ..])
+            | (
+                "GET",
+                ["version" | "info" | "events" | "networks" | "plugins"] | ["networks" | "volumes", ..]
+            )
+            | ("POST", ["volumes", "create" | "prune"])
+            | ("PUT" | "DELETE", ["volumes", _, ..])
             | ("GET", ["containers" | "images", "json"] | ["images", "get"] | ["system", "df"])
             | ("POST", ["containers" | "images", "prune"])
             | (

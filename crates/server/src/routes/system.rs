@@ -77,7 +77,8 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
             Some(containers.into_iter().map(|c| convert::container::summary(c, version)).collect());
     }
     if wanted("volume") {
-        usage.volumes = Some(Vec::new());
+        let volumes = context.engine.volumes.usage().await?;
+        usage.volumes = Some(volumes.into_iter().map(convert::volume::measured).collect());
     }
     if wanted("build-cache") {
         // There is no cache without a builder.

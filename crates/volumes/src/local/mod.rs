@@ -300,12 +300,19 @@ impl Staged {
         self.dir.join("_data")
     }
 
-    /// Copies an image's files into it.
+    /// Copies an image's files into it; into what its options mount over it, if there is something and that is empty.
     ///
     /// # Errors
-    /// What cannot be read or written.
-    pub fn fill(&self, content: &Content) -> Result<()> {
-        Ok(content.copy_to(&self.data())?)
+    /// What cannot be read, written or mounted.
+    pub fn fill(&self, options: &Options, content: &Content) -> Result<()> {
+        let data = self.data();
+        if !options.needs_mount() {
+            return Ok(content.copy_to(&data)?);
+        }
+        mount::mount(options, &data)?;
+        let copied = content.copy_into_empty(&data);
+        mount::unmount(&data)?;
+        Ok(copied?)
     }
 
     /// Makes what it holds durable. An empty one need not be: it is made again.

@@ -88,26 +88,30 @@ impl Plugins {
     /// # Errors
     /// [`Error::NoSuchPlugin`]; it is described wrongly, cannot be reached, or is no volume driver.
     pub fn get(&self, name: &str) -> Result<Arc<Plugin>> {
+        self.get_within(name, PATIENCE)
+    }
+
+    fn get_within(&self, name: &str, patience: Duration) -> Result<Arc<Plugin>> {
         let active = || self.active.lock().expect("no panic under this lock");
         let address = self.dirs.find(name)?;
         if let Some(known) = active().get(name).filter(|plugin| plugin.address == address) {
             return Ok(known.clone());
         }
-        let plugin = Arc::new(Plugin::activate(name, address)?);
+        let plugin = Arc::new(Plugin::activate(name, address, patience)?);
         active().insert(name.to_owned(), plugin.clone());
         Ok(plugin)
     }
 
-    /// The plugins that can be found now, and are volume drivers that answer.
+    /// The plugins that can be found now, and are volume drivers that answer at once.
     pub fn all(&self) -> Vec<Arc<Plugin>> {
-        self.dirs.names().iter().filter_map(|name| self.get(name).ok()).collect()
+        self.dirs.names().iter().filter_map(|name| self.get_within(name, Duration::ZERO).ok()).collect()
     }
 }
 
 impl Plugin {
-    fn activate(name: &str, address: Address) -> Result<Self> {
+    fn activate(name: &str, address: Address, patience: Duration) -> Result<Self> {
         let mut plugin = Self { name: name.to_owned(), address, global: false };
-        let answer: Answer = plugin.call("Plugin.Activate", &json!({}), PATIENCE)?;
+        let answer: Answer = plugin.call("Plugin.Activate", &json!({}), patience)?;
         if !answer.implements.unwrap_or_default().iter().any(|kind| kind == "VolumeDriver") {
             return Err(Error::BadPlugin {
                 name: name.to_owned(),
@@ -198,7 +202,7 @@ impl Plugin {
         let answer: Answer = self.call(method, body, PATIENCE)?;
         match answer.err.as_str() {
             "" => Ok(answer),
-            err => Err(Error::Refused(format!("{method}: {err}"))),
+            err => Err(Error::Refused(err.to_owned())),
         }
     }
 

@@ -89,7 +89,7 @@ fn a_plugin_is_asked_as_the_protocol_says() {
     );
     assert_eq!(disk.list().unwrap().len(), 2);
     assert_eq!(disk.remove("v").unwrap_err().to_string(), "VolumeDriver.Remove: busy");
-    assert_eq!(disk.unmount("v", "user").unwrap_err().to_string(), "VolumeDriver.Unmount: not mounted");
+    assert_eq!(disk.unmount("v", "user").unwrap_err().to_string(), "not mounted");
     // The handshake happens once.
     assert_eq!(plugins.get("disk").unwrap().name(), "disk");
     let asked: Vec<(String, Value)> = asked.try_iter().collect();

@@ -19,8 +19,8 @@ use self::paths::{base, rooted};
 pub(super) use self::put::put;
 pub use self::{paths::PathStat, put::PutOptions};
 use super::{
+    mounts,
     parts::{Parts, blocking},
-    start,
 };
 use crate::{
     ArchiveWriter, Error, Result,
@@ -162,7 +162,7 @@ fn build(
 /// What is mounted in a container: volumes, binds, and its files of `/etc` once it has been started.
 fn sources(parts: &Parts, record: &ContainerRecord) -> Result<Vec<ViewMount>> {
     let dir = parts.dir(&record.id);
-    start::make_missing_sources(record)?;
+    mounts::make_missing_sources(record)?;
     let mut sources = Vec::new();
     let of_host =
         |mount: &&crate::model::MountPoint| matches!(mount.kind, MountKind::Bind | MountKind::Volume);
