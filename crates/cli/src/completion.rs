@@ -3,7 +3,7 @@
 
 use crate::{
     failure::Outcome,
-    grammar::{Command, Flag, Kind, Matches, Node, Verb},
+    grammar::{Command, Flag, Kind, Matches, Node, Section, Verb},
     say,
     session::Session,
     table::{GLOBAL, ROOT},
@@ -62,6 +62,8 @@ pub(crate) enum Candidates {
     Images,
     /// Names of networks.
     Networks,
+    /// Names of volumes.
+    Volumes,
 }
 
 /// What may come where the last of `words` stands.
@@ -106,6 +108,7 @@ pub(crate) fn candidates(words: &[String]) -> Candidates {
             group
                 .entries
                 .iter()
+                .filter(|entry| entry.section != Section::Hidden)
                 .map(|entry| {
                     let about = match entry.node {
                         Node::Group(below) => below.about,
@@ -136,6 +139,7 @@ fn arguments_of(command: &Command, before: usize) -> Candidates {
         | Verb::Pull
         | Verb::Save
         | Verb::Tag => Candidates::Images,
+        Verb::VolumeInspect | Verb::VolumeRm | Verb::VolumeUpdate => Candidates::Volumes,
         Verb::Events
         | Verb::Import
         | Verb::Info
@@ -144,7 +148,10 @@ fn arguments_of(command: &Command, before: usize) -> Candidates {
         | Verb::NetworkLs
         | Verb::NetworkPrune
         | Verb::ContainerLs
-        | Verb::Version => Candidates::Words(Vec::new()),
+        | Verb::Version
+        | Verb::VolumeCreate
+        | Verb::VolumeLs
+        | Verb::VolumePrune => Candidates::Words(Vec::new()),
         Verb::NetworkInspect | Verb::NetworkRm => Candidates::Networks,
         Verb::NetworkConnect | Verb::NetworkDisconnect if before == 0 => Candidates::Networks,
         _ => Candidates::Containers,
@@ -168,6 +175,7 @@ pub(crate) fn complete(program: &'static str, globals: &Matches, words: &[String
         match names {
             Candidates::Images => session.image_names().await,
             Candidates::Networks => session.network_names().await,
+            Candidates::Volumes => session.volume_names().await,
             _ => session.container_names().await,
         }
     })?;
@@ -199,6 +207,8 @@ mod tests {
         assert_eq!(offered("stop web "), ["Containers"]);
         assert_eq!(offered("network connect "), ["Networks"]);
         assert_eq!(offered("network connect net "), ["Containers"]);
+        assert_eq!(offered("volume rm "), ["Volumes"]);
+        assert!(!offered("volume ").contains(&"update".to_owned()));
         assert_eq!(offered("run busybox "), Vec::<String>::new());
         assert_eq!(offered("run --name "), Vec::<String>::new());
     }

@@ -22,6 +22,8 @@ pub(crate) struct Config {
     pub(crate) networks_format: String,
     /// `--format` of `stats`.
     pub(crate) stats_format: String,
+    /// `--format` of `volume ls`.
+    pub(crate) volumes_format: String,
     /// `--detach-keys`.
     pub(crate) detach_keys: String,
     /// The context to use.

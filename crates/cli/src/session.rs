@@ -110,6 +110,15 @@ impl Session {
         Ok(networks.into_iter().map(|network| network.name).collect())
     }
 
+    /// Names of all volumes.
+    pub(crate) async fn volume_names(&self) -> Result<Vec<String>, Failure> {
+        let bytes = self.client.volumes(None).await?;
+        let list: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|e| Failure::new(e.to_string()))?;
+        let volumes = list["Volumes"].as_array().cloned().unwrap_or_default();
+        Ok(volumes.iter().filter_map(|volume| volume["Name"].as_str().map(str::to_owned)).collect())
+    }
+
     /// The engine's address.
     pub(crate) fn host(&self) -> String {
         self.client.host().to_string()

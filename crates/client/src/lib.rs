@@ -18,6 +18,7 @@ mod query;
 mod request;
 mod system;
 mod tls;
+mod volumes;
 
 pub use client::{Client, Options};
 pub use containers::{Attach, Created, ListContainers, Logs, WaitCondition, WaitResult};

@@ -132,24 +132,4 @@ impl Client {
         let query = if verbose { Query::new().with("verbose", "true") } else { Query::new() };
         self.get_bytes(format!("/networks/{}", escape(name)), query).await
     }
-
-    /// `GET /volumes/{name}`.
-    ///
-    /// # Errors
-    /// As [`Client::send`].
-    pub async fn volume_inspect(&self, name: &str) -> Result<Bytes, Error> {
-        self.get_bytes(format!("/volumes/{}", escape(name)), Query::new()).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::escape;
-
-    #[test]
-    fn names_keep_their_separators_and_lose_their_traps() {
-        assert_eq!(escape("web"), "web");
-        assert_eq!(escape("reg:5000/a/b@sha256:12"), "reg:5000/a/b@sha256:12");
-        assert_eq!(escape("a b?c#d"), "a%20b%3Fc%23d");
-    }
 }

@@ -10,6 +10,7 @@ use crate::{
         container::CONTAINER,
         image::{self, IMAGE},
         network::NETWORK,
+        volume::VOLUME,
     },
     template::{self, Functions, Json, MissingKey, Template, Value, shape::StructShape},
 };
@@ -50,7 +51,7 @@ impl Kind {
             Self::Container => Some(&CONTAINER),
             Self::Image => Some(&IMAGE),
             Self::Network => Some(&NETWORK),
-            Self::Volume => None,
+            Self::Volume => Some(&VOLUME),
         }
     }
 }
@@ -190,3 +191,5 @@ pub(super) const CONTAINERS: &[Kind] = &[Kind::Container];
 pub(super) const IMAGES: &[Kind] = &[Kind::Image];
 /// The kinds of `network inspect`.
 pub(super) const NETWORKS: &[Kind] = &[Kind::Network];
+/// The kinds of `volume inspect`.
+pub(super) const VOLUMES: &[Kind] = &[Kind::Volume];

@@ -25,6 +25,7 @@ mod stats;
 mod top;
 mod transfer;
 pub(crate) mod version;
+mod volumes;
 
 use crate::{
     failure::Outcome,
@@ -95,6 +96,12 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Unpause => lifecycle::unpause(call).await,
         Verb::Update => lifecycle::update(call).await,
         Verb::Version => version::version(call).await,
+        Verb::VolumeCreate => volumes::create(call).await,
+        Verb::VolumeInspect => inspect::inspect(call, inspect::VOLUMES).await,
+        Verb::VolumeLs => volumes::ls(call).await,
+        Verb::VolumePrune => volumes::prune(call).await,
+        Verb::VolumeRm => volumes::rm(call).await,
+        Verb::VolumeUpdate => volumes::update(call).await,
         Verb::Wait => lifecycle::wait(call).await,
     }
 }

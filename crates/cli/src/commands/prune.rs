@@ -19,7 +19,7 @@ struct Freed {
     space: u64,
 }
 
-const SURE: &str = "Are you sure you want to continue?";
+pub(super) const SURE: &str = "Are you sure you want to continue?";
 
 /// Names under a heading, as docker lists them; nothing without names.
 fn list(heading: &str, names: &[String]) -> String {

@@ -67,6 +67,12 @@ pub(crate) enum Verb {
     Unpause,
     Update,
     Version,
+    VolumeCreate,
+    VolumeInspect,
+    VolumeLs,
+    VolumePrune,
+    VolumeRm,
+    VolumeUpdate,
     Wait,
 }
 
@@ -129,6 +135,12 @@ impl Entry {
         self.also = names;
         self
     }
+
+    /// The same, left out of the help.
+    pub(crate) const fn hidden(mut self) -> Self {
+        self.section = Section::Hidden;
+        self
+    }
 }
 
 /// A heading of the help.
@@ -140,6 +152,8 @@ pub(crate) enum Section {
     Management,
     /// Commands.
     Plain,
+    /// None.
+    Hidden,
 }
 
 /// What a name leads to.

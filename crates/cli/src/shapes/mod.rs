@@ -6,6 +6,7 @@ pub(crate) mod container;
 pub(crate) mod image;
 pub(crate) mod network;
 pub(crate) mod system;
+pub(crate) mod volume;
 
 use crate::template::shape::{Shape, StructShape};
 

@@ -12,5 +12,6 @@ mod root;
 mod start;
 mod system;
 mod text;
+mod volume;
 
 pub(crate) use root::{GLOBAL, ROOT, UNSUPPORTED};

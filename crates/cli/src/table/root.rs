@@ -1,6 +1,6 @@
 //! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
 
-use super::{files::*, image::*, lifecycle::*, look::*, network::*, start::*, system::*};
+use super::{files::*, image::*, lifecycle::*, look::*, network::*, start::*, system::*, volume::*};
 use crate::{
     grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
     options::types::*,
@@ -50,6 +50,7 @@ pub(crate) static ROOT: Group = Group {
         group("image", &IMAGE),
         group("network", &NETWORK_GROUP),
         group("system", &SYSTEM),
+        group("volume", &VOLUME_GROUP),
         leaf("attach", &ATTACH),
         leaf("commit", &COMMIT),
         leaf("cp", &CP),
@@ -152,6 +153,18 @@ static SYSTEM: Group = Group {
     ],
 };
 
+static VOLUME_GROUP: Group = Group {
+    about: "Manage volumes",
+    entries: &[
+        leaf("create", &VOLUME_CREATE),
+        leaf("inspect", &VOLUME_INSPECT),
+        leaf("ls", &VOLUME_LS).also(&["list"]),
+        leaf("prune", &VOLUME_PRUNE),
+        leaf("rm", &VOLUME_RM).also(&["remove"]),
+        leaf("update", &VOLUME_UPDATE).hidden(),
+    ],
+};
+
 /// Commands of docker's that do not exist here yet, so that they are told apart from those that never will.
 pub(crate) static UNSUPPORTED: &[&str] = &[
     "bake",
@@ -176,7 +189,6 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "stack",
     "swarm",
     "trust",
-    "volume",
 ];
 
 const fn leaf(name: &'static str, command: &'static crate::grammar::Command) -> Entry {
