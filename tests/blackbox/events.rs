@@ -6,11 +6,16 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use skiff_testkit::http::Body;
 
-use crate::Test;
+use crate::{Test, list::percent_encode};
 
 /// The events of one container between two moments.
 pub(crate) fn events(test: &Test, id: &str, since: &str, until: &str) -> Result<Vec<Value>> {
-    let filters = format!("%7B%22container%22%3A%5B%22{id}%22%5D%7D");
+    events_of(test, &json!({ "container": [id] }), since, until)
+}
+
+/// The events that filters choose.
+pub(crate) fn events_of(test: &Test, filters: &Value, since: &str, until: &str) -> Result<Vec<Value>> {
+    let filters = percent_encode(&filters.to_string());
     let path = format!("/events?since={since}&until={until}&filters={filters}");
     let stream = test.client.stream("GET", &path, &Body::Empty)?;
     stream.lines().map(|line| Ok(serde_json::from_str(&line?)?)).collect()

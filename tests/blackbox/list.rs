@@ -13,7 +13,7 @@ fn list(test: &mut Test, query: &str, filters: &Value) -> Result<Vec<String>> {
     Ok(ids.filter(|id| test.made.contains(id)).collect())
 }
 
-fn percent_encode(text: &str) -> String {
+pub(crate) fn percent_encode(text: &str) -> String {
     text.bytes()
         .map(|b| if b.is_ascii_alphanumeric() { (b as char).to_string() } else { format!("%{b:02X}") })
         .collect()

@@ -12,14 +12,17 @@ mod lifecycle;
 mod limits;
 mod list;
 mod logs;
+mod mounts;
 mod network;
 mod networks;
 mod own;
+mod plugins;
 mod prune;
 mod restart;
 mod security;
 mod stats;
 mod streams;
+mod volumes;
 
 use std::{
     path::Path,
@@ -40,6 +43,7 @@ struct Test {
     made: Vec<String>,
     images: Vec<String>,
     networks: Vec<String>,
+    volumes: Vec<String>,
     // Dropped last: it ends the daemon.
     engine: Engine,
 }
@@ -60,6 +64,7 @@ impl Test {
             made: Vec::new(),
             images: Vec::new(),
             networks: Vec::new(),
+            volumes: Vec::new(),
             engine,
         };
         if test.client.get("/images/busybox/json")?.status != 200 {
@@ -134,6 +139,17 @@ impl Test {
         Ok((String::from_utf8(out)?, String::from_utf8(err)?))
     }
 
+    /// Waits until something is so, for as long as a slow machine may need.
+    fn until(&mut self, what: &str, mut so: impl FnMut(&mut Self) -> Result<bool>) -> Result<()> {
+        for _ in 0..600 {
+            if so(self)? {
+                return Ok(());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        anyhow::bail!("not within half a minute: {what}")
+    }
+
     /// Runs a shell line in busybox; answers its standard output, and fails when its exit code is not 0.
     fn shell(&mut self, line: &str) -> Result<String> {
         self.shell_with(line, &json!({}))
@@ -158,6 +174,9 @@ impl Drop for Test {
         }
         for id in &self.networks {
             let _ = self.client.delete(&format!("/networks/{id}"));
+        }
+        for name in &self.volumes {
+            let _ = self.client.delete(&format!("/volumes/{name}?force=1"));
         }
         for name in &self.images {
             let _ = self.client.delete(&format!("/images/{name}?force=1"));

@@ -6,6 +6,7 @@ mod files;
 mod images;
 mod lists;
 mod networks;
+mod volumes;
 mod watch;
 
 use std::{
@@ -23,6 +24,7 @@ use skiff_testkit::{Engine, http::Body, image};
 struct Test {
     engine: Engine,
     names: Vec<String>,
+    volumes: Vec<String>,
 }
 
 /// What a command line said.
@@ -49,7 +51,7 @@ impl Test {
             let path = "/images/create?fromSrc=-&repo=busybox&tag=latest";
             client.request("POST", path, &Body::Bytes("application/x-tar", &tar))?.ok()?;
         }
-        Ok(Self { engine, names: Vec::new() })
+        Ok(Self { engine, names: Vec::new(), volumes: Vec::new() })
     }
 
     /// A container's name that no other test uses; the container is removed in the end.
@@ -104,6 +106,9 @@ impl Drop for Test {
     fn drop(&mut self) {
         for name in &self.names {
             let _ = self.run(&["rm", "-f", name]);
+        }
+        for name in &self.volumes {
+            let _ = self.run(&["volume", "rm", "-f", name]);
         }
     }
 }

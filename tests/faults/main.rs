@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod kill;
 mod leaks;
+mod volumes;
 mod watch;
 
 use std::path::Path;

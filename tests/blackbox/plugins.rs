@@ -1,0 +1,193 @@
+//! Volumes of a plugin, which is written here: it keeps its volumes in a directory.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::net::UnixListener,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::Test;
+
+/// Where every engine looks.
+const DIRECTORY: &str = "/run/docker/plugins";
+
+/// A plugin that runs until its socket is removed.
+struct Plugin {
+    name: String,
+    socket: PathBuf,
+    files: tempfile::TempDir,
+    /// What it was asked, and how its volumes are used.
+    asked: Arc<Mutex<Vec<(String, Value)>>>,
+}
+
+impl Plugin {
+    fn start(name: String) -> Result<Self> {
+        fs_err::create_dir_all(DIRECTORY)?;
+        let socket = Path::new(DIRECTORY).join(format!("{name}.sock"));
+        let listener = UnixListener::bind(&socket)?;
+        let files = tempfile::tempdir()?;
+        let asked = Arc::<Mutex<Vec<(String, Value)>>>::default();
+        let (root, log) = (files.path().to_owned(), asked.clone());
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client that hangs up is its own business.
+                let _ = serve(stream, &root, &log);
+            }
+        });
+        Ok(Self { name, socket, files, asked })
+    }
+
+    fn asked(&self, method: &str) -> Vec<Value> {
+        let asked = self.asked.lock().expect("no panic");
+        asked.iter().filter(|(m, _)| m == method).map(|(_, body)| body.clone()).collect()
+    }
+}
+
+impl Drop for Plugin {
+    fn drop(&mut self) {
+        let _ = fs_err::remove_file(&self.socket);
+    }
+}
+
+fn serve(
+    stream: std::os::unix::net::UnixStream,
+    root: &Path,
+    log: &Mutex<Vec<(String, Value)>>,
+) -> Result<()> {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Ok(());
+        }
+        let method = line.split(' ').nth(1).context("no path")?.trim_start_matches('/').to_owned();
+        let (mut length, mut chunked) = (0, false);
+        loop {
+            line.clear();
+            stream.read_line(&mut line)?;
+            let lower = line.trim().to_ascii_lowercase();
+            match lower.split_once(':') {
+                Some(("content-length", value)) => length = value.trim().parse()?,
+                Some(("transfer-encoding", _)) => chunked = true,
+                Some(_) => {}
+                None => break,
+            }
+        }
+        let mut body = Vec::new();
+        while chunked {
+            line.clear();
+            stream.read_line(&mut line)?;
+            let size = usize::from_str_radix(line.trim(), 16)?;
+            let mut chunk = vec![0; size + 2];
+            stream.read_exact(&mut chunk)?;
+            body.extend(&chunk[..size]);
+            chunked = size > 0;
+        }
+        if length > 0 {
+            body = vec![0; length];
+            stream.read_exact(&mut body)?;
+        }
+        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        let text = answer(&method, &body, root).to_string();
+        log.lock().expect("no panic").push((method, body));
+        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+    }
+}
+
+fn answer(method: &str, body: &Value, root: &Path) -> Value {
+    let name = body["Name"].as_str().unwrap_or_default();
+    let place = root.join(name);
+    let described = |name: &str| json!({ "Name": name, "Mountpoint": root.join(name), "CreatedAt": "2024-05-01T10:00:00Z", "Status": { "disks": 2 } });
+    match method {
+        "Plugin.Activate" => json!({ "Implements": ["VolumeDriver"] }),
+        "VolumeDriver.Capabilities" => json!({ "Capabilities": { "Scope": "global" } }),
+        "VolumeDriver.Create" if body["Opts"]["fail"] == "yes" => json!({ "Err": "as you wished" }),
+        "VolumeDriver.Create" => match fs_err::create_dir_all(&place) {
+            Ok(()) => json!({ "Err": "" }),
+            Err(e) => json!({ "Err": e.to_string() }),
+        },
+        "VolumeDriver.Remove" => match fs_err::remove_dir_all(&place) {
+            Ok(()) => json!({ "Err": "" }),
+            Err(e) => json!({ "Err": e.to_string() }),
+        },
+        "VolumeDriver.Mount" | "VolumeDriver.Path" => json!({ "Mountpoint": place, "Err": "" }),
+        "VolumeDriver.Get" if place.is_dir() => json!({ "Volume": described(name), "Err": "" }),
+        "VolumeDriver.Get" => json!({ "Err": "no such volume" }),
+        "VolumeDriver.List" => {
+            let names = fs_err::read_dir(root).into_iter().flatten().flatten();
+            let names: Vec<Value> = names.map(|e| described(&e.file_name().to_string_lossy())).collect();
+            json!({ "Volumes": names, "Err": "" })
+        }
+        _ => json!({ "Err": "" }),
+    }
+}
+
+#[test]
+fn a_plugins_volume_is_used_as_any_other() -> Result<()> {
+    let mut test = Test::new()?;
+    let plugin = Plugin::start(test.name("plugin"))?;
+    let image = test.image_with_files()?;
+    let name = test.volume_name("plugged");
+    let made =
+        test.volume(&json!({ "Name": name, "Driver": plugin.name, "DriverOpts": { "disks": "2" } }))?;
+    assert_eq!((&made["Driver"], &made["Scope"]), (&json!(plugin.name), &json!("global")));
+    assert_eq!((&made["Status"], &made["Options"]), (&Value::Null, &json!({ "disks": "2" })));
+    let shown = test.client.get(&format!("/volumes/{name}"))?.ok()?.json()?;
+    assert_eq!(shown["Status"], json!({ "disks": 2 }));
+    assert_eq!(plugin.asked("VolumeDriver.Create"), [json!({ "Name": name, "Opts": { "disks": "2" } })]);
+
+    let mut body = Test::body(&["sh", "-c", "cat /srv/file; echo more > /srv/more"]);
+    body["Image"] = json!(image);
+    body["HostConfig"]["Binds"] = json!([format!("{name}:/srv")]);
+    let id = test.create(&body)?;
+    test.start(&id)?;
+    assert_eq!(test.wait(&id)?, 0);
+    assert_eq!(test.logs(&id, "stdout=1")?.0, "from the image\n");
+    let place = plugin.files.path().join(&name);
+    assert_eq!(fs_err::read_to_string(place.join("more"))?, "more\n");
+    assert_eq!(test.inspect(&id)?["Mounts"][0]["Source"], json!(place));
+    test.until("every mount is undone", |_| {
+        let mounts = plugin.asked("VolumeDriver.Mount");
+        Ok(!mounts.is_empty() && mounts.len() == plugin.asked("VolumeDriver.Unmount").len())
+    })?;
+    for (mounted, unmounted) in
+        plugin.asked("VolumeDriver.Mount").iter().zip(plugin.asked("VolumeDriver.Unmount"))
+    {
+        assert_eq!(*mounted, unmounted);
+    }
+    let in_use = test.client.delete(&format!("/volumes/{name}"))?;
+    assert_eq!(in_use.status, 409);
+    test.client.delete(&format!("/containers/{id}"))?.ok()?;
+    assert_eq!(test.client.delete(&format!("/volumes/{name}"))?.status, 204);
+    assert!(!place.exists());
+    Ok(())
+}
+
+#[test]
+fn a_plugin_may_refuse_and_know_volumes_of_its_own() -> Result<()> {
+    let mut test = Test::new()?;
+    let plugin = Plugin::start(test.name("plugin"))?;
+    let name = test.volume_name("refused");
+    let body = json!({ "Name": name, "Driver": plugin.name, "DriverOpts": { "fail": "yes" } });
+    let answer = test.client.post("/volumes/create", &body)?;
+    assert_eq!((answer.status, answer.message()), (500, format!("create {name}: as you wished")));
+    assert_eq!(test.volume_status(&name)?, 404);
+
+    let foreign = test.volume_name("foreign");
+    fs_err::create_dir(plugin.files.path().join(&foreign))?;
+    // An engine asks the plugins that it knows.
+    let known = test.volume_name("known");
+    test.volume(&json!({ "Name": known, "Driver": plugin.name }))?;
+    let listed = test.client.get("/volumes")?.ok()?.json()?;
+    let names: Vec<&str> =
+        listed["Volumes"].as_array().into_iter().flatten().filter_map(|v| v["Name"].as_str()).collect();
+    assert!(names.contains(&foreign.as_str()) && names.contains(&known.as_str()), "{names:?}");
+    let taken = test.client.post("/volumes/create", &json!({ "Name": known, "Driver": "local" }))?;
+    assert_eq!(taken.status, 409, "{}", taken.message());
+    Ok(())
+}
