@@ -10,6 +10,7 @@ mod logs;
 mod memory;
 mod report;
 mod subject;
+mod volumes;
 
 use std::path::PathBuf;
 
@@ -116,8 +117,13 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         subject.rootfs = options.rootfs.clone();
         subject.prepare()?;
     }
-    let rows =
-        containers::ROWS.iter().chain(logs::ROWS).chain(memory::ROWS).chain(images::ROWS).chain(files::ROWS);
+    let rows = containers::ROWS
+        .iter()
+        .chain(logs::ROWS)
+        .chain(memory::ROWS)
+        .chain(images::ROWS)
+        .chain(files::ROWS)
+        .chain(volumes::ROWS);
     let mut measured = Vec::new();
     for row in
         rows.filter(|row| options.rows.is_empty() || options.rows.iter().any(|p| row.name.starts_with(p)))
