@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skiff-network", &["skiff-sys"]),
     ("skiff-volumes", &["skiff-sys"]),
     ("skiff-images", &["skiff-archive", "skiff-snapshots"]),
+    ("skiff-distribution", &[]),
     (
         "skiff-engine",
         &[
@@ -27,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skiff-runtime",
             "skiff-snapshots",
             "skiff-images",
+            "skiff-distribution",
             "skiff-network",
             "skiff-logs",
             "skiff-state",

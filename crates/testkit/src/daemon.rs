@@ -2,6 +2,7 @@
 
 use std::{
     io::Write,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -47,6 +48,17 @@ impl Engine {
     /// A new client.
     pub fn client(&self) -> Client {
         Client::new(self.socket())
+    }
+
+    /// A listener on the engine's host, at a loopback port of the system's choice.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered, or has no loopback.
+    pub fn listen(&self) -> Result<TcpListener> {
+        match self {
+            Self::Ours(daemon) => daemon.listen(),
+            Self::Other(_) => Ok(TcpListener::bind("127.0.0.1:0")?),
+        }
     }
 
     /// A command on the engine's host: in the network namespace where it publishes ports.
@@ -170,6 +182,24 @@ impl Daemon {
         command.args(["--net", "--mount", "--wdns=/", "--target"]).arg(self.holder.id().to_string());
         command.arg("--").arg(program.as_ref());
         command
+    }
+
+    /// A listener in the daemon's network namespace, at a loopback port of the system's choice.
+    ///
+    /// # Errors
+    /// As [`Engine::listen`].
+    pub fn listen(&self) -> Result<TcpListener> {
+        let path = format!("/proc/{}/ns/net", self.holder.id());
+        // A thread of its own: whoever enters a namespace does not come back.
+        let bound = thread::spawn(move || -> Result<TcpListener> {
+            let namespace = fs_err::File::open(&path)?;
+            rustix::thread::move_into_link_name_space(
+                std::os::fd::AsFd::as_fd(namespace.file()),
+                Some(rustix::thread::LinkNameSpaceType::Network),
+            )?;
+            Ok(TcpListener::bind("127.0.0.1:0")?)
+        });
+        bound.join().map_err(|_| anyhow::anyhow!("the thread that listens panicked"))?
     }
 
     /// The command line against this daemon.

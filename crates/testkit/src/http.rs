@@ -15,6 +15,8 @@ use serde_json::Value;
 pub struct Client {
     socket: PathBuf,
     connection: Option<BufReader<UnixStream>>,
+    /// Lines that every request has beside its own.
+    headers: String,
 }
 
 /// An answer with its whole body.
@@ -72,7 +74,14 @@ impl Response {
 impl Client {
     /// A client of the engine at `socket`; connects at the first request.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
-        Self { socket: socket.into(), connection: None }
+        Self { socket: socket.into(), connection: None, headers: String::new() }
+    }
+
+    /// The same with a header in every request.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push_str(&format!("{name}: {value}\r\n"));
+        self
     }
 
     /// The engine's socket.
@@ -107,7 +116,7 @@ impl Client {
             Some(connection) => connection,
             None => BufReader::new(self.connect()?),
         };
-        send(connection.get_mut(), method, path, body, "")?;
+        send(connection.get_mut(), method, path, body, &self.headers)?;
         let (status, headers) = read_head(&mut connection)?;
         let head = Response { status, headers, body: Vec::new() };
         let (body, reusable) = read_body(&mut connection, method, &head)?;
@@ -123,7 +132,7 @@ impl Client {
     /// As [`Client::request`], and when the status is an error.
     pub fn stream(&self, method: &str, path: &str, body: &Body<'_>) -> Result<Box<dyn BufRead + Send>> {
         let mut connection = BufReader::with_capacity(1 << 18, self.connect()?);
-        send(connection.get_mut(), method, path, body, "")?;
+        send(connection.get_mut(), method, path, body, &self.headers)?;
         let (status, headers) = read_head(&mut connection)?;
         let mut head = Response { status, headers, body: Vec::new() };
         if status >= 400 {

@@ -4,5 +4,6 @@ pub mod apparmor;
 mod daemon;
 pub mod http;
 pub mod image;
+pub mod registry;
 
 pub use daemon::{Daemon, Engine};

@@ -1,0 +1,187 @@
+//! Registries that are slow, send us round in circles, are busy, or know no ranges; and token servers.
+
+use std::{
+    io::Write,
+    net::{TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use skiff_distribution::{
+    Config, Credentials, Descriptor, Error, Limits, Purpose, Registries, Secret, Session,
+};
+use skiff_testkit::registry::{Asked, Registry, answer};
+use skiff_types::ErrorKind;
+
+fn registry(guard: Option<(&str, &str)>) -> Registry {
+    Registry::start(TcpListener::bind("127.0.0.1:0").unwrap(), guard).unwrap()
+}
+
+fn client(limits: Limits) -> Registries {
+    Registries::new(Config { certificates: Vec::new(), limits, ..Config::default() })
+}
+
+fn limits() -> Limits {
+    Limits { pause: Duration::from_millis(5), ..Limits::default() }
+}
+
+async fn open(client: &Registries, registry: &Registry, credentials: &Credentials) -> Session {
+    let candidates = client.candidates(&registry.address(), Purpose::Pull).await.unwrap();
+    client.open(&candidates[0], credentials).await.unwrap()
+}
+
+async fn session(registry: &Registry, limits: Limits) -> Session {
+    open(&client(limits), registry, &Credentials::default()).await
+}
+
+async fn read(session: &Session, blob: &Descriptor, from: u64) -> Result<Vec<u8>, Error> {
+    let repository = session.repository("a");
+    let mut reader = repository.blob(blob, from);
+    let mut all = Vec::new();
+    while let Some(piece) = reader.next().await? {
+        all.extend_from_slice(&piece);
+    }
+    Ok(all)
+}
+
+fn blob(registry: &Registry, bytes: &[u8]) -> Descriptor {
+    Descriptor::new("", registry.put_blob("a", bytes).parse().unwrap(), bytes.len() as u64)
+}
+
+/// Every blob is answered so.
+fn lie(
+    registry: &Registry,
+    lie: impl Fn(&Asked, &mut TcpStream) -> std::io::Result<bool> + Send + Sync + 'static,
+) {
+    registry.hook(move |asked, out| if asked.path.contains("/blobs/") { lie(asked, out) } else { Ok(false) });
+}
+
+#[tokio::test]
+async fn a_registry_that_drips_or_says_nothing_is_given_up() {
+    let registry = registry(None);
+    let wanted = blob(&registry, &[7; 100_000]);
+    lie(&registry, |_, out| {
+        answer(out, "200 OK", &[("Content-Length", "100000")], b"")?;
+        loop {
+            out.write_all(b"7")?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let short = Limits { pace: Duration::from_millis(100), ..limits() };
+    let error = read(&session(&registry, short).await, &wanted, 0).await.unwrap_err();
+    assert!(error.to_string().contains("too slowly"), "{error}");
+    lie(&registry, |_, out| {
+        let _ = std::io::Read::read(out, &mut [0; 1]);
+        Ok(true)
+    });
+    let short = Limits { silence: Duration::from_millis(100), attempts: 2, ..limits() };
+    let error = read(&session(&registry, short).await, &wanted, 0).await.unwrap_err();
+    assert!(error.to_string().contains("request canceled"), "{error}");
+}
+
+#[tokio::test]
+async fn a_registry_without_ranges_sends_all_and_what_is_known_is_skipped() {
+    let registry = registry(None);
+    let bytes: Vec<u8> = (0..100_000u32).map(|i| (i / 3) as u8).collect();
+    let wanted = blob(&registry, &bytes);
+    let whole = bytes.clone();
+    lie(&registry, move |_, out| answer(out, "200 OK", &[], &whole).map(|()| true));
+    let session = session(&registry, limits()).await;
+    for from in [0, 1, 65_536, 99_999] {
+        assert!(read(&session, &wanted, from).await.unwrap() == bytes[from as usize..], "{from}");
+    }
+    // Another part than was asked for.
+    lie(&registry, |_, out| {
+        answer(out, "206 Partial Content", &[("Content-Range", "bytes 0-9/100000")], &[0; 10]).map(|()| true)
+    });
+    let error = read(&session, &wanted, 5).await.unwrap_err();
+    assert!(error.to_string().contains("instead of the rest"), "{error}");
+}
+
+#[tokio::test]
+async fn a_busy_registry_is_asked_again_and_a_quota_is_told() {
+    let registry = registry(None);
+    let index = br#"{"schemaVersion":2,"manifests":[]}"#;
+    registry.put_manifest("a", "v1", skiff_distribution::media::OCI_INDEX, index);
+    let failures = Arc::new(AtomicUsize::new(0));
+    let left = Arc::clone(&failures);
+    registry.hook(move |_, out| {
+        let fails = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
+        if fails {
+            answer(out, "503 Service Unavailable", &[], b"")?;
+        }
+        Ok(fails)
+    });
+    let session = session(&registry, limits()).await;
+    failures.store(2, Ordering::Relaxed);
+    session.repository("a").manifest("v1").await.unwrap();
+    assert_eq!(failures.load(Ordering::Relaxed), 0);
+    registry.hook(|_, out| {
+        let body =
+            br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"You have reached your pull rate limit."}]}"#;
+        answer(out, "429 Too Many Requests", &[("Content-Type", "application/json")], body).map(|()| true)
+    });
+    let error = session.repository("a").manifest("v1").await.unwrap_err();
+    assert_eq!(error.to_string(), "toomanyrequests: You have reached your pull rate limit.");
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn redirects_end() {
+    let registry = registry(None);
+    let wanted = blob(&registry, b"x");
+    lie(&registry, |asked, out| {
+        answer(out, "302 Found", &[("Location", &format!("{}?again", asked.path))], b"").map(|()| true)
+    });
+    let session = session(&registry, Limits { attempts: 1, ..limits() }).await;
+    let error = read(&session, &wanted, 0).await.unwrap_err();
+    assert!(error.to_string().contains("stopped after"), "{error}");
+}
+
+#[tokio::test]
+async fn tokens_are_fetched_once_for_what_they_allow() {
+    let tokens = registry(None);
+    let realm = format!("http://{}/token", tokens.address());
+    tokens.hook(move |asked, out| {
+        let body = match asked.method.as_str() {
+            "GET" if asked.path.contains("offline_token=true") => r#"{"token":"t","refresh_token":"again"}"#,
+            "GET" => r#"{"token":"t","expires_in":300}"#,
+            _ => r#"{"access_token":"t"}"#,
+        };
+        answer(out, "200 OK", &[("Content-Type", "application/json")], body.as_bytes()).map(|()| true)
+    });
+    let challenge = format!("Bearer realm=\"{realm}\",service=\"reg\"");
+    let registry = registry(Some(("Bearer t", &challenge)));
+    let wanted = blob(&registry, b"bytes");
+    let client = client(limits());
+    let user = Credentials { username: "u".into(), password: Secret::new("p"), ..Credentials::default() };
+    let opened = open(&client, &registry, &user).await;
+    for _ in 0..3 {
+        assert_eq!(read(&opened, &wanted, 0).await.unwrap(), b"bytes");
+    }
+    let asked = tokens.asked();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert_eq!(asked[0].path, "/token?service=reg&scope=repository%3Aa%3Apull&account=u");
+    assert_eq!(asked[0].header("authorization"), Some("Basic dTpw"));
+
+    let refresh = client.login(&registry.address(), &user).await.unwrap().unwrap();
+    assert_eq!(refresh.reveal(), "again");
+    tokens.asked();
+    let by_token = Credentials { identity_token: refresh, ..Credentials::default() };
+    read(&open(&client, &registry, &by_token).await, &wanted, 0).await.unwrap();
+    let asked = tokens.asked();
+    let form = String::from_utf8_lossy(&asked[0].body).into_owned();
+    assert!(form.starts_with("grant_type=refresh_token&refresh_token=again&service=reg"), "{form}");
+
+    let wrong = Credentials { username: "u".into(), password: Secret::new("x"), ..Credentials::default() };
+    tokens.hook(|_, out| {
+        answer(out, "401 Unauthorized", &[], br#"{"details":"incorrect username or password"}"#)
+            .map(|()| true)
+    });
+    let error = client.login(&registry.address(), &wrong).await.unwrap_err();
+    assert!(error.to_string().ends_with("unauthorized: incorrect username or password"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+}
