@@ -96,8 +96,8 @@ struct Loading<'a> {
     committed: Vec<ChainId>,
     /// Where layers that have been used once are now.
     by_path: HashMap<Vec<u8>, ChainId>,
-    _scan_pins: PinSet<'a>,
-    pins: PinSet<'a>,
+    _scan_pins: PinSet,
+    pins: PinSet,
 }
 
 impl Loading<'_> {
@@ -210,6 +210,6 @@ fn has_diff_id(store: &ImageStore, chain: &ChainId, diff_id: &Digest) -> bool {
 }
 
 /// A layer of the store with this diff id, whatever is below it.
-fn find_diff_id(store: &ImageStore, diff_id: &Digest) -> Option<ChainId> {
+pub(crate) fn find_diff_id(store: &ImageStore, diff_id: &Digest) -> Option<ChainId> {
     store.snapshots.layers().into_iter().find(|chain| has_diff_id(store, chain, diff_id))
 }

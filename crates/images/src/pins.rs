@@ -2,53 +2,55 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use skiff_snapshots::ChainId;
 
+type Counts = Arc<Mutex<HashMap<ChainId, u32>>>;
+
 /// How many operations rely on each layer.
 #[derive(Debug, Default)]
 pub(crate) struct Pins {
-    counts: Mutex<HashMap<ChainId, u32>>,
+    counts: Counts,
 }
 
 /// The pins of one operation; they end with it.
 #[derive(Debug)]
-pub(crate) struct PinSet<'a> {
-    pins: &'a Pins,
+pub(crate) struct PinSet {
+    counts: Counts,
     chains: Vec<ChainId>,
 }
 
 impl Pins {
     /// No pins yet.
-    pub(crate) fn begin(&self) -> PinSet<'_> {
-        PinSet { pins: self, chains: Vec::new() }
+    pub(crate) fn begin(&self) -> PinSet {
+        PinSet { counts: Arc::clone(&self.counts), chains: Vec::new() }
     }
 
     /// Does something with a layer unless it is pinned, and nobody can pin it before that is done.
     pub(crate) fn unless_pinned<T>(&self, chain: &ChainId, work: impl FnOnce() -> T) -> Option<T> {
-        let counts = self.lock();
+        let counts = lock(&self.counts);
         (!counts.contains_key(chain)).then(work)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChainId, u32>> {
-        // Counts are changed by single operations.
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl PinSet<'_> {
+fn lock(counts: &Counts) -> MutexGuard<'_, HashMap<ChainId, u32>> {
+    // Counts are changed by single operations.
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl PinSet {
     /// From now on this layer is not removed, if it is there at all.
     pub(crate) fn pin(&mut self, chain: ChainId) {
-        *self.pins.lock().entry(chain).or_default() += 1;
+        *lock(&self.counts).entry(chain).or_default() += 1;
         self.chains.push(chain);
     }
 }
 
-impl Drop for PinSet<'_> {
+impl Drop for PinSet {
     fn drop(&mut self) {
-        let mut counts = self.pins.lock();
+        let mut counts = lock(&self.counts);
         for chain in &self.chains {
             if let Some(count) = counts.get_mut(chain) {
                 *count -= 1;

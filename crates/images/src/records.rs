@@ -66,6 +66,17 @@ impl Records {
         }
         self.names.insert(name, id.digest()).map(ImageId::from).filter(|old| old != id)
     }
+
+    /// Gives an image names that it has elsewhere: no time is noted, as in Docker. Which of them it had not.
+    pub(crate) fn call(&mut self, id: &ImageId, names: &[Reference]) -> Vec<Reference> {
+        let mut changed = Vec::new();
+        for name in names {
+            if self.names.insert(name.clone(), id.digest()) != Some(id.digest()) {
+                changed.push(name.clone());
+            }
+        }
+        changed
+    }
 }
 
 /// The records and their file.

@@ -136,6 +136,16 @@ impl Reference {
         Ok(self)
     }
 
+    /// The registry and path with this digest alone.
+    pub fn at_digest(&self, digest: Digest) -> Self {
+        Self { domain: self.domain.clone(), path: self.path.clone(), tag: None, digest: Some(digest) }
+    }
+
+    /// The registry and path alone.
+    pub fn without_tag(&self) -> Self {
+        Self { domain: self.domain.clone(), path: self.path.clone(), tag: None, digest: None }
+    }
+
     fn with_suffix(&self, mut name: String) -> String {
         if let Some(tag) = &self.tag {
             name = name + ":" + tag;

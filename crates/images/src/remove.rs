@@ -90,7 +90,7 @@ impl ImageStore {
         Ok(removed)
     }
 
-    fn is_top_of_an_image(&self, chain: &ChainId, next: &[Removed]) -> Result<bool> {
+    pub(crate) fn is_top_of_an_image(&self, chain: &ChainId, next: &[Removed]) -> Result<bool> {
         let records = self.records.read();
         let going = next.iter().filter_map(|r| if let Removed::Image(id) = r { Some(*id) } else { None });
         for id in records.images.keys().copied().map(ImageId::from).chain(going) {

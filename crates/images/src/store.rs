@@ -6,6 +6,8 @@
 //! images.json             every image and name, replaced as a whole by rename: the commit point of every change
 //! blobs/sha256/<digest>   configurations, in OCI image-layout form
 //! ingest/                 what is being written
+//! partial/<digest>        compressed layers of pulls that have not ended, as far as they came
+//! layers.json             which blobs of which registries hold which layer: a cache
 //! ```
 //!
 //! Layers live in the snapshotter. A blob or layer that `images.json` does not lead to is garbage, and goes when the store
@@ -28,6 +30,8 @@ use crate::{
     blobs::Blobs,
     config::ImageConfig,
     image::{HistoryEntry, Image},
+    known::Known,
+    partial::Partials,
     pins::Pins,
     records::{ImageRecord, RecordFile, Records},
 };
@@ -38,6 +42,8 @@ pub struct ImageStore {
     pub(crate) blobs: Blobs,
     pub(crate) records: RecordFile,
     pub(crate) pins: Pins,
+    pub(crate) partials: Partials,
+    pub(crate) known: Known,
     /// Configurations, parsed once.
     configs: Mutex<HashMap<ImageId, Arc<ImageConfig>>>,
 }
@@ -53,6 +59,8 @@ impl ImageStore {
             blobs: Blobs::open(root)?,
             records: RecordFile::open(root)?,
             pins: Pins::default(),
+            partials: Partials::open(root)?,
+            known: Known::open(root),
             configs: Mutex::default(),
         };
         store.collect_garbage()?;
@@ -145,6 +153,26 @@ impl ImageStore {
             records.name(target.clone().or_latest(), &id, Timestamp::now());
             Ok(id)
         })
+    }
+
+    /// Gives an image names that registries know it by. Answers which of them are new or were another image's.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn name(&self, id: &ImageId, names: &[Reference]) -> Result<Vec<Reference>> {
+        self.records.update(|records| {
+            records.image(id).ok_or_else(|| Error::NotFound(id.digest().to_string()))?;
+            Ok(records.call(id, names))
+        })
+    }
+
+    /// All names with a tag of the repository that a name is of, sorted.
+    pub fn tags_of(&self, name: &Reference) -> Vec<Reference> {
+        let records = self.records.read();
+        let same = |other: &&Reference| {
+            other.tag().is_some() && other.domain() == name.domain() && other.path() == name.path()
+        };
+        records.names.keys().filter(same).cloned().collect()
     }
 
     /// An image's configuration as it is stored.

@@ -105,14 +105,14 @@ impl Steps {
 
 /// The images described so far, and the configurations they share.
 pub(super) struct Images<'a> {
-    scan: &'a Scan<'a>,
+    scan: &'a Scan,
     configs: HashMap<Vec<u8>, Rc<Config>>,
     layers: usize,
     pub(super) list: Vec<Described>,
 }
 
 impl<'a> Images<'a> {
-    pub(super) fn new(scan: &'a Scan<'a>) -> Self {
+    pub(super) fn new(scan: &'a Scan) -> Self {
         Self { scan, configs: HashMap::new(), layers: 0, list: Vec::new() }
     }
 

@@ -40,7 +40,7 @@ impl LayerRef {
 }
 
 /// The archive's images, in its order.
-pub(super) fn describe(scan: &Scan<'_>, platform: Option<&Platform>) -> Result<Vec<Described>> {
+pub(super) fn describe(scan: &Scan, platform: Option<&Platform>) -> Result<Vec<Described>> {
     let mut images = Images::new(scan);
     if let Ok(manifest) = scan.file(&scan.follow(b"manifest.json")) {
         docker(scan, manifest, &mut images)?;
@@ -86,7 +86,7 @@ struct Descriptor {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-fn docker(scan: &Scan<'_>, manifest: &[u8], images: &mut Images<'_>) -> Result<()> {
+fn docker(scan: &Scan, manifest: &[u8], images: &mut Images<'_>) -> Result<()> {
     let items: Option<Vec<ManifestItem>> = json("manifest.json", manifest)?;
     let items = items.ok_or_else(|| {
         Error::Archive("invalid manifest, manifest cannot be null (but can be [])".to_owned())
@@ -98,7 +98,7 @@ fn docker(scan: &Scan<'_>, manifest: &[u8], images: &mut Images<'_>) -> Result<(
     Ok(())
 }
 
-fn docker_item(scan: &Scan<'_>, item: &ManifestItem, images: &mut Images<'_>) -> Result<Described> {
+fn docker_item(scan: &Scan, item: &ManifestItem, images: &mut Images<'_>) -> Result<Described> {
     let config = images.config(&scan.follow(item.config.as_bytes()))?;
     let mut layers = Vec::new();
     for (i, path) in item.layers.iter().flatten().enumerate() {
@@ -150,7 +150,7 @@ const MOST_LISTED: usize = 1 << 20;
 
 /// The way through an OCI layout.
 struct Oci<'a, 'b> {
-    scan: &'a Scan<'a>,
+    scan: &'a Scan,
     platform: Option<&'a Platform>,
     images: &'b mut Images<'a>,
     /// For each index or manifest that has been read where its images are in the list: it may be listed under several
@@ -247,7 +247,7 @@ fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
 }
 
 /// A description among the blobs with its digest, checked; nothing if it is not there.
-fn blob<'a>(scan: &'a Scan<'_>, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
+fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
     let expected = digest_of(descriptor)?;
     let Some(bytes) = scan.files.get(&blob_path(&expected)) else { return Ok(None) };
     let found = digest(bytes);
@@ -272,7 +272,7 @@ fn blob_path(digest: &Digest) -> Vec<u8> {
 
 /// Images of before Docker 1.10: a directory per layer with `layer.tar` and `json`, and no configuration that an id could
 /// be the digest of. It is made from the topmost layer's description.
-fn legacy(scan: &Scan<'_>, repositories: &[u8], images: &mut Images<'_>) -> Result<()> {
+fn legacy(scan: &Scan, repositories: &[u8], images: &mut Images<'_>) -> Result<()> {
     let repositories: BTreeMap<String, BTreeMap<String, String>> = json("repositories", repositories)?;
     let mut tops: BTreeMap<String, Vec<Reference>> = BTreeMap::new();
     for (repository, tags) in repositories {
@@ -286,7 +286,7 @@ fn legacy(scan: &Scan<'_>, repositories: &[u8], images: &mut Images<'_>) -> Resu
     Ok(())
 }
 
-fn legacy_image(scan: &Scan<'_>, top: &str) -> Result<Described> {
+fn legacy_image(scan: &Scan, top: &str) -> Result<Described> {
     let mut layers = Vec::new();
     let mut diff_ids = Vec::new();
     let mut history = Vec::new();
@@ -326,7 +326,7 @@ fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::Archive(format!("{what}: {e}")))
 }
 
-impl Scan<'_> {
+impl Scan {
     /// The description at a path.
     pub(super) fn file(&self, path: &[u8]) -> Result<&[u8]> {
         self.files.get(path).map(Vec::as_slice).ok_or_else(|| missing(path))

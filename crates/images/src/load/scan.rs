@@ -29,14 +29,14 @@ const MAX_KEPT: u64 = 64 << 20;
 const ENTRY: u64 = 256;
 
 /// What an archive holds.
-pub(super) struct Scan<'a> {
+pub(super) struct Scan {
     /// Descriptions by path.
     pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
     /// Layers by path.
     pub(super) layers: HashMap<Vec<u8>, ScannedLayer>,
     /// Links by path: `docker save` once wrote the same layer as a link.
     pub(super) links: HashMap<Vec<u8>, Vec<u8>>,
-    pub(super) pins: PinSet<'a>,
+    pub(super) pins: PinSet,
 }
 
 /// A layer of the archive.
@@ -55,11 +55,11 @@ pub(super) enum ScannedLayer {
 }
 
 /// Reads the archive.
-pub(super) fn scan<'a>(
-    store: &'a ImageStore,
+pub(super) fn scan(
+    store: &ImageStore,
     archive: &mut (dyn Read + Send),
     progress: Progress<'_>,
-) -> Result<Scan<'a>> {
+) -> Result<Scan> {
     let mut reader = Reader::new(BufReader::with_capacity(256 << 10, archive));
     let mut scan = Scan {
         files: HashMap::new(),
@@ -251,7 +251,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-impl Scan<'_> {
+impl Scan {
     /// The diff id of the layer at a path.
     pub(super) fn diff_id(&self, path: &[u8]) -> Option<Digest> {
         match self.layers.get(path)? {

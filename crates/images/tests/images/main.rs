@@ -7,4 +7,5 @@ mod hostile;
 mod import;
 mod load;
 mod names;
+mod receive;
 mod remove;

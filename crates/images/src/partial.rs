@@ -1,0 +1,81 @@
+//! Compressed layers as far as they have come: what a cut connection, a killed daemon or an impatient user left, the next pull
+//! goes on with.
+//!
+//! Nothing here is trusted: a layer is verified from its first byte whenever it is read. So nothing is flushed either; what a
+//! power cut spoils is found out and fetched again.
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use rustix::fs::FlockOperation;
+use skiff_types::Digest;
+
+use crate::Result;
+
+/// What nobody has gone on with for so long is removed when the store is opened.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What is there of a layer's blob. Nobody else has it meanwhile.
+#[derive(Debug)]
+pub struct PartialLayer {
+    pub(crate) file: File,
+    pub(crate) blob: Digest,
+    pub(crate) size: u64,
+    len: u64,
+}
+
+impl PartialLayer {
+    /// How many bytes are there: what is fed to [`receive_layer`](crate::ImageStore::receive_layer) goes on from there.
+    #[expect(clippy::len_without_is_empty, reason = "nothing is as good as something")]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+/// The files below a directory.
+#[derive(Debug)]
+pub(crate) struct Partials {
+    dir: PathBuf,
+}
+
+impl Partials {
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let dir = root.join("partial");
+        fs_err::create_dir_all(&dir)?;
+        for entry in fs_err::read_dir(&dir)? {
+            let entry = entry?;
+            let age = entry.metadata()?.modified().map(|then| SystemTime::now().duration_since(then));
+            if matches!(age, Ok(Ok(age)) if age > KEPT) {
+                fs_err::remove_file(entry.path())?;
+            }
+        }
+        Ok(Self { dir })
+    }
+
+    /// What is there of a layer's blob, to be read from its beginning and then appended to. Waits until nobody else has it:
+    /// a pull that was given up may still be writing. More than `size` bytes are not the blob's: it begins anew.
+    pub(crate) fn open_blob(&self, blob: &Digest, size: u64) -> io::Result<PartialLayer> {
+        let file = fs_err::OpenOptions::new().create(true).read(true).append(true).open(self.path(blob))?;
+        rustix::fs::flock(file.file(), FlockOperation::LockExclusive)?;
+        let mut len = file.metadata()?.len();
+        if len > size {
+            file.file().set_len(0)?;
+            len = 0;
+        }
+        Ok(PartialLayer { file: file.into_file(), blob: *blob, size, len })
+    }
+
+    /// Removes what is there of a layer's blob.
+    pub(crate) fn remove(&self, blob: &Digest) {
+        // What stays is removed some day.
+        let _ = fs_err::remove_file(self.path(blob));
+    }
+
+    fn path(&self, blob: &Digest) -> PathBuf {
+        self.dir.join(blob.hex())
+    }
+}

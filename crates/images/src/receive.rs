@@ -1,0 +1,287 @@
+//! An image that comes from elsewhere layer by layer: received, verified, and made part of the store or not there at all.
+
+use std::{
+    io::{self, Read, Write},
+    sync::Arc,
+};
+
+use bytes::{Buf, Bytes};
+use sha2::{Digest as _, Sha256};
+use skiff_snapshots::{ChainId, StagedLayer};
+use skiff_types::{Digest, ImageId};
+
+use crate::{
+    Error, ImageConfig, ImageStore, Reference, Result,
+    blobs::digest,
+    decompress::{Compression, decompressed, peek},
+    partial::PartialLayer,
+    pins::PinSet,
+};
+
+/// How far a layer may expand whatever its size: no gzip stream exceeds the factor, and no layer that people make exceeds both.
+const FREE_EXPANSION: u64 = 4 << 30;
+const MOST_EXPANSION: u64 = 1100;
+
+/// Gives the next piece of a blob, and nothing at its end.
+pub type LayerFeed<'a> = &'a mut (dyn FnMut() -> io::Result<Option<Bytes>> + Send);
+
+impl ImageStore {
+    /// What an earlier attempt has left of a layer's blob. Waits until nobody else receives it.
+    pub fn partial_layer(&self, blob: &Digest, size: u64) -> Result<PartialLayer> {
+        Ok(self.partials.open_blob(blob, size)?)
+    }
+
+    /// Forgets what is left of a layer's blob.
+    pub fn forget_partial(&self, blob: &Digest) {
+        self.partials.remove(blob);
+    }
+
+    /// Takes a layer's blob in: what is there of it and then what `feed` gives, which goes on from there. It is verified,
+    /// decompressed and staged as it comes. What has come is kept if the feed fails, and forgotten if it is not the blob.
+    ///
+    /// # Errors
+    /// [`Error::Digest`] if it is not the blob, [`Error::Io`] with the feed's error; those of the snapshotter for a blob that
+    /// is no layer.
+    pub fn receive_layer(&self, partial: PartialLayer, feed: LayerFeed<'_>) -> Result<StagedLayer> {
+        let (blob, size, there) = (partial.blob, partial.size, partial.len());
+        let (file, blob) = (partial.file, &blob);
+        let mut incoming = Incoming {
+            kept: file.try_clone()?.take(there),
+            file,
+            feed,
+            piece: Bytes::new(),
+            hash: Sha256::new(),
+            len: 0,
+            ended: false,
+            failure: None,
+        };
+        let staged = self.stage_compressed(&mut incoming, size);
+        let whole = incoming.drain();
+        if let Some(failure) = incoming.failure.take() {
+            if failure.kind() == io::ErrorKind::StorageFull {
+                self.partials.remove(blob);
+            }
+            return Err(failure.into());
+        }
+        whole?;
+        let (found, len) = (Digest::from_sha256(incoming.hash.finalize().into()), incoming.len);
+        if found != *blob || len != size {
+            self.partials.remove(blob);
+            return Err(Error::Digest { what: "filesystem layer".to_owned(), expected: *blob, found });
+        }
+        staged.inspect_err(|_| self.partials.remove(blob))
+    }
+
+    fn stage_compressed(&self, incoming: &mut Incoming<'_>, size: u64) -> Result<StagedLayer> {
+        let (head, mut whole) = peek(incoming)?;
+        decompressed(&mut whole, Compression::detect(&head), |plain| {
+            let most = size.saturating_mul(MOST_EXPANSION).max(FREE_EXPANSION);
+            self.snapshots.stage(&mut Bounded { input: plain, left: most })
+        })?
+        .map_err(Error::from)
+    }
+
+    /// Begins to receive the image of this configuration. Its layers are not removed meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] for what is no configuration of a Linux image.
+    pub fn receive(self: &Arc<Self>, config: Vec<u8>) -> Result<Receiving> {
+        let invalid = |e: serde_json::Error| Error::Archive(format!("image configuration: {e}"));
+        let parsed: ImageConfig = serde_json::from_slice(&config).map_err(invalid)?;
+        let diff_ids = parsed.rootfs.diff_ids.clone();
+        let chains = ChainId::all(&diff_ids);
+        let mut pins = self.pins.begin();
+        chains.iter().for_each(|chain| pins.pin(*chain));
+        let config = (config, parsed);
+        Ok(Receiving {
+            store: Arc::clone(self),
+            config,
+            diff_ids,
+            chains,
+            pins: Some(pins),
+            committed: Vec::new(),
+        })
+    }
+}
+
+/// An image on its way into the store; what was committed of it is removed again unless it arrives.
+pub struct Receiving {
+    store: Arc<ImageStore>,
+    config: (Vec<u8>, ImageConfig),
+    diff_ids: Vec<Digest>,
+    chains: Vec<ChainId>,
+    pins: Option<PinSet>,
+    /// Layers that were not there before, in order.
+    committed: Vec<ChainId>,
+}
+
+impl Receiving {
+    /// The image's id.
+    pub fn id(&self) -> ImageId {
+        digest(&self.config.0).into()
+    }
+
+    /// What its configuration says.
+    pub fn config(&self) -> &ImageConfig {
+        &self.config.1
+    }
+
+    /// The diff ids of its layers, lowest first.
+    pub fn diff_ids(&self) -> &[Digest] {
+        &self.diff_ids
+    }
+
+    /// Whether the store has a layer of it already, counted from the lowest.
+    pub fn has(&self, layer: usize) -> bool {
+        self.chains.get(layer).is_some_and(|chain| self.store.snapshots.layer(chain).is_ok())
+    }
+
+    /// Puts a layer that has been received on those below it, which are there. Without one, the store has the same layer
+    /// somewhere else, and it is read from there.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] if it is another layer than the configuration says; those of the snapshotter.
+    pub fn commit(&mut self, layer: usize, staged: Option<StagedLayer>) -> Result<()> {
+        let (diff_id, chain) = (self.diff_ids[layer], self.chains[layer]);
+        if self.has(layer) {
+            return Ok(());
+        }
+        let staged = match staged {
+            Some(staged) => staged,
+            None => {
+                let elsewhere = crate::load::find_diff_id(&self.store, &diff_id);
+                let elsewhere = elsewhere
+                    .ok_or_else(|| Error::Archive(format!("layer {diff_id} has gone while it was needed")))?;
+                let snapshots = &self.store.snapshots;
+                snapshots.stage(&mut snapshots.layer_tar(&elsewhere)?)?
+            }
+        };
+        if *staged.diff_id() != diff_id {
+            return Err(Error::Archive(format!(
+                "wrong diff id calculated on extraction {:?}, the image configuration says {:?}",
+                staged.diff_id().to_string(),
+                diff_id.to_string()
+            )));
+        }
+        let parent = layer.checked_sub(1).map(|below| self.chains[below]);
+        self.store.snapshots.commit(staged, parent.as_ref())?;
+        self.committed.push(chain);
+        Ok(())
+    }
+
+    /// All layers are there: makes the image part of the store under these names. Answers which of them are new or were
+    /// another image's.
+    pub fn record(mut self, names: &[Reference]) -> Result<(ImageId, Vec<Reference>)> {
+        let id = self.id();
+        let changed = self.store.records.update(|records| {
+            // Within the update: a removal of the same image does not take the blob away again.
+            self.store.blobs.put(&self.config.0)?;
+            records.images.entry(id.digest()).or_default();
+            Ok(records.call(&id, names))
+        })?;
+        self.committed.clear();
+        Ok((id, changed))
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        self.pins = None;
+        for chain in self.committed.iter().rev() {
+            let remove = || {
+                if matches!(self.store.is_top_of_an_image(chain, &[]), Ok(false)) {
+                    // It is of use to somebody, or removed at the next start.
+                    let _ = self.store.snapshots.remove_layer(chain);
+                }
+            };
+            self.store.pins.unless_pinned(chain, remove);
+        }
+    }
+}
+
+/// A blob as it comes: first what is kept of it, then pieces, which are kept too. Everything is hashed.
+struct Incoming<'a> {
+    kept: io::Take<std::fs::File>,
+    file: std::fs::File,
+    feed: LayerFeed<'a>,
+    piece: Bytes,
+    hash: Sha256,
+    len: u64,
+    /// The feed has given all it had; it is not asked again.
+    ended: bool,
+    /// Why the feed stopped, or the file could not be written: not a fault of what was read.
+    failure: Option<io::Error>,
+}
+
+impl Incoming<'_> {
+    /// Reads to the end what nobody wanted: it counts for the digest.
+    fn drain(&mut self) -> io::Result<()> {
+        if self.failure.is_some() {
+            return Ok(());
+        }
+        io::copy(self, &mut io::sink()).map(drop)
+    }
+
+    fn next_piece(&mut self) -> io::Result<bool> {
+        if self.ended {
+            return Ok(false);
+        }
+        let Some(piece) = (self.feed)()? else {
+            self.ended = true;
+            return Ok(false);
+        };
+        self.file.write_all(&piece)?;
+        self.hash.update(&piece);
+        self.len += piece.len() as u64;
+        self.piece = piece;
+        Ok(true)
+    }
+}
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.failure.is_some() {
+            return Err(io::ErrorKind::ConnectionAborted.into());
+        }
+        if self.kept.limit() > 0 {
+            let n = self.kept.read(buf)?;
+            if n > 0 {
+                self.hash.update(&buf[..n]);
+                self.len += n as u64;
+                return Ok(n);
+            }
+        }
+        loop {
+            let n = buf.len().min(self.piece.len());
+            if n > 0 || buf.is_empty() {
+                self.piece.copy_to_slice(&mut buf[..n]);
+                return Ok(n);
+            }
+            match self.next_piece() {
+                Ok(true) => {}
+                Ok(false) => return Ok(0),
+                Err(error) => {
+                    let kind = error.kind();
+                    self.failure = Some(error);
+                    return Err(kind.into());
+                }
+            }
+        }
+    }
+}
+
+/// An end to what a small blob can become.
+struct Bounded<'a> {
+    input: &'a mut (dyn Read + Send),
+    left: u64,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buf)?;
+        self.left = self.left.checked_sub(n as u64).ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the layer expands to more than any layer does")
+        })?;
+        Ok(n)
+    }
+}
