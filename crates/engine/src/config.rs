@@ -52,6 +52,18 @@ pub struct Config {
     pub insecure_registries: Vec<String>,
     /// Mirrors of the default registry.
     pub registry_mirrors: Vec<String>,
+    /// Layers that are downloaded at once, by all pulls together.
+    pub max_concurrent_downloads: usize,
+    /// Layers that are uploaded at once, by all pushes together.
+    pub max_concurrent_uploads: usize,
+    /// How often a download is tried that breaks off without anything having come.
+    pub max_download_attempts: u32,
+    /// The proxy for registries without TLS, instead of the environment's.
+    pub http_proxy: Option<String>,
+    /// The proxy for registries with TLS, likewise.
+    pub https_proxy: Option<String>,
+    /// Hosts that are reached without a proxy, likewise.
+    pub no_proxy: Option<String>,
     /// Say more in the log.
     pub debug: bool,
     /// Experimental features.
@@ -130,6 +142,12 @@ impl Default for Config {
             runtimes: Vec::new(),
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
+            max_concurrent_downloads: 3,
+            max_concurrent_uploads: 5,
+            max_download_attempts: 5,
+            http_proxy: None,
+            https_proxy: None,
+            no_proxy: None,
             debug: false,
             experimental: false,
             builtin_images: Vec::new(),

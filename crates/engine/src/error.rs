@@ -84,6 +84,12 @@ pub enum Error {
         /// 126: cannot be executed; 127: not found; 128: anything else.
         exit_code: i32,
     },
+    /// A registry does not know who asks; the text is its own.
+    #[error("{0}")]
+    Unauthorized(String),
+    /// It may not be; the text says why.
+    #[error("{0}")]
+    Forbidden(String),
     /// The object already is as asked.
     #[error("not modified")]
     NotModified,
@@ -126,6 +132,8 @@ impl Error {
             | Error::InvalidFilter(_)
             | Error::InvalidFilterValue { .. }
             | Error::Invalid(_) => ErrorKind::InvalidArgument,
+            Error::Unauthorized(_) => ErrorKind::Unauthorized,
+            Error::Forbidden(_) => ErrorKind::Forbidden,
             Error::NotModified => ErrorKind::NotModified,
             Error::NotImplemented(_) => ErrorKind::NotImplemented,
             Error::NotStarted { exit_code: 126 | 127, .. } => ErrorKind::InvalidArgument,
@@ -153,7 +161,7 @@ impl Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    fn of_kind(kind: ErrorKind, text: String) -> Self {
+    pub(crate) fn of_kind(kind: ErrorKind, text: String) -> Self {
         match kind {
             ErrorKind::InvalidArgument => Self::Invalid(text),
             ErrorKind::NotFound => Self::NotFound(text),
@@ -162,9 +170,9 @@ impl Error {
             ErrorKind::NotModified => Self::NotModified,
             ErrorKind::NotImplemented => Self::NotImplemented(text),
             ErrorKind::OutOfSpace => Self::OutOfSpace(text),
-            ErrorKind::Unauthorized | ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::Internal => {
-                Self::Internal(text)
-            }
+            ErrorKind::Unauthorized => Self::Unauthorized(text),
+            ErrorKind::Forbidden => Self::Forbidden(text),
+            ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::Internal => Self::Internal(text),
         }
     }
 }
@@ -181,6 +189,7 @@ macro_rules! from_subsystem {
 
 from_subsystem!(
     skiff_images::Error,
+    skiff_distribution::Error,
     skiff_snapshots::Error,
     skiff_network::NetworkError,
     skiff_state::CommitError,

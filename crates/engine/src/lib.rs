@@ -22,6 +22,7 @@ mod names;
 mod networks;
 mod prune;
 mod records;
+mod registries;
 mod registry;
 mod seccomp;
 mod signal;
@@ -45,6 +46,10 @@ pub use images::{
     ArchiveWriter, ImageListOptions, Images, ImportRequest, LoadProgress, ProgressSink, RemoveImageOptions,
 };
 pub use networks::Networks;
+pub use registries::{
+    Credentials, DistributionInfo, Found, Platform, Progress, ProgressSender, PullRequest, PushRequest,
+    Registries, Secret,
+};
 pub use skiff_archive::ArchiveSink;
 pub use skiff_snapshots::{Change, ChangeKind};
 pub use start::Engine;

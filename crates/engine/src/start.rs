@@ -10,7 +10,8 @@ use skiff_types::NetworkId;
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
-    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Result, Stats, System, Volumes,
+    BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Registries, Result, Stats,
+    System, Volumes,
     container::Container,
     containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
@@ -32,6 +33,8 @@ pub struct Engine {
     pub execs: Execs,
     /// Images.
     pub images: Images,
+    /// Registries: pull, push, sign in, search.
+    pub registries: Registries,
     /// Networks.
     pub networks: Networks,
     /// Volumes.
@@ -61,6 +64,7 @@ impl Engine {
         collect_garbage(&parts);
         let engine = Self {
             images: Images::new(parts.images.clone(), parts.registry.clone(), events.clone()),
+            registries: Registries::new(&parts.config, parts.images.clone(), events.clone()),
             networks: Networks::new(parts.clone()),
             volumes: parts.volumes.clone(),
             execs: Execs::new(parts.clone()),

@@ -119,6 +119,15 @@ impl Request {
         Ok(decode::value(&body)?)
     }
 
+    /// JSON of whatever type the header says. Docker answers 500 to what it cannot read here.
+    pub(crate) async fn json_of_any_type<T: DeserializeOwned>(&mut self) -> Outcome<T> {
+        let body = self.bytes().await?;
+        if body.is_empty() {
+            return Err(Failure::internal("EOF"));
+        }
+        decode::from_slice(&body).map_err(|e| Failure::internal(e.to_string()))
+    }
+
     /// Length of the body if it is known; none for a chunked one.
     pub(crate) fn content_length(&self) -> Option<u64> {
         hyper::body::Body::size_hint(&self.body).exact()

@@ -16,6 +16,7 @@ mod inspect;
 mod mount;
 mod network;
 mod progress;
+mod registry;
 mod stats;
 mod system;
 mod usage;
@@ -47,6 +48,9 @@ pub use network::{
     NetworkInspect, NetworkingConfig, NetworksPruned,
 };
 pub use progress::{JsonError, JsonMessage, JsonProgress};
+pub use registry::{
+    AuthConfig, AuthResult, DistributionDescriptor, DistributionInspect, DistributionPlatform, SearchResult,
+};
 pub use stats::{
     BlkioEntry, BlkioStats, ContainerStats, CpuStats, CpuUsage, InterfaceStats, MemoryStats, PidsStats,
     ThrottlingData,

@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 use skiff_api::{ApiVersion, model as wire};
-use skiff_engine::model::{HistoryEntry, ImageConfig, ImageInspect, ImageSummary};
+use skiff_engine::{
+    DistributionInfo, Found, Progress,
+    model::{HistoryEntry, ImageConfig, ImageInspect, ImageSummary},
+};
 
 use skiff_types::human_size;
 
@@ -95,8 +98,8 @@ fn config(config: ImageConfig) -> wire::ImageConfig {
     }
 }
 
-/// The progress of a layer, with the bar that older clients print as it is.
-pub(crate) fn loading(id: String, current: u64, total: u64) -> wire::JsonMessage {
+/// A bar of progress, that older clients print as it is.
+fn bar(current: u64, total: u64) -> String {
     const WIDTH: usize = 50;
     let done = match total {
         0 => WIDTH,
@@ -104,16 +107,76 @@ pub(crate) fn loading(id: String, current: u64, total: u64) -> wire::JsonMessage
     };
     let (bar, rest) = ("=".repeat(done.min(WIDTH)), " ".repeat(WIDTH.saturating_sub(done)));
     let size = |bytes| human_size(bytes, 4);
+    match current > total {
+        true => format!("[{bar}>{rest}] {:>8}", size(current)),
+        false => format!("[{bar}>{rest}] {:>8}/{}", size(current), size(total)),
+    }
+}
+
+/// The progress of a layer.
+fn layer(id: String, status: String, current: u64, total: u64) -> wire::JsonMessage {
     wire::JsonMessage {
-        status: "Loading layer".to_owned(),
+        status,
         progress_detail: Some(wire::JsonProgress {
             current: current as i64,
             total: total as i64,
             ..wire::JsonProgress::default()
         }),
-        progress: format!("[{bar}>{rest}] {:>8}/{}", size(current), size(total)),
+        progress: bar(current, total),
         id,
         ..wire::JsonMessage::default()
+    }
+}
+
+/// The progress of a layer that is read from an archive.
+pub(crate) fn loading(id: String, current: u64, total: u64) -> wire::JsonMessage {
+    layer(id, "Loading layer".to_owned(), current, total)
+}
+
+/// What a registry has behind a name.
+pub(crate) fn distribution(info: DistributionInfo) -> wire::DistributionInspect {
+    let platform = |p: skiff_engine::Platform| wire::DistributionPlatform {
+        architecture: p.architecture,
+        os: p.os,
+        os_version: p.os_version,
+        os_features: some_list(p.os_features).filter(|list| !list.is_empty()),
+        variant: p.variant,
+    };
+    wire::DistributionInspect {
+        descriptor: wire::DistributionDescriptor {
+            media_type: info.descriptor.media_type,
+            digest: info.descriptor.digest.to_string(),
+            size: info.descriptor.size as i64,
+        },
+        platforms: info.platforms.map(|list| list.into_iter().map(platform).collect()),
+    }
+}
+
+/// A result of a search.
+pub(crate) fn found(found: Found) -> wire::SearchResult {
+    wire::SearchResult {
+        star_count: found.star_count,
+        is_official: found.is_official,
+        name: found.name,
+        is_automated: found.is_automated,
+        description: found.description.unwrap_or_default(),
+    }
+}
+
+/// A line of a pull or push.
+pub(crate) fn progress(line: Progress) -> wire::JsonMessage {
+    let empty = Some(wire::JsonProgress::default());
+    match line {
+        Progress::Status { id, status } => wire::JsonMessage { id, status, ..Default::default() },
+        Progress::Layer { id, status, bytes: Some((current, total)) } => layer(id, status, current, total),
+        Progress::Layer { id, status, bytes: None } => {
+            wire::JsonMessage { id, status, progress_detail: empty, ..Default::default() }
+        }
+        Progress::Pushed { tag, digest, size } => wire::JsonMessage {
+            progress_detail: empty,
+            aux: Some(json!({ "Tag": tag, "Digest": digest, "Size": size })),
+            ..Default::default()
+        },
     }
 }
 

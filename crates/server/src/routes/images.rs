@@ -12,7 +12,7 @@ use skiff_api::{
 use skiff_engine::{ImageListOptions, ImportRequest, LoadProgress, RemoveImageOptions, model::DeletedImage};
 use tokio::sync::mpsc;
 
-use super::lifecycle::finish;
+use super::{lifecycle::finish, registries};
 use crate::{
     body, convert,
     failure::{Failure, Outcome},
@@ -38,7 +38,7 @@ pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply>
 }
 
 pub(super) async fn inspect(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
-    let only = if request.version.at_least(49) { platform(request)? } else { String::new() };
+    let only = if request.version.at_least(49) { platform(request, 48)? } else { String::new() };
     if !only.is_empty() && request.query.flag("manifests") {
         return Err(Failure::invalid(
             "conflicting options: manifests and platform options cannot both be set",
@@ -49,7 +49,7 @@ pub(super) async fn inspect(context: &Context, request: &Request, name: &str) ->
 }
 
 pub(super) async fn history(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
-    let steps = context.engine.images.history(name, &platform(request)?).await?;
+    let steps = context.engine.images.history(name, &platform(request, 48)?).await?;
     Ok(Reply::ok(&steps.into_iter().map(convert::image::history).collect::<Vec<_>>()))
 }
 
@@ -91,14 +91,14 @@ pub(super) async fn prune(context: &Context, request: &Request) -> Outcome<Reply
 
 /// An archive of these images. The names are checked before the answer begins.
 pub(super) async fn save(context: &Context, request: &Request, names: Vec<String>) -> Outcome<Reply> {
-    let write = context.engine.images.save(names, &platform(request)?).await?;
+    let write = context.engine.images.save(names, &platform(request, 48)?).await?;
     let body = body::written(move |out| write(out).map_err(BodyError::from)).await;
     Ok(Reply::stream("application/x-tar", body))
 }
 
-/// The platform of the images to load or save, as the engine takes it; empty if none is given.
-fn platform(request: &Request) -> Outcome<String> {
-    let Some(text) = request.query.given("platform").filter(|_| request.version.at_least(48)) else {
+/// The platform that a request of version 1.`since` or later names in JSON, as the engine takes it; empty if none is given.
+pub(super) fn platform(request: &Request, since: u32) -> Outcome<String> {
+    let Some(text) = request.query.given("platform").filter(|_| request.version.at_least(since)) else {
         return Ok(String::new());
     };
     let platform: ImagePlatform = decode::from_slice(text.as_bytes())
@@ -114,7 +114,7 @@ fn platform(request: &Request) -> Outcome<String> {
 pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply> {
     let query = &request.query;
     if !query.get("fromImage").is_empty() {
-        return Err(Failure::unsupported("pulling an image from a registry"));
+        return registries::pull(context, &request).await;
     }
     let source = query.get("fromSrc");
     if source != "-" {
@@ -142,7 +142,7 @@ pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply
 pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> {
     let (sender, receiver) = mpsc::unbounded_channel();
     let images = context.engine.images.clone();
-    let only = platform(&request)?;
+    let only = platform(&request, 48)?;
     let quiet = request.query.flag("quiet");
     let tar = Box::new(body::reader(request.body).await);
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod lifecycle;
 mod networks;
+mod registries;
 mod stats;
 mod system;
 mod volumes;
@@ -88,6 +89,12 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("GET", ["images", name @ .., "json"]) => images::inspect(&context, &request, &join(name)).await,
         ("GET", ["images", name @ .., "history"]) => images::history(&context, &request, &join(name)).await,
         ("GET", ["images", name @ .., "get"]) => images::save(&context, &request, vec![join(name)]).await,
+        ("GET", ["images", "search"]) => registries::search(&context, &request).await,
+        ("POST", ["images", name @ .., "push"]) => registries::push(&context, &request, &join(name)).await,
+        ("GET", ["distribution", name @ .., "json"]) => {
+            registries::distribution(&context, &request, &join(name)).await
+        }
+        ("POST", ["auth"]) => registries::auth(&context, request).await,
         ("POST", ["images", name @ .., "tag"]) => images::tag(&context, &request, &join(name)).await,
         ("DELETE", ["images", name @ ..]) => images::remove(context, &request, join(name)).await,
 
@@ -147,10 +154,6 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
         }
         ("GET" | "POST" | "DELETE", ["containers", _, "checkpoints", ..]) => "checkpointing a container",
         ("POST", ["build"] | ["build", "prune" | "cancel"] | ["session"] | ["grpc"]) => "building images",
-        ("GET", ["images", "search"]) => "searching for images",
-        ("POST", ["images", .., "push"]) => "pushing an image",
-        ("GET", ["distribution", .., "json"]) => "asking a registry about an image",
-        ("POST", ["auth"]) => "signing in to a registry",
         ("GET" | "POST" | "DELETE", ["plugins", _, ..]) => "managing plugins",
         _ => return None,
     };
@@ -171,7 +174,8 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
             )
             | ("POST", ["volumes", "create" | "prune"])
             | ("PUT" | "DELETE", ["volumes", _, ..])
-            | ("GET", ["containers" | "images", "json"] | ["images", "get"] | ["system", "df"])
+            | ("GET", ["containers" | "images", "json"] | ["images", "get" | "search"] | ["system", "df"])
+            | ("GET", ["distribution", _, .., "json"])
             | ("POST", ["containers" | "images", "prune"])
             | (
                 "GET",
@@ -198,7 +202,13 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
                         | "exec"
                 ]
             )
-            | ("POST", ["containers" | "images", "create"] | ["images", "load"] | ["images", _, .., "tag"])
+            | (
+                "POST",
+                ["containers" | "images", "create"]
+                    | ["images", "load"]
+                    | ["images", _, .., "tag" | "push"]
+                    | ["auth"]
+            )
             | ("HEAD" | "GET" | "PUT", ["containers", _, .., "archive"])
             | ("POST", ["commit"])
             | ("POST", ["networks", "create" | "prune"] | ["networks", _, .., "connect" | "disconnect"])

@@ -76,6 +76,14 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.insecure_registries = settings.list("insecure-registries").to_vec();
     config.registry_mirrors =
         settings.list("registry-mirrors").iter().map(|m| mirror(m)).collect::<Result<_, _>>()?;
+    // 0 is dockerd's word for its default.
+    let count = |id| settings.int(id).filter(|n| *n > 0);
+    config.max_concurrent_downloads = count("max-concurrent-downloads").map_or(3, |n| n as usize);
+    config.max_concurrent_uploads = count("max-concurrent-uploads").map_or(5, |n| n as usize);
+    config.max_download_attempts = count("max-download-attempts").map_or(5, |n| n as u32);
+    config.http_proxy = settings.text("http-proxy").map(str::to_owned);
+    config.https_proxy = settings.text("https-proxy").map(str::to_owned);
+    config.no_proxy = settings.text("no-proxy").map(str::to_owned);
     config.seccomp_profile =
         settings.text("seccomp-profile").filter(|profile| *profile != "builtin").map(PathBuf::from);
     modes(settings, &mut config)?;
