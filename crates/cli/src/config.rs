@@ -30,6 +30,12 @@ pub(crate) struct Config {
     pub(crate) current_context: String,
     /// Proxies for containers, by daemon host or `default`.
     pub(crate) proxies: BTreeMap<String, Proxies>,
+    /// Credentials of registries.
+    pub(crate) auths: crate::credentials::Auths,
+    /// The program that keeps them instead.
+    pub(crate) creds_store: String,
+    /// Programs that keep those of single registries.
+    pub(crate) cred_helpers: BTreeMap<String, String>,
 }
 
 /// Proxies that containers are told about.

@@ -9,6 +9,7 @@ mod completion;
 mod config;
 mod confirm;
 mod contexts;
+mod credentials;
 mod dispatch;
 mod failure;
 mod format;

@@ -8,7 +8,7 @@ use std::{
 use serde::Deserialize;
 use skiff_client::{Client, Host, ListContainers, Options, Tls, TlsFiles};
 
-use crate::{config::Config, contexts, failure::Failure, grammar::Matches, launch};
+use crate::{config::Config, contexts, credentials::Store, failure::Failure, grammar::Matches, launch};
 
 /// Where our own daemon listens.
 const SKIFF_SOCKET: &str = "/run/skiff/skiff.sock";
@@ -21,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) program: &'static str,
     /// `config.json`.
     pub(crate) config: Config,
+    /// Where that is.
+    directory: PathBuf,
     /// The context in use.
     pub(crate) context: String,
     client: Arc<Client>,
@@ -54,6 +56,7 @@ impl Session {
         Ok(Self {
             program,
             config,
+            directory,
             context: choice.context,
             client: Arc::new(Client::new(host, Options { headers, tls, version })),
             may_start: choice.may_start,
@@ -71,6 +74,11 @@ impl Session {
             _ => {}
         }
         Ok(Arc::clone(&self.client))
+    }
+
+    /// Who the user is to registries.
+    pub(crate) fn credentials(&self) -> Store<'_> {
+        Store::new(&self.config, &self.directory)
     }
 
     /// The names of all containers; no daemon is started for it.

@@ -70,6 +70,32 @@ impl Client {
         self.send(request).await
     }
 
+    /// `POST /images/{name}/push`; the body is a stream of progress.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn image_push(&self, name: &str, query: Query, registry_auth: &str) -> Result<Response, Error> {
+        self.send(Request::post(path(name, "/push")).query(query).header("X-Registry-Auth", registry_auth))
+            .await
+    }
+
+    /// `GET /images/search`.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn image_search(&self, query: Query, registry_auth: &str) -> Result<Bytes, Error> {
+        let request = Request::get("/images/search").query(query).header("X-Registry-Auth", registry_auth);
+        self.send(request).await?.bytes().await
+    }
+
+    /// `POST /auth`: tries credentials.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn auth(&self, credentials: &impl serde::Serialize) -> Result<Bytes, Error> {
+        self.send(Request::post("/auth").body(Body::json(credentials))).await?.bytes().await
+    }
+
     /// `POST /images/load`; the body is a stream of progress.
     ///
     /// # Errors

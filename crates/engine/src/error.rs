@@ -87,9 +87,6 @@ pub enum Error {
     /// A registry does not know who asks; the text is its own.
     #[error("{0}")]
     Unauthorized(String),
-    /// It may not be; the text says why.
-    #[error("{0}")]
-    Forbidden(String),
     /// The object already is as asked.
     #[error("not modified")]
     NotModified,
@@ -133,7 +130,6 @@ impl Error {
             | Error::InvalidFilterValue { .. }
             | Error::Invalid(_) => ErrorKind::InvalidArgument,
             Error::Unauthorized(_) => ErrorKind::Unauthorized,
-            Error::Forbidden(_) => ErrorKind::Forbidden,
             Error::NotModified => ErrorKind::NotModified,
             Error::NotImplemented(_) => ErrorKind::NotImplemented,
             Error::NotStarted { exit_code: 126 | 127, .. } => ErrorKind::InvalidArgument,
@@ -171,7 +167,6 @@ impl Error {
             ErrorKind::NotImplemented => Self::NotImplemented(text),
             ErrorKind::OutOfSpace => Self::OutOfSpace(text),
             ErrorKind::Unauthorized => Self::Unauthorized(text),
-            ErrorKind::Forbidden => Self::Forbidden(text),
             ErrorKind::Unavailable | ErrorKind::Cancelled | ErrorKind::Internal => Self::Internal(text),
         }
     }

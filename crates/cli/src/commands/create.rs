@@ -7,6 +7,7 @@ use skiff_client::{Client, Query};
 
 use super::Call;
 use crate::{
+    credentials::server_of,
     failure::{Failure, Outcome},
     grammar::Matches,
     options::{
@@ -111,7 +112,8 @@ pub(super) async fn create_container(
 async fn pull_image(call: Call<'_>, client: &Client, platform: Option<&str>) -> Result<(), Failure> {
     let (name, tag) = split_tag(&call.args[0]);
     let query = Query::new().with("fromImage", name).with("tag", tag).maybe("platform", platform);
-    let response = client.image_create(query, None, None).await?;
+    let auth = call.session.credentials().get(&server_of(&call.args[0]))?;
+    let response = client.image_create(query, None, Some(&auth.header())).await?;
     let quiet = call.matches.on("quiet");
     progress::show(response.json_lines(), Output::Stderr, quiet, |_| Ok(())).await
 }

@@ -19,7 +19,9 @@ mod port;
 mod ports;
 mod prune;
 mod ps;
+mod registry;
 mod run;
+mod search;
 mod start;
 mod stats;
 mod top;
@@ -71,6 +73,8 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Inspect => inspect::any(call).await,
         Verb::Kill => lifecycle::kill(call).await,
         Verb::Load => transfer::load(call).await,
+        Verb::Login => registry::login(call).await,
+        Verb::Logout => registry::logout(call).await,
         Verb::Logs => logs::logs(call).await,
         Verb::NetworkConnect => networks::connect(call).await,
         Verb::NetworkCreate => networks::create(call).await,
@@ -82,11 +86,13 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Pause => lifecycle::pause(call).await,
         Verb::Port => port::port(call).await,
         Verb::Pull => transfer::pull(call).await,
+        Verb::Push => transfer::push(call).await,
         Verb::Rename => lifecycle::rename(call).await,
         Verb::Restart => lifecycle::restart(call).await,
         Verb::Rm => lifecycle::rm(call).await,
         Verb::Run => run::run(call).await,
         Verb::Save => transfer::save(call).await,
+        Verb::Search => search::search(call).await,
         Verb::Start => start::start(call).await,
         Verb::Stats => stats::stats(call).await,
         Verb::Stop => lifecycle::stop(call).await,

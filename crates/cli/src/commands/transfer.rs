@@ -1,4 +1,4 @@
-//! Images in and out: `load`, `save`, `import`, `pull`.
+//! Images in and out: `load`, `save`, `import`, `pull`, `push`.
 
 use std::{io::Write, os::fd::AsFd, path::Path};
 
@@ -8,6 +8,7 @@ use tokio::{fs::File, io::AsyncRead, sync::mpsc};
 
 use super::{Call, create};
 use crate::{
+    credentials::server_of,
     failure::{Failure, Outcome},
     options::{env, platform::Platform},
     progress,
@@ -225,10 +226,60 @@ pub(super) async fn pull(call: Call<'_>) -> Outcome {
         .with("fromImage", repository)
         .maybe("tag", (!all).then_some(&chosen))
         .maybe("platform", create::chosen_platform(matches));
+    refuse_signatures(call)?;
+    let auth = session.credentials().get(&server_of(&args[0]))?;
     let client = session.engine().await?;
-    let response = client.image_create(query, None, None).await?;
+    let response = client.image_create(query, None, Some(&auth.header())).await?;
     progress::show(response.json_lines(), Output::Stdout, matches.on("quiet"), |_| Ok(())).await?;
     say::line(&full_name(&name, if all { None } else { Some((&chosen, digest.is_some())) }));
+    Ok(())
+}
+
+/// Docker's signatures of images are not supported: an image is taken for what its digest says.
+fn refuse_signatures(call: Call<'_>) -> Outcome {
+    match call.matches.on("disable-content-trust") {
+        true => Ok(()),
+        false => Err("Docker Content Trust is not supported by this version of skiff".into()),
+    }
+}
+
+/// `docker push`.
+pub(super) async fn push(call: Call<'_>) -> Outcome {
+    let Call { session, matches, args } = call;
+    let Reference::Named { name, tag, digest } = Reference::parse(&args[0])? else {
+        return Err("invalid reference format".into());
+    };
+    let all = matches.on("all-tags");
+    if all && (tag.is_some() || digest.is_some()) {
+        return Err("tag can't be used with --all-tags/-a".into());
+    }
+    refuse_signatures(call)?;
+    let quiet = matches.on("quiet");
+    let chosen = tag.or_else(|| (digest.is_none() && !all).then(|| "latest".to_owned()));
+    if chosen.is_some() && !quiet && create::split_tag(&args[0]).0 == args[0] {
+        say::line("Using default tag: latest");
+    }
+    let platform = match matches.some("platform") {
+        Some(text) => Some(Platform::parse(text).map_err(|e| format!("invalid platform: {e}"))?.to_json()),
+        None => None,
+    };
+    if platform.is_some() {
+        say::line(
+            "\n Info -> Using --platform pushes only the specified platform manifest of a multi-platform image index.\n         Other components, like attestations, will not be included.\n         To push the complete multi-platform image, remove the --platform flag.\n         ",
+        );
+    }
+    let repository = match &digest {
+        Some(digest) => format!("{}@{digest}", create::split_tag(&args[0]).0),
+        None => create::split_tag(&args[0]).0.to_owned(),
+    };
+    let query = Query::new().maybe("tag", chosen.as_ref()).maybe("platform", platform);
+    let auth = session.credentials().get(&server_of(&args[0]))?;
+    let client = session.engine().await?;
+    let response = client.image_push(&repository, query, &auth.header()).await?;
+    progress::show(response.json_lines(), Output::Stdout, quiet, |_| Ok(())).await?;
+    if quiet {
+        say::line(&full_name(&name, chosen.as_ref().map(|tag| (tag.as_str(), false))));
+    }
     Ok(())
 }
 

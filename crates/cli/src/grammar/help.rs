@@ -54,7 +54,8 @@ fn section(group: &Group, section: Section, title: &str) -> String {
     };
     let mut out = format!("\n{title}:\n");
     for entry in group.entries.iter().filter(|e| e.section == section) {
-        let about = about(entry).lines().next().unwrap_or_default();
+        // A list has the first sentence alone.
+        let about = about(entry).lines().next().unwrap_or_default().trim_end_matches('.');
         out.push_str(&format!("  {:<11} {about}\n", entry.name));
     }
     out

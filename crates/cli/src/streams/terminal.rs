@@ -5,7 +5,7 @@ use std::{
     sync::Mutex,
 };
 
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// What to put back when raw mode ends, however it ends.
 static SAVED: Mutex<Option<Termios>> = Mutex::new(None);
@@ -53,6 +53,23 @@ pub(crate) fn raw() -> io::Result<RawMode> {
         tcsetattr(io::stdin(), OptionalActions::Now, &now)?;
     }
     Ok(RawMode(()))
+}
+
+/// Does something while standard input's terminal does not show what is typed.
+pub(crate) fn without_echo<T>(work: impl FnOnce() -> T) -> T {
+    let before = tcgetattr(io::stdin()).ok();
+    if let Some(before) = &before {
+        let mut now = before.clone();
+        now.local_modes.remove(LocalModes::ECHO);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &now);
+    }
+    let done = work();
+    if let Some(before) = before {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        // The end of the line was not shown either.
+        crate::say::line("");
+    }
+    done
 }
 
 /// Undoes raw mode if it is on.

@@ -130,6 +130,26 @@ pub(super) static PULL: Command = Command {
     ]],
 };
 
+pub(super) static PUSH: Command = Command {
+    verb: Verb::Push,
+    usage: "[OPTIONS] NAME[:TAG]",
+    about: "Upload an image to a registry",
+    aliases: "docker image push, docker push",
+    args: Args::Exactly(1),
+    interspersed: true,
+    flags: &[&[
+        switch('a', "all-tags", "Push all tags of an image to the repository"),
+        switch(NONE, "disable-content-trust", "Skip image signing").default("true"),
+        value(
+            NONE,
+            "platform",
+            &STRING,
+            "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
+        ),
+        switch('q', "quiet", "Suppress verbose output"),
+    ]],
+};
+
 pub(super) static SAVE: Command = Command {
     verb: Verb::Save,
     usage: "[OPTIONS] IMAGE [IMAGE...]",

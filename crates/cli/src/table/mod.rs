@@ -8,6 +8,7 @@ mod image;
 mod lifecycle;
 mod look;
 mod network;
+mod registry;
 mod root;
 mod start;
 mod system;

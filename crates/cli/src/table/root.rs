@@ -1,6 +1,8 @@
 //! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
 
-use super::{files::*, image::*, lifecycle::*, look::*, network::*, start::*, system::*, volume::*};
+use super::{
+    files::*, image::*, lifecycle::*, look::*, network::*, registry::*, start::*, system::*, volume::*,
+};
 use crate::{
     grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
     options::types::*,
@@ -43,7 +45,11 @@ pub(crate) static ROOT: Group = Group {
         top("exec", &EXEC),
         top("ps", &CONTAINER_LS),
         top("pull", &PULL),
+        top("push", &PUSH),
         top("images", &IMAGE_LS),
+        top("login", &LOGIN),
+        top("logout", &LOGOUT),
+        top("search", &SEARCH),
         top("version", &VERSION),
         top("info", &INFO),
         group("container", &CONTAINER),
@@ -124,6 +130,7 @@ static IMAGE: Group = Group {
         leaf("ls", &IMAGE_LS).also(&["list"]),
         leaf("prune", &IMAGE_PRUNE),
         leaf("pull", &PULL),
+        leaf("push", &PUSH),
         leaf("rm", &IMAGE_RM).also(&["remove"]),
         leaf("save", &SAVE),
         leaf("tag", &TAG),
@@ -176,14 +183,9 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "config",
     "context",
     "image build",
-    "image push",
-    "login",
-    "logout",
     "manifest",
     "node",
     "plugin",
-    "push",
-    "search",
     "secret",
     "service",
     "stack",
