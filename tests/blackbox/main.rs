@@ -18,6 +18,7 @@ mod networks;
 mod own;
 mod plugins;
 mod prune;
+mod registries;
 mod restart;
 mod security;
 mod stats;

@@ -6,6 +6,7 @@ mod files;
 mod images;
 mod lists;
 mod networks;
+mod registries;
 mod volumes;
 mod watch;
 
@@ -82,16 +83,20 @@ impl Test {
 
     /// The same with this standard input.
     fn run_with(&self, input: &[u8], args: &[&str]) -> Result<Said> {
-        let mut child =
-            self.command(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        let mut stdin = child.stdin.take().context("piped")?;
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || stdin.write_all(&input));
-        let output = child.wait_with_output()?;
-        // A process that does not read its input to the end is no failure of the test.
-        let _ = writer.join();
-        said(output)
+        run_command(self.command(args), input)
     }
+}
+
+/// Runs a command with this standard input.
+fn run_command(mut command: Command, input: &[u8]) -> Result<Said> {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut stdin = child.stdin.take().context("piped")?;
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || stdin.write_all(&input));
+    let output = child.wait_with_output()?;
+    // A process that does not read its input to the end is no failure of the test.
+    let _ = writer.join();
+    said(output)
 }
 
 fn said(output: std::process::Output) -> Result<Said> {

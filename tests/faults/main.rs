@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod kill;
 mod leaks;
+mod registries;
 mod volumes;
 mod watch;
 

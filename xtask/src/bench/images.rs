@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Row] = &[
 
 const READ: &str = "bench-read";
 
-const LAYERED: &str = "bench-layers";
+pub(super) const LAYERED: &str = "bench-layers";
 
 /// A generated root file system: 8,000 files of text-like bytes, 200 MB in all.
 fn rootfs(subject: &Subject) -> Result<PathBuf> {
@@ -93,13 +93,13 @@ fn import(subject: &mut Subject) -> Result<f64> {
     Ok(took)
 }
 
-fn remove_image(subject: &mut Subject, name: &str) -> Result<()> {
+pub(super) fn remove_image(subject: &mut Subject, name: &str) -> Result<()> {
     subject.client.delete(&format!("/images/{name}?force=1"))?.ok()?;
     Ok(())
 }
 
 /// An archive with an image of four layers of 76 MB, in the form of `docker save`.
-fn save_archive(subject: &mut Subject) -> Result<()> {
+pub(super) fn save_archive(subject: &mut Subject) -> Result<()> {
     use std::io::Write;
     let path = archive(subject);
     if path.exists() {
@@ -131,11 +131,11 @@ fn save_archive(subject: &mut Subject) -> Result<()> {
     Ok(file.flush()?)
 }
 
-fn archive(subject: &Subject) -> PathBuf {
+pub(super) fn archive(subject: &Subject) -> PathBuf {
     subject.scratch.path().join("layers.tar")
 }
 
-fn forget_archive(subject: &mut Subject) -> Result<()> {
+pub(super) fn forget_archive(subject: &mut Subject) -> Result<()> {
     let _ = subject.client.delete(&format!("/images/{LAYERED}?force=1"))?;
     Ok(())
 }

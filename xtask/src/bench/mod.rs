@@ -8,6 +8,7 @@ mod files;
 mod images;
 mod logs;
 mod memory;
+mod registry;
 mod report;
 mod subject;
 mod volumes;
@@ -123,7 +124,8 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         .chain(memory::ROWS)
         .chain(images::ROWS)
         .chain(files::ROWS)
-        .chain(volumes::ROWS);
+        .chain(volumes::ROWS)
+        .chain(registry::ROWS);
     let mut measured = Vec::new();
     for row in
         rows.filter(|row| options.rows.is_empty() || options.rows.iter().any(|p| row.name.starts_with(p)))

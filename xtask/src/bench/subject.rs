@@ -29,6 +29,8 @@ pub(crate) struct Subject {
     /// Where image rows keep archives.
     pub(crate) scratch: tempfile::TempDir,
     _run: Option<tempfile::TempDir>,
+    /// The registry that the rows about registries move images from and to.
+    pub(crate) registry: Option<super::registry::Registry>,
 }
 
 /// Builds the release profile; answers where the binary lies.
@@ -65,7 +67,17 @@ impl Subject {
         let name = if daemon.is_some() { "Skiff" } else { "Docker" };
         let version = format!("{name} {}", version["Version"].as_str().unwrap_or("of unknown version"));
         let scratch = tempfile::tempdir()?;
-        Ok(Self { client, daemon, cli, version, containers: Vec::new(), rootfs: None, scratch, _run: None })
+        Ok(Self {
+            client,
+            daemon,
+            cli,
+            version,
+            containers: Vec::new(),
+            rootfs: None,
+            scratch,
+            _run: None,
+            registry: None,
+        })
     }
 
     /// Gives the engine the busybox image.
