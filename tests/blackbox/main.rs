@@ -10,6 +10,7 @@ mod health;
 mod images;
 mod lifecycle;
 mod limits;
+mod links;
 mod list;
 mod logs;
 mod mounts;

@@ -262,6 +262,7 @@ pub(crate) mod tests {
             stopped_by_user: false,
             mounts: Vec::new(),
             network: Default::default(),
+            links: Vec::new(),
             driver: "vfs".into(),
             apparmor_profile: String::new(),
             platform: "linux".into(),

@@ -22,7 +22,8 @@ struct Index {
 }
 
 impl Registry {
-    /// The container with this id, name, or unambiguous beginning of an id, in this order.
+    /// The container with this id, name, or unambiguous beginning of an id, in this order. `container/alias` is the one that
+    /// the container links to by that alias.
     ///
     /// # Errors
     /// There is none, or more than one.
@@ -36,6 +37,12 @@ impl Registry {
         if let Some(container) = index.names.get(name).and_then(|id| index.containers.get(id)) {
             return Ok(container.clone());
         }
+        if let Some((owner, alias)) = name.split_once('/') {
+            let owner = index.names.get(owner).and_then(|id| index.containers.get(id)).cloned();
+            // No record is looked at under this lock.
+            drop(index);
+            return owner.and_then(|owner| self.linked(&owner, alias)).ok_or_else(missing);
+        }
         let from: ContainerId = format!("{reference:0<64}").parse().map_err(|_| missing())?;
         let mut matching = index
             .containers
@@ -46,6 +53,11 @@ impl Registry {
             (Some((_, container)), None) => Ok(container.clone()),
             (Some(_), Some(_)) => Err(Error::AmbiguousId(reference.to_owned())),
         }
+    }
+
+    fn linked(&self, owner: &Container, alias: &str) -> Option<Arc<Container>> {
+        let target = owner.record().links.iter().find(|link| link.alias == alias).map(|link| link.target);
+        self.get(&target?)
     }
 
     pub(crate) fn get(&self, id: &ContainerId) -> Option<Arc<Container>> {

@@ -14,6 +14,8 @@ pub struct HostsFile<'a> {
     pub addresses: &'a [IpAddr],
     /// `--add-host`, with `host-gateway` resolved.
     pub extra: &'a [(String, IpAddr)],
+    /// Linked containers: their addresses, and what they are called.
+    pub links: &'a [(IpAddr, String)],
     /// Whether the container's loopback interface has an IPv6 address.
     pub ipv6_loopback: bool,
 }
@@ -30,6 +32,9 @@ impl HostsFile<'_> {
         }
         for (name, address) in self.extra {
             line(&mut text, format_args!("{address}\t{name}"));
+        }
+        for (address, names) in self.links {
+            line(&mut text, format_args!("{address}\t{names}"));
         }
         for address in self.addresses {
             line(&mut text, format_args!("{address}\t{}", self.names()));
@@ -48,6 +53,25 @@ impl HostsFile<'_> {
             None => full,
         }
     }
+}
+
+/// `/etc/hosts` with another address for a linked container; as it was if no line has that alias first. Whatever else the
+/// container's programs have written there stays.
+pub fn hosts_with_link(text: &str, alias: &str, address: IpAddr) -> String {
+    let moved = |line: &str| {
+        let names = line.split_once('\t').map(|(_, names)| names)?;
+        (names.split(' ').next() == Some(alias)).then(|| format!("{address}\t{names}"))
+    };
+    text.split_inclusive('\n').map(|line| moved(line).unwrap_or_else(|| line.to_owned())).collect()
+}
+
+/// `/etc/hosts` without the line of a linked container.
+pub fn hosts_without_link(text: &str, alias: &str) -> String {
+    let of_link = |line: &&str| {
+        let names = line.split_once('\t').map(|(_, names)| names.trim_end());
+        names.and_then(|names| names.split(' ').next()) == Some(alias)
+    };
+    text.split_inclusive('\n').filter(|line| !of_link(line)).collect()
 }
 
 /// The text of `/etc/hostname`.
@@ -73,7 +97,10 @@ pub struct ResolvConf {
     other: Vec<String>,
     overrides: Vec<&'static str>,
     ndots_from: Option<&'static str>,
-    legacy: bool,
+    /// What was done to it, as the comment says.
+    transform: &'static str,
+    /// The servers behind the embedded one.
+    external: Vec<String>,
     used_default: bool,
     invalid: Vec<String>,
 }
@@ -125,7 +152,7 @@ impl ResolvConf {
     /// IPv6 ones unless it has `ipv6`. If none is left, public ones take their place. What the user named stays.
     #[must_use]
     pub fn for_own_network(mut self, ipv6: bool) -> Self {
-        self.legacy = true;
+        self.transform = LEGACY;
         if !self.overrides.contains(&"nameservers") {
             self.nameservers.retain(|server| {
                 address(server).is_some_and(|ip| !ip.is_loopback() && (ipv6 || ip.is_ipv4()))
@@ -137,6 +164,28 @@ impl ResolvConf {
             self.used_default = true;
         }
         self
+    }
+
+    /// Names the embedded name server and no other: it asks the others. A name is looked for as it is before
+    /// domains are added, unless the options say otherwise.
+    #[must_use]
+    pub fn for_internal_resolver(mut self) -> Self {
+        self.transform = INTERNAL;
+        let given = self.overrides.contains(&"nameservers");
+        let show = |server: String| if given { server } else { format!("host({server})") };
+        self.external = std::mem::take(&mut self.nameservers).into_iter().map(show).collect();
+        self.nameservers = vec!["127.0.0.11".to_owned()];
+        self.options.retain(|option| !is_ndots(option) || is_valid_ndots(option));
+        if !self.sets_ndots() {
+            self.options.push("ndots:0".to_owned());
+            self.ndots_from = Some("internal");
+        }
+        self
+    }
+
+    /// Whether the user or the host says how many dots a name needs to be looked for as it is.
+    pub fn sets_ndots(&self) -> bool {
+        self.options.iter().any(|option| is_valid_ndots(option))
     }
 
     /// The file's text; `source` is the host's file it was read from.
@@ -156,10 +205,14 @@ impl ResolvConf {
         for other in &self.other {
             line(&mut text, format_args!("{other}"));
         }
-        let legacy = if self.legacy { " (legacy)" } else { "" };
-        line(&mut text, format_args!("\n# Based on host file: '{source}'{legacy}"));
+        line(&mut text, format_args!("\n# Based on host file: '{source}'{}", self.transform));
         if self.used_default {
             line(&mut text, format_args!("# Used default nameservers."));
+        }
+        if self.transform == INTERNAL && self.external.is_empty() {
+            line(&mut text, format_args!("# NO EXTERNAL NAMESERVERS DEFINED"));
+        } else if self.transform == INTERNAL {
+            line(&mut text, format_args!("# ExtServers: [{}]", self.external.join(" ")));
         }
         if !self.invalid.is_empty() {
             line(&mut text, format_args!("# Invalid nameservers: [{}]", self.invalid.join(" ")));
@@ -177,8 +230,20 @@ impl ResolvConf {
     }
 
     fn has_ndots(&self) -> bool {
-        self.options.iter().any(|option| option.starts_with("ndots:"))
+        self.options.iter().any(|option| is_ndots(option))
     }
+}
+
+/// What the comment says was done to the host's file.
+const LEGACY: &str = " (legacy)";
+const INTERNAL: &str = " (internal resolver)";
+
+fn is_ndots(option: &str) -> bool {
+    option == "ndots" || option.starts_with("ndots:")
+}
+
+fn is_valid_ndots(option: &str) -> bool {
+    option.strip_prefix("ndots:").is_some_and(|number| number.parse::<u32>().is_ok())
 }
 
 /// A name server's address, whose IPv6 zone does not matter here.
@@ -213,16 +278,78 @@ mod tests {
             domainname: "dom.org",
             addresses: &[ip("172.31.255.2")],
             extra: &extra,
+            links: &[(ip("172.31.255.3"), "db dbhost database".to_owned())],
             ipv6_loopback: true,
         };
         let extra = "1.2.3.4\ta\nfe80::1\tc\n";
         assert_eq!(
             file.text(),
-            format!("127.0.0.1\tlocalhost\n{IPV6}{extra}172.31.255.2\tweb.example.com.dom.org web\n")
+            format!(
+                "127.0.0.1\tlocalhost\n{IPV6}{extra}172.31.255.3\tdb dbhost database\n172.31.255.2\tweb.example.com.dom.org web\n"
+            )
         );
-        file =
-            HostsFile { hostname: "365e906defed", domainname: "", extra: &[], ipv6_loopback: false, ..file };
+        file = HostsFile {
+            hostname: "365e906defed",
+            domainname: "",
+            extra: &[],
+            links: &[],
+            ipv6_loopback: false,
+            ..file
+        };
         assert_eq!(file.text(), "127.0.0.1\tlocalhost\n172.31.255.2\t365e906defed\n");
+    }
+
+    #[test]
+    fn a_link_moves_and_goes_and_other_lines_stay() {
+        let text = "127.0.0.1\tlocalhost\n1.2.3.4\tdb dbhost\n1.2.3.4\tdatabase db\n# own\n5.6.7.8 db";
+        let moved = "127.0.0.1\tlocalhost\n9.9.9.9\tdb dbhost\n1.2.3.4\tdatabase db\n# own\n5.6.7.8 db";
+        assert_eq!(hosts_with_link(text, "db", ip("9.9.9.9")), moved);
+        assert_eq!(hosts_with_link(text, "dbhost", ip("9.9.9.9")), text);
+        let gone = "127.0.0.1\tlocalhost\n1.2.3.4\tdatabase db\n# own\n5.6.7.8 db";
+        assert_eq!(hosts_without_link(text, "db"), gone);
+    }
+
+    #[test]
+    fn resolv_conf_of_a_user_defined_network_names_the_embedded_server() {
+        let words = |words: &[&str]| words.iter().map(|&w| w.to_owned()).collect::<Vec<_>>();
+        let host = ResolvConf::parse("nameserver 10.255.255.53\nnameserver 127.0.0.1\n");
+        let text = |file: ResolvConf| file.for_internal_resolver().text("/etc/resolv.conf");
+        let based = "\n# Based on host file: '/etc/resolv.conf' (internal resolver)\n";
+        assert_eq!(
+            text(host.clone()),
+            format!(
+                "{HEAD}nameserver 127.0.0.11\noptions ndots:0\n{based}\
+                 # ExtServers: [host(10.255.255.53) host(127.0.0.1)]\n# Overrides: []\n# Option ndots from: internal\n"
+            )
+        );
+        let given = host.clone().with_overrides(
+            &[ip("127.0.0.1"), ip("9.9.9.9")],
+            &words(&["a.b", "c.d"]),
+            &words(&["timeout:1"]),
+        );
+        assert!(!given.sets_ndots());
+        assert_eq!(
+            text(given),
+            format!(
+                "{HEAD}nameserver 127.0.0.11\nsearch a.b c.d\noptions timeout:1 ndots:0\n{based}\
+                 # ExtServers: [127.0.0.1 9.9.9.9]\n# Overrides: [nameservers search options]\n# Option ndots from: internal\n"
+            )
+        );
+        let given = host.clone().with_overrides(&[], &[], &words(&["ndots:2", "edns0"]));
+        assert!(given.sets_ndots());
+        let end = "# ExtServers: [host(10.255.255.53) host(127.0.0.1)]\n# Overrides: [options]\n# Option ndots from: ";
+        assert_eq!(
+            text(given),
+            format!("{HEAD}nameserver 127.0.0.11\noptions ndots:2 edns0\n{based}{end}override\n")
+        );
+        let given = host.with_overrides(&[], &[], &words(&["ndots:x"]));
+        assert_eq!(
+            text(given),
+            format!("{HEAD}nameserver 127.0.0.11\noptions ndots:0\n{based}{end}internal\n")
+        );
+        assert!(
+            text(ResolvConf::parse("")).contains("\n# NO EXTERNAL NAMESERVERS DEFINED\n# Overrides: []\n")
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub use endpoint::{
     AttachRequest, Attachment, BridgeInfo, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
 };
 pub use error::{NetworkError, PublishError};
-pub use files::{HostsFile, ResolvConf, hostname_file, resolv_conf_path};
+pub use files::{
+    HostsFile, ResolvConf, hostname_file, hosts_with_link, hosts_without_link, resolv_conf_path,
+};
 pub use ipam::{PoolConfig, PoolRequest};
 pub use network::Network;
 pub use networks::{Driver, NetworkRecord, NetworkRequest, Pool};

@@ -7,7 +7,7 @@ use skiff_types::ContainerId;
 use tokio::sync::oneshot;
 
 use super::{
-    ahead,
+    ahead, links,
     parts::{Parts, blocking, to_the_end},
 };
 use crate::{
@@ -31,6 +31,8 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let merged = image.config.config.clone().unwrap_or_default();
     let args = super::merge::with_image(&mut request.config, &merged)?;
     others_exist(parts, &request)?;
+    let links = links::asked(parts, &request)?;
+    request.host.links = None;
     let mut warnings = checked.warnings;
     if request.host.network_mode == "host" && !request.host.port_bindings.is_empty() {
         warnings.push("Published ports are discarded when using host network mode".into());
@@ -52,6 +54,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
         image: image.id,
         args,
         network,
+        links,
         config: request.config,
         host: request.host,
         state: Default::default(),
@@ -205,17 +208,6 @@ fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
         if let Some(other) = mode.strip_prefix("container:") {
             parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
         }
-    }
-    for link in request.host.links.iter().flatten() {
-        if link.is_empty() {
-            // Recorded: Docker answers 500 here.
-            return Err(Error::Internal("empty string specified for links".to_owned()));
-        }
-        let name = link.split_once(':').map_or(link.as_str(), |(name, _)| name);
-        parts
-            .registry
-            .resolve(name)
-            .map_err(|e| Error::Invalid(format!("could not get container for {name}: {e}")))?;
     }
     Ok(())
 }

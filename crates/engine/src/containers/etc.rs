@@ -50,8 +50,8 @@ pub(super) fn finish(
 fn hosts(parts: &Parts, record: &ContainerRecord, endpoints: &[EndpointRecord]) -> Result<String> {
     let mut extra = Vec::new();
     for entry in record.host.extra_hosts.iter().flatten() {
-        let (name, address) = entry.split_once('=').or_else(|| entry.split_once(':')).unwrap_or((entry, ""));
-        let address = match address.trim_start_matches('[').trim_end_matches(']') {
+        let (name, address) = entry.split_once(':').unwrap_or((entry, ""));
+        let address = match address {
             "host-gateway" => {
                 parts.network.bridge().map(|bridge| IpAddr::V4(bridge.address)).ok_or_else(|| {
                     Error::Internal("unable to derive the IP value for host-gateway".to_owned())
@@ -64,11 +64,13 @@ fn hosts(parts: &Parts, record: &ContainerRecord, endpoints: &[EndpointRecord]) 
         extra.push((name.to_owned(), address));
     }
     let addresses = addresses(endpoints);
+    let links: Vec<(IpAddr, String)> = record.links.iter().filter_map(|link| link.hosts.clone()).collect();
     let own = HostsFile {
         hostname: &record.config.hostname,
         domainname: &record.config.domainname,
         addresses: &addresses,
         extra: &extra,
+        links: &links,
         ipv6_loopback: true,
     };
     if !on_host_network(record) {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::parts::{Parts, blocking};
+use super::{
+    links,
+    parts::{Parts, blocking},
+};
 use crate::{
     Result,
     container::Container,
@@ -19,7 +22,8 @@ pub(super) async fn inspect(parts: &Arc<Parts>, reference: &str, size: bool) -> 
         }
         false => None,
     };
-    let record = container.record().clone();
+    let mut record = container.record().clone();
+    record.host.links = links::shown(parts, &record);
     let dir = parts.dir(&record.id);
     // The files are made at the first start.
     let file = |name: &str| match record.state.started_at {

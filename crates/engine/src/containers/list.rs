@@ -9,7 +9,7 @@ use std::{
 use skiff_types::ImageId;
 
 use super::{
-    ListOptions, command, inspect,
+    ListOptions, command, inspect, links,
     parts::{Parts, blocking},
 };
 use crate::{
@@ -52,12 +52,15 @@ pub(super) async fn list(parts: &Arc<Parts>, options: ListOptions) -> Result<Vec
     // Containers of one image are many: ask once.
     let mut known: BTreeMap<(String, ImageId), bool> = BTreeMap::new();
     let mut out = Vec::with_capacity(chosen.len());
+    let mut links = links::names(parts);
     for container in &chosen {
         let record = container.record();
         let same = *known
             .entry((record.config.image.clone(), record.image))
             .or_insert_with_key(|(name, id)| parts.images.resolve(name).is_ok_and(|found| found == *id));
-        out.push(summary(&record, same, now));
+        let mut names = links.remove(&record.id).unwrap_or_default();
+        names.insert(format!("/{}", record.name));
+        out.push(summary(&record, names.into_iter().collect(), same, now));
     }
     if options.size {
         for (summary, container) in out.iter_mut().zip(&chosen) {
@@ -72,11 +75,16 @@ async fn measure(parts: &Arc<Parts>, container: &Arc<Container>) -> Result<Sizes
     blocking(move || inspect::sizes(&parts, &container)).await
 }
 
-fn summary(record: &ContainerRecord, name_is_current: bool, now: Timestamp) -> ContainerSummary {
+fn summary(
+    record: &ContainerRecord,
+    names: Vec<String>,
+    name_is_current: bool,
+    now: Timestamp,
+) -> ContainerSummary {
     let image_id = record.image.digest().to_string();
     ContainerSummary {
         id: record.id.to_string(),
-        names: vec![format!("/{}", record.name)],
+        names,
         image: if name_is_current { record.config.image.clone() } else { image_id.clone() },
         image_id,
         command: command::line(&record.args),

@@ -15,6 +15,7 @@ mod exit;
 mod files;
 mod health;
 mod inspect;
+mod links;
 mod list;
 mod logs;
 mod merge;
@@ -73,7 +74,7 @@ pub struct RemoveOptions {
     pub force: bool,
     /// Remove its anonymous volumes.
     pub volumes: bool,
-    /// Remove a link, not the container: refused, links are not supported.
+    /// Remove a link, not the container.
     pub link: bool,
 }
 

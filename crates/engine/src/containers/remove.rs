@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    RemoveOptions,
+    RemoveOptions, links,
     parts::{Parts, blocking, in_place, to_the_end},
     stop,
 };
@@ -15,11 +15,10 @@ use crate::{
 };
 
 pub(super) async fn remove(parts: &Arc<Parts>, reference: &str, options: RemoveOptions) -> Result<()> {
-    let container = parts.registry.resolve(reference)?;
     if options.link {
-        // Recorded: Docker answers 500 here.
-        return Err(Error::Internal("Conflict, cannot remove the default link name of the container".into()));
+        return links::remove(parts, reference).await;
     }
+    let container = parts.registry.resolve(reference)?;
     let (parts, reference) = (parts.clone(), reference.to_owned());
     to_the_end(async move {
         if !container.claim_removal() {

@@ -12,7 +12,7 @@ use skiff_runtime::{
 };
 
 use super::{
-    WaitOutcome, ahead, endpoint, etc, exit, health, mounts,
+    WaitOutcome, ahead, endpoint, etc, exit, health, links, mounts,
     mounts::Ready,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
@@ -22,7 +22,7 @@ use crate::{
     container::{Container, Live},
     failure,
     link::link,
-    model::{ContainerRecord, Status, Timestamp},
+    model::{ContainerRecord, Link, Status, Timestamp},
     records::durable,
     spec::{self, SecurityOptions, Shared, Surroundings},
     users::{self, Accounts},
@@ -121,7 +121,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
             }
         })
     });
-    let Up { started, endpoints, sources } = match up {
+    let Up { started, endpoints, links, sources } = match up {
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
@@ -137,6 +137,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         state.exit_code = 0;
         state.oom_killed = false;
         state.started_at = Some(at);
+        record.links = links;
         health::began(record);
         endpoint::began(record, parts, &endpoints);
         mounts::set_sources(record, &sources);
@@ -225,6 +226,7 @@ impl Others {
 
 struct Up {
     started: Started,
+    links: Vec<Link>,
     endpoints: Vec<EndpointRecord>,
     /// Where volumes are that a driver has mounted.
     sources: Vec<(String, String)>,
@@ -238,6 +240,9 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let user = users::resolve(&accounts, &record.config.user, groups)?;
     let dir = parts.dir(&record.id);
     let network = endpoint::attach(parts, record)?;
+    let on_bridge = network.endpoints.iter().any(|endpoint| endpoint.network == parts.identity.bridge);
+    let linked = links::at_start(parts, record, on_bridge)?;
+    let record = linked.as_ref().unwrap_or(record);
     etc::finish(parts, record, &dir, &network.endpoints, others.net_of.as_deref())?;
     let ready = match record.mounts.is_empty() && record.host.ipc_mode != "shareable" {
         true => Ready::default(),
@@ -273,7 +278,8 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         host_mounts: !record.mounts.is_empty(),
     };
     let started = starting.start(request).map_err(failure::start)?;
-    Ok(Up { started, endpoints: network.endpoints, sources: ready.sources })
+    links::target_started(parts, &record.id);
+    Ok(Up { started, endpoints: network.endpoints, links: record.links.clone(), sources: ready.sources })
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.

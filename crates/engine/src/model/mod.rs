@@ -37,7 +37,7 @@ pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateR
 pub use metrics::{ContainerMetrics, Metrics};
 pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
 pub use network::{
-    ConnectRequest, EndpointConfig, EndpointSettings, EndpointState, IpamAddress, IpamConfig,
+    ConnectRequest, EndpointConfig, EndpointSettings, EndpointState, IpamAddress, IpamConfig, Link,
     NetworkCreateRequest, NetworkInspect, NetworkIpam, NetworkMember, NetworkState, PortBinding, UserNetwork,
 };
 pub use prune::Pruned;

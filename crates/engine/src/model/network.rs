@@ -1,9 +1,9 @@
 //! A container's place in networks: asked for, and as it is.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
-use skiff_types::NetworkId;
+use skiff_types::{ContainerId, NetworkId};
 
 use super::Timestamp;
 
@@ -83,6 +83,23 @@ pub struct EndpointSettings {
     pub network_id: Option<NetworkId>,
     /// As it is.
     pub state: EndpointState,
+}
+
+/// A container on the default bridge that is known by a name of one's own (`--link`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The other container.
+    pub target: ContainerId,
+    /// What it was called when the link was made, for when it is gone.
+    pub target_name: String,
+    /// What it is called here.
+    pub alias: String,
+    /// Its address at the last start, and its names; empty if it was not on the default bridge.
+    #[serde(default)]
+    pub hosts: Option<(IpAddr, String)>,
+    /// The variables that tell of it, as of the last start.
+    #[serde(default)]
+    pub environment: Vec<String>,
 }
 
 /// Everything about a container's networks (`NetworkSettings`).

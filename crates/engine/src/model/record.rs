@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use skiff_snapshots::Lifetime;
 use skiff_types::{ContainerId, ImageId};
 
-use super::{ContainerConfig, EndpointConfig, Health, HostConfig, MountPoint, NetworkState, Timestamp};
+use super::{ContainerConfig, EndpointConfig, Health, HostConfig, Link, MountPoint, NetworkState, Timestamp};
 
 /// What `create` is asked for.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +63,9 @@ pub struct ContainerRecord {
     /// Networks.
     #[serde(default)]
     pub network: NetworkState,
+    /// Links to containers on the default bridge.
+    #[serde(default)]
+    pub links: Vec<Link>,
     /// The snapshot driver that holds its file system.
     pub driver: String,
     /// The AppArmor profile of the last start; before the first the one that was asked for. Empty without AppArmor.

@@ -76,6 +76,9 @@ pub(super) fn environment(record: &ContainerRecord) -> Vec<String> {
     if config.tty {
         out.push("TERM=xterm".to_owned());
     }
+    for link in &record.links {
+        merge(&mut out, &link.environment);
+    }
     merge(&mut out, &config.env);
     out
 }

@@ -104,15 +104,14 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
 }
 
 fn extra_host(host: &str) -> Result<()> {
-    // A trailing part of an IPv6 address has colons itself; `=` may stand in for the first.
-    let (name, address) = match host.split_once('=').or_else(|| host.split_once(':')) {
+    // The command line makes `name=address` and brackets into this.
+    let (name, address) = match host.split_once(':') {
         Some((name, address)) if !name.is_empty() => (name, address),
         _ => return invalid(format!("bad format for add-host: \"{host}\"")),
     };
-    let bare = address.strip_prefix('[').and_then(|a| a.strip_suffix(']')).unwrap_or(address);
     if name.contains(char::is_whitespace)
-        || bare == "host-gateway"
-        || bare.parse::<std::net::IpAddr>().is_ok()
+        || address == "host-gateway"
+        || address.parse::<std::net::IpAddr>().is_ok()
     {
         return Ok(());
     }

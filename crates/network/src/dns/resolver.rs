@@ -32,6 +32,9 @@ const MOST_SILENT: usize = 256;
 /// The longest message over TCP.
 const LONGEST: usize = u16::MAX as usize;
 
+/// Servers, and until when they are asked last.
+type Silent = HashMap<IpAddr, Instant>;
+
 /// What all resolvers share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -39,8 +42,8 @@ pub(super) struct Shared {
     pub(super) host: HostServers,
     pub(super) opener: Arc<Opener>,
     slots: Arc<Semaphore>,
-    /// Servers that were silent lately, of the host alone: others are containers' own business.
-    silent: Mutex<HashMap<IpAddr, Instant>>,
+    /// The host's servers that were silent lately, and until when they are asked last.
+    silent: Mutex<Silent>,
 }
 
 impl Shared {
@@ -67,6 +70,8 @@ pub(super) struct Resolver {
     config: RwLock<Arc<ResolverConfig>>,
     cache: Mutex<Cache>,
     slots: Arc<Semaphore>,
+    /// The container's own servers that were silent lately.
+    silent: Mutex<Silent>,
 }
 
 /// What becomes of a message.
@@ -99,6 +104,7 @@ impl Resolver {
             config: RwLock::new(Arc::new(config)),
             cache: Mutex::default(),
             slots: Arc::new(Semaphore::new(MOST_OF_ONE)),
+            silent: Mutex::default(),
         }
     }
 
@@ -162,9 +168,7 @@ impl Resolver {
         let errand = Arc::new(Errand { message, transport, from, opener: self.shared.opener.clone() });
         let Outcome { answer, silent } = forward::ask(errand.clone(), &servers).await;
         let now = Instant::now();
-        if of_host {
-            self.remember_silent(&servers, &silent, now);
-        }
+        remember(&mut self.silent(of_host), &servers, &silent, now);
         let query = Query::read(&errand.message).ok()?;
         let Some((mut message, response)) = answer else {
             return Some(reply::failure(&query, Code::ServerFailure));
@@ -176,40 +180,38 @@ impl Resolver {
 
     /// Whom to ask, from where, and the state of that list.
     fn servers(&self, config: &ResolverConfig, now: Instant) -> (Vec<IpAddr>, From, u64) {
-        match &config.servers {
+        let (mut servers, from, generation) = match &config.servers {
             NameServers::Given(servers) => (servers.clone(), From::Container(self.netns.clone()), 0),
             NameServers::Host => {
                 let (servers, generation) = self.shared.host.current(now);
-                let silent = self.silent();
-                let mut servers = servers.to_vec();
-                servers.truncate(forward::MOST_SERVERS);
-                servers.sort_by_key(|server| silent.get(server).is_some_and(|until| *until > now));
-                (servers, From::Host, generation)
+                (servers.to_vec(), From::Host, generation)
             }
-        }
+        };
+        servers.truncate(forward::MOST_SERVERS);
+        let silent = self.silent(matches!(from, From::Host));
+        servers.sort_by_key(|server| silent.get(server).is_some_and(|until| *until > now));
+        drop(silent);
+        (servers, from, generation)
     }
 
-    fn remember_silent(&self, asked: &[IpAddr], now_silent: &[IpAddr], now: Instant) {
-        let mut silent = self.silent();
-        if silent.len() > MOST_SILENT {
-            silent.retain(|_, until| *until > now);
-        }
-        for server in asked {
-            if now_silent.contains(server) && silent.len() <= MOST_SILENT {
-                silent.insert(*server, now + SULK);
-            } else if silent.get(server).is_some_and(|until| *until <= now) {
-                silent.remove(server);
-            }
-        }
-    }
-
-    fn silent(&self) -> MutexGuard<'_, HashMap<IpAddr, Instant>> {
-        self.shared.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn silent(&self, of_host: bool) -> MutexGuard<'_, Silent> {
+        let silent = if of_host { &self.shared.silent } else { &self.silent };
+        silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cache(&self) -> MutexGuard<'_, Cache> {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Notes who of those that were asked did not answer, and who did.
+fn remember(silent: &mut Silent, asked: &[IpAddr], not_answered: &[IpAddr], now: Instant) {
+    for server in asked {
+        if not_answered.contains(server) && silent.len() < MOST_SILENT {
+            silent.insert(*server, now + SULK);
+        }
+    }
+    silent.retain(|_, until| *until > now);
 }
 
 fn limit(query: &Query<'_>, transport: Transport) -> usize {

@@ -26,6 +26,7 @@ pub(crate) fn container(view: ContainerView, version: ApiVersion) -> wire::Conta
         apparmor_profile,
         platform,
         stopped_by_user: _,
+        links: _,
     } = view.record;
     let mut words = args.into_iter();
     let mut settings = network_settings(network);
