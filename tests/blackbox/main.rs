@@ -14,6 +14,7 @@ mod links;
 mod list;
 mod logs;
 mod mounts;
+mod names;
 mod network;
 mod networks;
 mod own;

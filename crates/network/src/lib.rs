@@ -20,6 +20,7 @@ mod firewall;
 mod ipam;
 mod janitor;
 mod link;
+mod naming;
 mod netlink;
 mod network;
 mod networks;
@@ -44,6 +45,7 @@ pub use files::{
     HostsFile, ResolvConf, hostname_file, hosts_with_link, hosts_without_link, resolv_conf_path,
 };
 pub use ipam::{PoolConfig, PoolRequest};
+pub use naming::Asks;
 pub use network::Network;
 pub use networks::{Driver, NetworkRecord, NetworkRequest, Pool};
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use skiff_types::{ContainerId, NetworkId};
 
 use crate::{
-    AttachRequest, Attachment, BridgeInfo, EndpointRecord, EndpointRequest, LinkStats, NetConfig,
+    AttachRequest, Attachment, BridgeInfo, Dns, EndpointRecord, EndpointRequest, LinkStats, NetConfig,
     NetworkError, NetworkRecord, NetworkRequest, PortSpec,
     bridge::HostFacts,
     config::AddressPool,
@@ -42,6 +42,8 @@ pub struct Network {
     pub(crate) default: Option<BridgeInfo>,
     pub(crate) janitor: Janitor,
     pub(crate) shared: Shared,
+    /// Tells the containers' programs who is called what.
+    pub(crate) dns: Arc<Dns>,
     /// Puts the table back when somebody removes it.
     pub(crate) _guard: Option<Guard>,
 }
@@ -400,10 +402,11 @@ impl Network {
         self.pool.isolated()
     }
 
-    /// Takes back a container's addresses and ports. The interfaces go with the namespace, that is with the container's
+    /// Takes back a container's addresses, ports and names. The interfaces go with the namespace, that is with the container's
     /// last process. Does nothing if the container has no endpoint.
     pub fn release(&self, container: &ContainerId) {
         self.lock().release(container);
+        self.dns.stop(container);
     }
 
     /// The endpoints of a container, those first that a default route would rather lead through.
@@ -450,7 +453,7 @@ impl Network {
         self.pool.keep_loose(if needed { LOOSE } else { 0 });
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
 }

@@ -10,7 +10,7 @@ use ipnet::{IpNet, Ipv4Net};
 use skiff_types::NetworkId;
 
 use crate::{
-    BridgeInfo, EndpointRecord, NetConfig, NetworkError, NetworkRecord,
+    BridgeInfo, Dns, EndpointRecord, NetConfig, NetworkError, NetworkRecord,
     bridge::{self, HostFacts},
     firewall::{Firewall, Guard, plan::Rules},
     janitor::Janitor,
@@ -62,6 +62,7 @@ pub(crate) fn open(
         })?),
         false => None,
     };
+    let dns = Arc::new(Dns::start());
     let mut state = State {
         networks,
         endpoints: endpoints
@@ -72,7 +73,9 @@ pub(crate) fn open(
         firewall,
         route,
         default_binding: config.default_bind_address,
+        dns: dns.clone(),
     };
+    endpoints.iter().for_each(|record| state.name_endpoint(record));
     // The table comes first, so that no link is there before its rules are.
     state.rewrite_table()?;
     let uplink = match (&plan, &default) {
@@ -91,7 +94,7 @@ pub(crate) fn open(
 
     let pool_size = if uplink.is_some() { config.pool_size } else { 0 };
     let pool = pool::Pool::start(uplink, pool_size, config.pool_size.div_ceil(2))?;
-    let network = Network { pool, state, default, janitor: Janitor::start()?, shared, _guard: guard };
+    let network = Network { pool, state, default, janitor: Janitor::start()?, shared, dns, _guard: guard };
     network.keep_loose_if_needed();
     Ok(network)
 }

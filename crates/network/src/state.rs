@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
 };
 
 use ipnet::IpNet;
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
-    EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
+    Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
     firewall::{Firewall, Found, Zone},
     ipam::{Addresses, Refused},
     link::{self, PortFlags},
@@ -132,6 +133,8 @@ pub(crate) struct State {
     pub(crate) route: Netlink,
     /// Where ports of the default bridge are published that name no address.
     pub(crate) default_binding: IpAddr,
+    /// Who tells the containers' programs who is called what.
+    pub(crate) dns: Arc<Dns>,
 }
 
 impl State {
@@ -167,6 +170,7 @@ impl State {
 
     /// Keeps an endpoint, new or changed.
     pub(crate) fn insert(&mut self, record: EndpointRecord) {
+        self.name_endpoint(&record);
         self.endpoints.insert((record.container, record.network), record);
     }
 
@@ -175,6 +179,7 @@ impl State {
         let record = self.endpoints.get(&(container, network))?.clone();
         self.withdraw(container, network);
         self.endpoints.remove(&(container, network));
+        self.dns.remove(&network, &container);
         if let Some(net) = self.networks.get_mut(&network) {
             net.release(&record);
         }

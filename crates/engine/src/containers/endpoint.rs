@@ -1,16 +1,16 @@
 //! The container's side of its networks: what is asked of `network`, and what the record says of the answer.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use skiff_network::{
     AttachRequest, Attachment, EndpointRecord, EndpointRequest, HostPort, ParseMacError, PortSpec, Protocol,
 };
 
-use super::parts::Parts;
+use super::{etc, parts::Parts};
 pub(crate) use crate::validate::{check_endpoint as check, settings_faults};
 use crate::{
     Error, Result,
-    container::Container,
+    container::{Container, Live},
     model::{
         Actor, ContainerRecord, EndpointConfig, EndpointSettings, EndpointState, EventKind, PortBinding,
         UserNetwork,
@@ -51,7 +51,44 @@ fn attach_all(parts: &Parts, record: &ContainerRecord) -> Result<Attached> {
     let request =
         AttachRequest { container: record.id, name: record.name.clone(), endpoints, ports: ports(record)? };
     let Attachment { netns, endpoints } = parts.network.attach(request)?;
+    if endpoints.iter().any(|endpoint| !endpoint.names.is_empty()) {
+        parts.network.serve_names(&record.id, etc::asks(parts, record)?, netns.as_fd())?;
+    }
     Ok(Attached { netns: Some(netns), endpoints })
+}
+
+/// Serves names to a running container as its networks are now. A container without names still has its addresses: nothing
+/// fails for it. Blocks for a moment.
+pub(crate) fn serve_names(parts: &Parts, record: &ContainerRecord, netns: BorrowedFd<'_>) {
+    let served =
+        etc::asks(parts, record).and_then(|asks| Ok(parts.network.serve_names(&record.id, asks, netns)?));
+    if let Err(e) = served {
+        tracing::error!(container = record.name, "names cannot be served to it: {e}");
+    }
+}
+
+/// Serves names to a container that an earlier daemon started.
+pub(super) fn take_over_names(parts: &Parts, record: &ContainerRecord, live: &Live) {
+    if parts.network.endpoints_of(&record.id).iter().all(|endpoint| endpoint.names.is_empty()) {
+        return;
+    }
+    match namespace(live) {
+        Ok(netns) => serve_names(parts, record, netns.as_fd()),
+        Err(e) => tracing::error!(container = record.name, "names cannot be served to it: {e}"),
+    }
+}
+
+/// The network namespace of a container, which runs and goes on running as long as its number is not used again.
+pub(crate) fn namespace(live: &Live) -> Result<OwnedFd> {
+    let file = fs_err::File::open(format!("/proc/{}/ns/net", live.pid))?;
+    let ended = rustix::event::poll(
+        &mut [rustix::event::PollFd::new(&live.pidfd, rustix::event::PollFlags::IN)],
+        Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }),
+    );
+    match ended {
+        Ok(0) => Ok(file.into_parts().0.into()),
+        _ => Err(Error::Conflict("the container has ended".into())),
+    }
 }
 
 /// The container's networks, the main one first.

@@ -2,7 +2,9 @@
 
 use std::{fmt::Write, net::IpAddr, path::Path};
 
-use skiff_network::{EndpointRecord, HostsFile, ResolvConf, hostname_file, resolv_conf_path};
+use skiff_network::{
+    Asks, EndpointRecord, HostsFile, NameServers, ResolvConf, hostname_file, resolv_conf_path,
+};
 
 use super::parts::Parts;
 use crate::{
@@ -20,7 +22,9 @@ pub(super) fn begin(parts: &Parts, record: &ContainerRecord) -> Result<()> {
     if matches!(validate::network_mode(&record.host.network_mode), NetworkMode::Container(_)) {
         return Ok(());
     }
-    fs_err::write(dir.join("resolv.conf"), resolv_conf(parts, record)?)?;
+    if !on_user_network(record) {
+        fs_err::write(dir.join("resolv.conf"), resolv_conf(parts, record, false)?)?;
+    }
     Ok(())
 }
 
@@ -44,6 +48,11 @@ pub(super) fn finish(
         return Ok(());
     }
     fs_err::write(dir.join("hosts"), hosts(parts, record, endpoints)?)?;
+    // Networks may have changed since the beginning.
+    let resolv_conf_path = dir.join("resolv.conf");
+    if on_user_network(record) || !resolv_conf_path.exists() {
+        fs_err::write(resolv_conf_path, resolv_conf(parts, record, on_user_network(record))?)?;
+    }
     Ok(())
 }
 
@@ -125,7 +134,48 @@ fn on_host_network(record: &ContainerRecord) -> bool {
     matches!(validate::network_mode(&record.host.network_mode), NetworkMode::Host)
 }
 
-fn resolv_conf(parts: &Parts, record: &ContainerRecord) -> Result<String> {
+/// Whether the container has names served to it.
+fn on_user_network(record: &ContainerRecord) -> bool {
+    let mode = validate::network_mode(&record.host.network_mode);
+    let own =
+        !matches!(mode, NetworkMode::Host | NetworkMode::Container(_)) && !record.config.network_disabled;
+    own && record.network.networks.keys().any(|name| !matches!(name.as_str(), "bridge" | "host" | "none"))
+}
+
+/// Whom a container asks for what its networks do not know.
+pub(crate) fn asks(parts: &Parts, record: &ContainerRecord) -> Result<Asks> {
+    let (file, _, servers) = configured(parts, record)?;
+    let servers = if servers.is_empty() { NameServers::Host } else { NameServers::Given(servers) };
+    Ok(Asks { servers, ndots_set: file.sets_ndots() })
+}
+
+/// Names the embedded server in the file of a running container that has joined its first user-defined network, unless
+/// somebody has changed the file. Blocks.
+pub(crate) fn name_embedded_server(parts: &Parts, record: &ContainerRecord) {
+    let path = parts.dir(&record.id).join("resolv.conf");
+    let named = resolv_conf(parts, record, false).and_then(|plain| {
+        if fs_err::read_to_string(&path)? == plain {
+            fs_err::write(&path, resolv_conf(parts, record, true)?)?;
+        }
+        Ok(())
+    });
+    if let Err(e) = named {
+        tracing::warn!(container = record.name, "cannot bring /etc/resolv.conf up to date: {e}");
+    }
+}
+
+fn resolv_conf(parts: &Parts, record: &ContainerRecord, embedded: bool) -> Result<String> {
+    let (file, path, _) = configured(parts, record)?;
+    let file = match embedded {
+        true => file.for_internal_resolver(),
+        false if on_host_network(record) => file,
+        false => file.for_own_network(false),
+    };
+    Ok(file.text(path))
+}
+
+/// The host's file with what the user says in its place, where it lies, and the servers that the user names.
+fn configured(parts: &Parts, record: &ContainerRecord) -> Result<(ResolvConf, &'static str, Vec<IpAddr>)> {
     let of_host = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let path = resolv_conf_path(&of_host);
     let text = match path {
@@ -148,9 +198,7 @@ fn resolv_conf(parts: &Parts, record: &ContainerRecord) -> Result<String> {
     let servers = if dns.is_empty() { config.dns.clone() } else { dns };
     let search = or(&record.host.dns_search, &config.dns_search);
     let options = or(&record.host.dns_options, &config.dns_options);
-    let file = ResolvConf::parse(&text).with_overrides(&servers, &search, &options);
-    let file = if on_host_network(record) { file } else { file.for_own_network(false) };
-    Ok(file.text(path))
+    Ok((ResolvConf::parse(&text).with_overrides(&servers, &search, &options), path, servers))
 }
 
 /// Mounts the memory that other containers may share. It stays in the host's mount namespace while the container runs.

@@ -215,7 +215,9 @@ fn resume(
     };
     let (record, committed) = container.commit(change, |record| parts.records.put(record));
     let cgroup = spec::own_cgroup(&record, &parts.config);
-    container.began(Arc::new(Live { pid: hello.pid, pidfd, link, cgroup }));
+    let live = Arc::new(Live { pid: hello.pid, pidfd, link, cgroup });
+    endpoint::take_over_names(parts, &record, &live);
+    container.began(live);
     if record.state.status == Status::Running {
         stop::let_run(parts, container);
     }

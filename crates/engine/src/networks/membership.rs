@@ -94,7 +94,7 @@ async fn connect_running(
 ) -> Result<()> {
     may_connect(&container.record(), network, true)?;
     let settings = EndpointSettings { config, network_id: Some(network.id), state: EndpointState::default() };
-    let netns = namespace(live)?;
+    let netns = endpoint::namespace(live)?;
     let (engine, record, id) = (parts.clone(), container.record().clone(), network.id);
     let request = endpoint::request(&record, network, &settings)?;
     let connected = blocking(move || {
@@ -102,7 +102,11 @@ async fn connect_running(
         let all = engine.network.connect(netns.as_fd(), record.id, &record.name, &request, &ports)?;
         if let Some(new) = all.iter().find(|e| e.network == id) {
             etc::add_to_hosts(&engine, &record, new);
+            if !new.names.is_empty() {
+                etc::name_embedded_server(&engine, &record);
+            }
         }
+        endpoint::serve_names(&engine, &record, netns.as_fd());
         Ok::<_, Error>((all, netns))
     });
     let (endpoints, netns) = connected.await??;
@@ -187,7 +191,7 @@ async fn disconnect_running(
         let (_, committed) = container.commit(change, |record| parts.records.put(record));
         durable(committed).await?;
     } else {
-        let netns = namespace(live)?;
+        let netns = endpoint::namespace(live)?;
         take_out(parts, container, netns, network.id, &network.name).await?;
     }
     endpoint::tell_of(parts, container, &network, "disconnect");
@@ -210,6 +214,7 @@ async fn take_out(
         if let Some(gone) = before.iter().find(|e| e.network == network) {
             etc::take_from_hosts(&engine, &record, gone);
         }
+        endpoint::serve_names(&engine, &record, netns.as_fd());
         Ok::<_, Error>(left)
     });
     let endpoints = left.await??;
@@ -220,17 +225,4 @@ async fn take_out(
     let (_, committed) =
         container.commit(change, |record| parts.records.put_with_endpoints(record, &endpoints));
     durable(committed).await
-}
-
-/// The network namespace of a container, which runs and goes on running as long as its number is not used again.
-fn namespace(live: &Live) -> Result<OwnedFd> {
-    let file = fs_err::File::open(format!("/proc/{}/ns/net", live.pid))?;
-    let ended = rustix::event::poll(
-        &mut [rustix::event::PollFd::new(&live.pidfd, rustix::event::PollFlags::IN)],
-        Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 }),
-    );
-    match ended {
-        Ok(0) => Ok(file.into_parts().0.into()),
-        _ => Err(Error::Conflict("the container has ended".into())),
-    }
 }
