@@ -1,4 +1,4 @@
-//! How dear names are: what it costs to begin serving a container, and a container to ask (`bench/names.sh` does).
+//! How dear names are: what it costs to begin serving a container, and a container to ask (`bench/names.sh` measures that).
 //!
 //! As root: `names begin [COUNT]` prints the median time of [`Dns::serve`] in fresh namespaces; `names serve` serves one
 //! until standard input ends, and prints the path of its namespace. It knows `name-0` to `name-999`.
