@@ -61,11 +61,11 @@ pub(crate) fn exec(failure: &StageError) -> (String, i32) {
 }
 
 fn words(failure: &StageError) -> (String, i32) {
-    let errno = Errno::from_raw_os_error(failure.errno);
+    let errno = failure.kernel_errno();
     let program = &failure.detail;
     let text = match failure.stage {
         // The runtime's own words are Docker's already.
-        Stage::Lookup if errno == Errno::ISDIR => format!("exec: {program}: permission denied"),
+        Stage::Lookup if errno == Some(Errno::ISDIR) => format!("exec: {program}: permission denied"),
         Stage::Lookup => format!("exec: {program}"),
         Stage::Exec => format!("exec: {program:?}: {}", errno_text(failure.errno)),
         Stage::WorkingDirectory => {
@@ -75,7 +75,7 @@ fn words(failure: &StageError) -> (String, i32) {
             "unable to apply apparmor profile: apparmor failed to apply profile: write /proc/thread-self/attr/apparmor/exec: {}",
             errno_text(failure.errno)
         ),
-        Stage::Mount if errno == Errno::NOTDIR => format!(
+        Stage::Mount if errno == Some(Errno::NOTDIR) => format!(
             "error mounting {program}: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"
         ),
         // The detail tells which limit and, where a privilege is missing, which.
@@ -94,8 +94,8 @@ fn words(failure: &StageError) -> (String, i32) {
     let exit_code = match errno {
         // A profile that is not loaded: Docker looks for the program's name in the words.
         _ if failure.stage == Stage::Label => NOT_STARTED,
-        Errno::NOENT | Errno::NOTDIR => NOT_FOUND,
-        Errno::ACCESS | Errno::ISDIR | Errno::NOEXEC if runs => NOT_EXECUTABLE,
+        Some(Errno::NOENT | Errno::NOTDIR) => NOT_FOUND,
+        Some(Errno::ACCESS | Errno::ISDIR | Errno::NOEXEC) if runs => NOT_EXECUTABLE,
         _ => NOT_STARTED,
     };
     (format!("error during container init: {text}"), exit_code)
@@ -106,8 +106,8 @@ fn sysctl(failure: &StageError) -> String {
     let name = failure.detail.split(" = ").next().unwrap_or_default();
     let path = format!("/proc/sys/{}", name.replace('.', "/"));
     let errno = errno_text(failure.errno);
-    match Errno::from_raw_os_error(failure.errno) {
-        Errno::NOENT => format!("open sysctl {name} file: open {path}: {errno}"),
+    match failure.kernel_errno() {
+        Some(Errno::NOENT) => format!("open sysctl {name} file: open {path}: {errno}"),
         _ => format!("failed to write sysctl {}: write {path}: {errno}", failure.detail),
     }
 }
@@ -118,6 +118,14 @@ mod tests {
 
     fn failure(stage: Stage, errno: Errno, detail: &str) -> StageError {
         StageError::new(stage, errno, detail)
+    }
+
+    #[test]
+    fn a_process_that_was_killed_on_the_way_is_told_without_an_error_number() {
+        let killed = "the process was killed by signal 9 before it was ready";
+        let (text, code) = exec(&StageError::refused(Stage::Sync, killed));
+        assert!(text.contains(killed), "{text}");
+        assert_eq!(code, NOT_STARTED);
     }
 
     /// As a real Docker answers.

@@ -89,6 +89,11 @@ impl StageError {
     pub fn refused(stage: Stage, detail: impl Into<String>) -> Self {
         Self { stage, errno: 0, detail: detail.into() }
     }
+
+    /// What the kernel said; none for a failure that no system call reported.
+    pub fn kernel_errno(&self) -> Option<Errno> {
+        Errno::from_io_error(&std::io::Error::from_raw_os_error(self.errno))
+    }
 }
 
 impl std::fmt::Display for StageError {

@@ -80,11 +80,14 @@ pub(super) fn go_ahead(socket: impl AsFd) -> Result<(), StageError> {
 /// Receives a report; `None` when the child's end is closed: by exec, or because it ended.
 pub(super) fn next(socket: impl AsFd) -> Result<Option<(Report, Vec<OwnedFd>)>, StageError> {
     let mut buffer = [0; MESSAGE_MAX];
-    let (length, fds) = match socket::receive(socket, &mut buffer) {
-        // A child that ends with messages unread resets the connection.
-        Ok((0, _)) | Err(Errno::CONNRESET) => return Ok(None),
-        Ok(received) => received,
-        Err(errno) => return Err(lost(errno, "reading from the process")),
+    let (length, fds) = loop {
+        match socket::receive(&socket, &mut buffer) {
+            Ok((0, _)) => return Ok(None),
+            Ok(received) => break received,
+            // A child that ends with messages unread resets the connection. That is told once, before what it has said itself.
+            Err(Errno::CONNRESET) => {}
+            Err(errno) => return Err(lost(errno, "reading from the process")),
+        }
     };
     let report = postcard::from_bytes(&buffer[..length])
         .map_err(|error| StageError::refused(Stage::Sync, error.to_string()))?;
@@ -93,4 +96,20 @@ pub(super) fn next(socket: impl AsFd) -> Result<Option<(Report, Vec<OwnedFd>)>, 
 
 fn lost(errno: Errno, what: &str) -> StageError {
     StageError::new(Stage::Sync, errno, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_child_said_is_heard_although_it_ended_with_a_message_unread() {
+        let (ours, theirs) = socket::seqpacket_pair().unwrap();
+        go_ahead(&ours).unwrap();
+        report_failure(&theirs, StageError::new(Stage::Mount, Errno::NOENT, "/x"));
+        drop(theirs);
+        let Some((Report::Failed(error), _)) = next(&ours).unwrap() else { panic!("nothing was heard") };
+        assert_eq!((error.stage, error.detail.as_str()), (Stage::Mount, "/x"));
+        assert!(next(&ours).unwrap().is_none());
+    }
 }
