@@ -13,6 +13,7 @@ mod limits;
 mod links;
 mod list;
 mod logs;
+mod membership;
 mod mounts;
 mod names;
 mod network;

@@ -15,7 +15,7 @@ use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 /// The uncompressed size of a block: large enough that cutting costs little, small enough that many fit in memory.
 const BLOCK: usize = 512 << 10;
 
-/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 17).
+/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 21).
 const LEVEL: u32 = 3;
 
 /// Header of a member without a name and time (RFC 1952, section 2.3).
