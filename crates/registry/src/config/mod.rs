@@ -278,7 +278,7 @@ mod tests {
             (
                 "",
                 &[("REGISTRY_STORAGE_DELETE_ENABLED", "x")],
-                "REGISTRY_STORAGE_DELETE_ENABLED: \"x\" is neither",
+                "REGISTRY_STORAGE_DELETE_ENABLED: storage.delete.enabled: \"x\" is neither",
             ),
             (
                 "",
