@@ -176,7 +176,8 @@ impl Drop for Test {
         for id in &self.made {
             let _ = self.client.delete(&format!("/containers/{id}?force=1&v=1"));
         }
-        for id in &self.networks {
+        // The last first: a configuration is in use until its networks are gone.
+        for id in self.networks.iter().rev() {
             let _ = self.client.delete(&format!("/networks/{id}"));
         }
         for name in &self.volumes {
