@@ -17,9 +17,9 @@ use super::{Stage, StageError, filesystem, idmap};
 pub(super) fn mask(
     paths: &[String],
     root: &ContainerRoot,
-    empty: Option<&OwnedFd>,
+    stock: Option<&OwnedFd>,
 ) -> Result<(), StageError> {
-    let mut made: Option<OwnedFd> = None;
+    let mut first: Option<OwnedFd> = None;
     let mut null: Option<OwnedFd> = None;
     for path in paths {
         let failed = |errno| StageError::new(Stage::MaskedPath, errno, path);
@@ -28,13 +28,15 @@ pub(super) fn mask(
             other => other.map_err(failed)?,
         };
         if root::is_directory(&target).map_err(failed)? {
-            // One tmpfs for all: each gets a copy of its mount.
-            let original = match (empty, &made) {
-                (Some(empty), _) | (None, Some(empty)) => empty,
-                (None, None) => made.insert(empty_directory(path)?),
+            // One tmpfs for all: the first is attached, the others are copies of it. (Before Linux 6.15 there is no copy of what is not
+            // attached.)
+            let mount = match (&first, stock) {
+                (Some(first), _) => filesystem::clone_tree(first.as_fd(), "", false).map_err(failed)?,
+                (None, Some(made)) => rustix::io::fcntl_dupfd_cloexec(made, 3).map_err(failed)?,
+                (None, None) => empty_directory(path)?,
             };
-            let mount = filesystem::clone_tree(original.as_fd(), "", false).map_err(failed)?;
             filesystem::attach(mount.as_fd(), target.as_fd()).map_err(failed)?;
+            first.get_or_insert(mount);
         } else {
             let device = match &null {
                 Some(device) => device,
