@@ -28,15 +28,12 @@ pub(crate) struct Ahead {
 }
 
 /// Makes it, if there is room for it. Blocks.
-pub(super) fn make(parts: &Parts, container: &Container) -> Option<Ahead> {
+pub(super) fn make(parts: &Parts, container: &Container, record: &ContainerRecord) -> Option<Ahead> {
     let permit = parts.ahead.clone().try_acquire_owned().ok()?;
-    let (cgroup, record) = {
-        let record = container.record();
-        (spec::cgroup_path(&record, &parts.config), record.clone())
-    };
-    let made = || make_now(parts, container, &record, &cgroup);
-    // The start will try again, and tell why it cannot.
-    made().ok().map(|(root, starting)| Ahead { root, starting, _permit: permit })
+    let cgroup = spec::cgroup_path(record, &parts.config);
+    // A start that finds nothing tries again, and tells why it cannot.
+    let (root, starting) = make_now(parts, container, record, &cgroup).ok()?;
+    Some(Ahead { root, starting, _permit: permit })
 }
 
 /// The root file system and the start of a container, made ahead or now. Blocks.

@@ -107,7 +107,7 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
 }
 
 /// A crash in between leaves a snapshot without a record, which the next start removes, or a record without a snapshot, which gets
-/// one when it is started. Volumes are filled before the record is made: it says that they are.
+/// one when the daemon starts. Volumes are filled before the record is made: it says that they are.
 async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
     let container = Container::new(record);
     let plain = {
@@ -130,7 +130,7 @@ async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Resu
             });
             let good = done.is_ok();
             if made.send(done).is_ok() && good && plain {
-                *ahead = ahead::make(&parts, &container);
+                *ahead = ahead::make(&parts, &container, &record);
             }
         }
     });
