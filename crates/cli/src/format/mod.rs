@@ -2,7 +2,6 @@
 
 pub(crate) mod json;
 pub(crate) mod natural;
-pub(crate) mod number;
 pub(crate) mod size;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -16,7 +16,7 @@ fn scaled(bytes: f64, base: f64, digits: usize, units: &[&str]) -> String {
         value /= base;
         unit += 1;
     }
-    format!("{}{}", super::number::general(value, digits), units[unit])
+    format!("{}{}", skiff_go::number::general(value, digits), units[unit])
 }
 
 #[cfg(test)]

@@ -5,16 +5,15 @@
 //! wrong option exits with 125 while a wrong number of arguments exits with 1. (docs/adr: own parser instead of clap.)
 
 mod flag;
-mod go;
 mod help;
 mod matches;
 mod parse;
 
 pub(crate) use flag::{Flag, Kind, Type, list, switch, value};
-pub(crate) use go::{format_duration, parse_bool, parse_duration, parse_int, parse_uint, quote};
 pub(crate) use help::{command_help, group_help, root_help};
 pub(crate) use matches::Matches;
 pub(crate) use parse::{Parsed, parse};
+pub(crate) use skiff_go::{format_duration, parse_bool, parse_duration, parse_int, parse_uint, quote};
 
 /// What a command does; `commands` has one function for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

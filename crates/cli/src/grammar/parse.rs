@@ -120,7 +120,7 @@ impl Parser<'_> {
 
     fn set(&mut self, flag: &'static Flag, value: &str) -> Result<(), FlagError> {
         let checked = match flag.kind {
-            Kind::Switch => super::go::parse_bool(value).map(|b| b.to_string()),
+            Kind::Switch => skiff_go::parse_bool(value).map(|b| b.to_string()),
             Kind::One(of) | Kind::Many(of) => (of.check)(value),
         };
         let checked = checked.map_err(|e| {

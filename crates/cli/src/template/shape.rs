@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
-use super::{Json, Struct, Value, value::Map};
 use crate::{format::time, grammar::format_duration};
+use skiff_go::template::{Json, Map, Struct, Value};
 
 /// The shape of a value.
 #[derive(Clone, Copy, Debug)]

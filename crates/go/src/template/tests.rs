@@ -109,3 +109,25 @@ fn a_missing_key_can_be_an_error() {
         Err("template: :1:2: executing \"\" at <.A>: map has no entry for key \"A\"".into())
     );
 }
+
+#[test]
+fn errors_name_the_template() {
+    let info = Value::Struct(std::rc::Rc::new(super::Struct {
+        type_name: "logger.Info",
+        pointer: true,
+        fields: vec![("Name", Value::text("web"))],
+        ..super::Struct::default()
+    }));
+    let rendered = |text| super::render("log-tag", text, &info);
+    assert_eq!(rendered("{{.Name}}/{{upper .Name}}"), Ok("web/WEB".into()));
+    // Recorded from Docker 28.5.2.
+    assert_eq!(
+        rendered("{{.Foo}}"),
+        Err(r#"template: log-tag:1:2: executing "log-tag" at <.Foo>: can't evaluate field Foo in type *logger.Info"#.into())
+    );
+    assert_eq!(
+        rendered("{{.Name.Foo}}"),
+        Err(r#"template: log-tag:1:7: executing "log-tag" at <.Name.Foo>: can't evaluate field Foo in type string"#.into())
+    );
+    assert_eq!(rendered("{{"), Err("template: log-tag:1: unclosed action".into()));
+}

@@ -8,11 +8,11 @@ use super::{
     parse::{Branch, Command, Node, Operand, OperandKind, Pipeline},
     print,
 };
-use crate::grammar::quote;
+use crate::text::quote;
 
 /// What a key that a map does not have stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MissingKey {
+pub enum MissingKey {
     /// `<no value>`.
     NoValue,
     /// An error.
@@ -26,7 +26,7 @@ const MAX_DEPTH: usize = 100;
 ///
 /// # Errors
 /// In Go's words: `template: :1:2: executing "" at <.X>: …`.
-pub(crate) fn execute(
+pub fn execute(
     template: &Template,
     dot: &Value,
     functions: Functions,

@@ -1,7 +1,7 @@
 //! Go's `fmt.Sprintf`.
 
 use super::{Value, print};
-use crate::{format::number, grammar::quote};
+use crate::{number, text::quote};
 
 /// How a verb is to be written.
 #[derive(Clone, Copy, Default)]

@@ -1,7 +1,7 @@
 //! Numbers, truth values, durations and quoted strings, read and written as Go does.
 
 /// `strconv.ParseBool`.
-pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
+pub fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
@@ -10,7 +10,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
 }
 
 /// `strconv.ParseInt` with base 0: `0x`, `0o`, `0b` prefixes, underscores between digits.
-pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
+pub fn parse_int(text: &str) -> Result<i64, String> {
     let (negative, digits) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
         Some(b'+') => (false, &text[1..]),
@@ -23,8 +23,23 @@ pub(crate) fn parse_int(text: &str) -> Result<i64, String> {
         .map_err(|_| format!("strconv.ParseInt: parsing {}: value out of range", quote(text)))
 }
 
+/// `strconv.Atoi`.
+///
+/// # Errors
+/// What is no decimal number, or does not fit, in Go's words.
+pub fn parse_decimal(text: &str) -> Result<i64, String> {
+    text.parse().map_err(|e: std::num::ParseIntError| {
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        let fault = match e.kind() {
+            PosOverflow | NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        format!("strconv.Atoi: parsing {}: {fault}", quote(text))
+    })
+}
+
 /// `strconv.ParseUint` with base 0 and so many bits.
-pub(crate) fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
+pub fn parse_uint(text: &str, bits: u32) -> Result<u64, String> {
     let fail = |e: &str| format!("strconv.ParseUint: parsing {}: {e}", quote(text));
     let value = parse_magnitude(text).map_err(fail)?;
     if bits < 64 && value >> bits != 0 {
@@ -53,7 +68,7 @@ const UNITS: [(&str, f64); 8] =
     [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
 
 /// `time.ParseDuration`: nanoseconds.
-pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
+pub fn parse_duration(text: &str) -> Result<i64, String> {
     let invalid = || format!("time: invalid duration {}", quote(text));
     let (sign, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (-1.0, &text[1..]),
@@ -89,7 +104,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
 }
 
 /// `time.Duration.String`.
-pub(crate) fn format_duration(nanos: i64) -> String {
+pub fn format_duration(nanos: i64) -> String {
     let fraction = |value: u64, digits: usize| {
         let text = format!("{value:0digits$}");
         let text = text.trim_end_matches('0');
@@ -115,7 +130,7 @@ pub(crate) fn format_duration(nanos: i64) -> String {
 }
 
 /// `strconv.Quote`.
-pub(crate) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len() + 2);
     out.push('"');

@@ -1,7 +1,7 @@
 //! Floating-point numbers, as Go's `%g` and `%v` write them.
 
 /// `%.{digits}g`.
-pub(crate) fn general(value: f64, digits: usize) -> String {
+pub fn general(value: f64, digits: usize) -> String {
     if value == 0.0 || !value.is_finite() {
         return special(value);
     }
@@ -17,7 +17,7 @@ pub(crate) fn general(value: f64, digits: usize) -> String {
 }
 
 /// `%v`: as many digits as it takes, an exponent from 1e21 on.
-pub(crate) fn shortest(value: f64) -> String {
+pub fn shortest(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return special(value);
     }

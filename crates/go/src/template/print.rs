@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::Value;
-use crate::format::number;
+use crate::number;
 
 /// Appends a value as `{{value}}` and `%v` show it.
 pub(super) fn print(value: &Value, out: &mut String) {

@@ -296,11 +296,11 @@ impl Lexer<'_> {
             end += 1;
         }
         let text = body[..end].to_owned();
-        let kind = match crate::grammar::parse_int(&text) {
+        let kind = match crate::parse_int(&text) {
             Ok(whole) => Kind::Int(whole),
             Err(_) => match text.parse() {
                 Ok(float) => Kind::Float(float),
-                Err(_) => return self.fail(format!("bad number syntax: {}", crate::grammar::quote(&text))),
+                Err(_) => return self.fail(format!("bad number syntax: {}", crate::text::quote(&text))),
             },
         };
         self.at += end;

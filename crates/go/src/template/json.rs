@@ -9,21 +9,29 @@ use serde::{
 
 /// A value as the engine sent it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) enum Json {
+pub enum Json {
+    /// `null`.
     #[default]
     Null,
+    /// A truth value.
     Bool(bool),
+    /// A whole number.
     Int(i64),
+    /// A whole number beyond `i64`.
     Uint(u64),
+    /// A number with a fraction.
     Float(f64),
+    /// A text.
     Str(String),
+    /// An array.
     List(Vec<Json>),
+    /// Keys in the order in which they came.
     Object(Vec<(String, Json)>),
 }
 
 impl Json {
     /// Whether Go's `omitempty` leaves it out.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         match self {
             Self::Null | Self::Bool(false) | Self::Int(0) | Self::Uint(0) => true,
             Self::Str(text) => text.is_empty(),
@@ -34,7 +42,7 @@ impl Json {
     }
 
     /// The value of a key.
-    pub(crate) fn get(&self, key: &str) -> Option<&Json> {
+    pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Self::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
             _ => None,
@@ -42,7 +50,7 @@ impl Json {
     }
 
     /// Compact, with Go's escapes; with those for HTML as well if `html`.
-    pub(crate) fn write(&self, html: bool, out: &mut String) {
+    pub fn write(&self, html: bool, out: &mut String) {
         match self {
             Self::Null => out.push_str("null"),
             Self::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
@@ -52,7 +60,7 @@ impl Json {
             Self::Uint(value) => {
                 let _ = write!(out, "{value}");
             }
-            Self::Float(value) => out.push_str(&crate::format::number::shortest(*value)),
+            Self::Float(value) => out.push_str(&crate::number::shortest(*value)),
             Self::Str(text) => write_string(text, html, out),
             Self::List(items) => {
                 out.push('[');

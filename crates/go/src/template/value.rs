@@ -6,19 +6,27 @@ use super::Json;
 
 /// A value of Go's, as far as templates can tell.
 #[derive(Clone, Debug, Default)]
-pub(crate) enum Value {
+pub enum Value {
     /// What is behind a key that a map does not have, or JSON's null: `<no value>`.
     #[default]
     Missing,
     /// A nil pointer: `<nil>`.
     Nil,
+    /// A truth value.
     Bool(bool),
+    /// An `int`.
     Int(i64),
+    /// An unsigned number that an `int` cannot hold.
     Uint(u64),
+    /// A number with a fraction.
     Float(f64),
+    /// A text.
     Str(String),
+    /// A slice.
     List(Rc<Vec<Value>>),
+    /// A map.
     Map(Rc<Map>),
+    /// A struct.
     Struct(Rc<Struct>),
     /// A method that looks its argument up: `.Label "key"`.
     Lookup(Rc<Vec<(String, String)>>),
@@ -28,49 +36,49 @@ pub(crate) enum Value {
 
 /// A map. Go visits its keys in order, and so does this.
 #[derive(Debug, Default)]
-pub(crate) struct Map {
+pub struct Map {
     /// Sorted by key.
-    pub(crate) entries: Vec<(String, Value)>,
+    pub entries: Vec<(String, Value)>,
     /// What `index` gives for a key that is not there.
-    pub(crate) zero: Value,
+    pub zero: Value,
     /// What it was read from.
-    pub(crate) source: Option<Json>,
+    pub source: Option<Json>,
 }
 
 /// A struct: its fields are all there are.
 #[derive(Debug, Default)]
-pub(crate) struct Struct {
+pub struct Struct {
     /// Its type, as errors name it.
-    pub(crate) type_name: &'static str,
+    pub type_name: &'static str,
     /// Whether Go would hold a pointer to it.
-    pub(crate) pointer: bool,
+    pub pointer: bool,
     /// Whether it is a row of a list, made for templates.
-    pub(crate) is_row: bool,
+    pub is_row: bool,
     /// In the order of the declaration.
-    pub(crate) fields: Vec<(&'static str, Value)>,
+    pub fields: Vec<(&'static str, Value)>,
     /// What it was read from; `json` writes this.
-    pub(crate) source: Option<Json>,
+    pub source: Option<Json>,
 }
 
 impl Value {
     /// A text.
-    pub(crate) fn text(text: impl Into<String>) -> Self {
+    pub fn text(text: impl Into<String>) -> Self {
         Self::Str(text.into())
     }
 
     /// A list.
-    pub(crate) fn list(items: Vec<Value>) -> Self {
+    pub fn list(items: Vec<Value>) -> Self {
         Self::List(Rc::new(items))
     }
 
     /// A map of these entries.
-    pub(crate) fn map(mut entries: Vec<(String, Value)>) -> Self {
+    pub fn map(mut entries: Vec<(String, Value)>) -> Self {
         entries.sort_by(|a, b| a.0.cmp(&b.0));
         Self::Map(Rc::new(Map { entries, zero: Self::Missing, source: None }))
     }
 
     /// Whatever JSON holds, as Go decodes it without a type.
-    pub(crate) fn untyped(json: &Json) -> Self {
+    pub fn untyped(json: &Json) -> Self {
         match json {
             Json::Null => Self::Missing,
             Json::Bool(value) => Self::Bool(*value),
@@ -89,7 +97,7 @@ impl Value {
     }
 
     /// Whether an `if` takes it for true.
-    pub(crate) fn is_true(&self) -> bool {
+    pub fn is_true(&self) -> bool {
         match self {
             Self::Missing | Self::Nil => false,
             Self::Bool(value) => *value,
@@ -104,11 +112,11 @@ impl Value {
     }
 
     /// As [`Self::untyped`] where Go keeps numbers as the text they were sent as.
-    pub(crate) fn raw(json: &Json) -> Self {
+    pub fn raw(json: &Json) -> Self {
         match json {
             Json::Int(value) => Self::Str(value.to_string()),
             Json::Uint(value) => Self::Str(value.to_string()),
-            Json::Float(value) => Self::Str(crate::format::number::shortest(*value)),
+            Json::Float(value) => Self::Str(crate::number::shortest(*value)),
             Json::List(items) => Self::list(items.iter().map(Self::raw).collect()),
             Json::Object(entries) => {
                 let mut entries: Vec<_> =
@@ -121,7 +129,7 @@ impl Value {
     }
 
     /// Its type, as errors name it.
-    pub(crate) fn type_name(&self) -> String {
+    pub fn type_name(&self) -> String {
         match self {
             Self::Missing | Self::Nil => "nil".to_owned(),
             Self::Bool(_) => "bool".to_owned(),
@@ -147,7 +155,7 @@ impl Value {
     }
 
     /// As JSON.
-    pub(crate) fn to_json(&self) -> Json {
+    pub fn to_json(&self) -> Json {
         match self {
             Self::Missing | Self::Nil | Self::Lookup(_) | Self::LabelHeader => Json::Null,
             Self::Bool(value) => Json::Bool(*value),

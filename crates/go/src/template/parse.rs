@@ -6,11 +6,11 @@ use super::{
     Functions, funcs,
     lex::{self, Kind, Token},
 };
-use crate::grammar::quote;
+use crate::text::quote;
 
 /// A template, parsed.
 #[derive(Debug)]
-pub(crate) struct Template {
+pub struct Template {
     pub(super) text: String,
     pub(super) body: Vec<Node>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
@@ -78,7 +78,7 @@ pub(super) enum OperandKind {
 ///
 /// # Errors
 /// In Go's words: `template: :1: …`.
-pub(crate) fn parse(text: &str, functions: Functions) -> Result<Template, String> {
+pub fn parse(text: &str, functions: Functions) -> Result<Template, String> {
     let tokens = lex::lex(text);
     let mut parser = Parser {
         text,
