@@ -1,7 +1,7 @@
 //! Who may do what: password files, accounts, roles, robots, tokens.
 
 use std::{
-    io::Write,
+    io::{BufReader, Write},
     process::{Command, Output, Stdio},
 };
 
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
-use super::{Client, OCI, Test, image};
+use super::{Client, OCI, Test, client, image};
 
 /// Runs `skiff registry …` with something on standard input.
 fn skiff(args: &[&str], input: &str) -> Result<Output> {
@@ -203,6 +203,23 @@ fn administration_wants_an_administrator() -> Result<()> {
     let refused = skiff(&["user", "add", "--password-stdin", "x+y", "--root", &root], "long password")?;
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8(refused.stderr)?.contains("not a user name"));
+    Ok(())
+}
+
+#[test]
+fn a_refusal_leaves_the_connection_usable_when_the_body_comes_late() -> Result<()> {
+    let test = Test::ours(&[])?;
+    let mut connection = BufReader::new(test.client.connect()?);
+    for length in [2, 200_000] {
+        write!(
+            connection.get_mut(),
+            "POST /api/v1/users HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n"
+        )?;
+        assert_eq!(client::read(&mut connection, "POST")?.status, 401);
+        connection.get_mut().write_all(&vec![b' '; length])?;
+    }
+    write!(connection.get_mut(), "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    assert_eq!(client::read(&mut connection, "GET")?.status, 200);
     Ok(())
 }
 

@@ -27,6 +27,7 @@ use tracing::debug;
 
 use super::{
     io::{Rewind, Socket},
+    receive::Content,
     reply::{Answer, Body, Part},
     route::{self, Peer},
 };
@@ -58,6 +59,7 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
         let flushes = io.flushes();
         let (park, mut parked) = mpsc::unbounded_channel::<Parked>();
         let service = service_fn(|request: Request<Incoming>| {
+            let request = request.map(Content::new);
             let (registry, peer, park, flushes) =
                 (registry.clone(), peer.clone(), park.clone(), flushes.clone());
             async move {
@@ -115,7 +117,7 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
     }
 }
 
-fn keeps_alive(request: &Request<Incoming>) -> bool {
+fn keeps_alive<B>(request: &Request<B>) -> bool {
     let close = request.headers().get(header::CONNECTION).and_then(|value| value.to_str().ok());
     request.version() == http::Version::HTTP_11
         && !close.is_some_and(|value| value.to_ascii_lowercase().contains("close"))

@@ -1,8 +1,10 @@
 //! Request bodies: small ones whole and bounded, blobs in pieces that are written while the next ones arrive.
 
+use std::ops::{Deref, DerefMut};
+
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::connection::PATIENCE;
@@ -12,6 +14,50 @@ use crate::{Error, content::Writing};
 const LOT: usize = 512 << 10;
 /// Pieces of a lot: a client that drips bytes pins no more buffers than this.
 const PIECES: usize = 64;
+
+/// Bytes of a body that nobody wanted which are read all the same, so that the answer arrives and the connection
+/// serves on: a client may send its body in a second packet, after the answer was made.
+const UNWANTED: usize = 256 << 10;
+
+/// The body of a request.
+#[derive(Debug)]
+pub(crate) struct Content(Option<Incoming>);
+
+impl Content {
+    pub(super) fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+}
+
+impl Deref for Content {
+    type Target = Incoming;
+
+    fn deref(&self) -> &Incoming {
+        self.0.as_ref().expect("only the drop takes it")
+    }
+}
+
+impl DerefMut for Content {
+    fn deref_mut(&mut self) -> &mut Incoming {
+        self.0.as_mut().expect("only the drop takes it")
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        let Some(mut rest) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let mut read = 0;
+            while read <= UNWANTED
+                && let Ok(Some(piece)) = piece(&mut rest).await
+            {
+                read += piece.len();
+            }
+            // If there is more, hyper closes the connection.
+        });
+    }
+}
 
 /// The next piece, or None at the end.
 async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Error> {
@@ -29,9 +75,9 @@ async fn piece(body: &mut Incoming) -> Result<Option<Bytes>, Error> {
 }
 
 /// A whole body of at most `limit` bytes; `None` if it is longer.
-pub(crate) async fn whole(mut body: Incoming, limit: usize) -> Result<Option<Bytes>, Error> {
+pub(crate) async fn whole(body: &mut Incoming, limit: usize) -> Result<Option<Bytes>, Error> {
     let mut all = BytesMut::new();
-    while let Some(piece) = piece(&mut body).await? {
+    while let Some(piece) = piece(body).await? {
         if all.len() + piece.len() > limit {
             return Ok(None);
         }
@@ -43,7 +89,7 @@ pub(crate) async fn whole(mut body: Incoming, limit: usize) -> Result<Option<Byt
 /// Appends a body to an upload. The upload comes back also when the body fails, with what had arrived. `allowed` bounds
 /// how many bytes this body may bring.
 pub(crate) async fn append(
-    mut body: Incoming,
+    body: &mut Incoming,
     writing: Writing,
     allowed: u64,
 ) -> (Option<Writing>, Result<(), Error>) {
@@ -52,7 +98,7 @@ pub(crate) async fn append(
     loop {
         let (mut lot, mut bytes, mut ended) = (Vec::new(), 0, false);
         while bytes < LOT && lot.len() < PIECES {
-            match piece(&mut body).await {
+            match piece(body).await {
                 Ok(Some(piece)) => {
                     bytes += piece.len();
                     total = total.saturating_add(piece.len() as u64);

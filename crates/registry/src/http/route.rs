@@ -3,10 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use http::{HeaderMap, Request, StatusCode, header};
-use hyper::body::Incoming;
 
 use super::{
     api, pages,
+    receive::Content,
     reply::{Answer, Reply},
     token, v2,
 };
@@ -35,7 +35,7 @@ impl Peer {
 }
 
 /// Answers one request.
-pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let path = request.uri().path();
     if path == "/v2" || path.starts_with("/v2/") {
         return v2::answer(registry, peer, request).await;

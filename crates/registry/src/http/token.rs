@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use http::{Method, Request, header};
-use hyper::body::Incoming;
 use serde_json::json;
 
 use super::{
     query::Query,
-    receive,
+    receive::{self, Content},
     reply::{Answer, Reply},
     route::{self, Peer},
 };
@@ -25,7 +24,7 @@ use crate::{
 /// Bytes of the longest form.
 const MAX_FORM: usize = 64 << 10;
 
-pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let answer = give(registry, peer, request).await.unwrap_or_else(|error| {
         route::log(&error, &method, &path);
@@ -34,7 +33,7 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
     answer.with(header::CACHE_CONTROL, "no-store").into()
 }
 
-async fn give(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Result<Reply, Error> {
+async fn give(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Result<Reply, Error> {
     if !matches!(registry.auth.mode, Mode::Accounts) {
         return Err(Error::Unsupported { reason: "this registry gives no tokens".into() });
     }
@@ -45,7 +44,7 @@ async fn give(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>)
             (caller, Query::parse(request.uri().query().unwrap_or_default()))
         }
         Method::POST => {
-            let body = receive::whole(request.into_body(), MAX_FORM).await?;
+            let body = receive::whole(&mut request.into_body(), MAX_FORM).await?;
             let body = body.ok_or_else(|| Error::Invalid { reason: "the form is too long".into() })?;
             let form = Query::parse(&String::from_utf8_lossy(&body));
             (password_grant(registry, &base, &form).await?, form)

@@ -112,7 +112,7 @@ impl Remote {
         let content_type = text("content-type").unwrap_or_default();
         let bytes = match head {
             true => bytes::Bytes::new(),
-            false => receive::whole(answer.into_body(), MAX_MANIFEST)
+            false => receive::whole(&mut answer.into_body(), MAX_MANIFEST)
                 .await
                 .map_err(|_| self.fault("the manifest ended early"))?
                 .ok_or_else(|| self.fault("the manifest is too long"))?,
@@ -245,7 +245,8 @@ impl Remote {
         if !answer.status().is_success() {
             return Err(self.fault(format!("its token server answers {}", answer.status())));
         }
-        let body = receive::whole(answer.into_body(), MAX_TOKEN).await.ok().flatten().unwrap_or_default();
+        let body =
+            receive::whole(&mut answer.into_body(), MAX_TOKEN).await.ok().flatten().unwrap_or_default();
         let token: Token =
             serde_json::from_slice(&body).map_err(|_| self.fault("its token server gives no token"))?;
         let text = token

@@ -142,14 +142,14 @@ impl Registry {
                 return Ok(());
             }
             let body = proxy.remote.blob(&name, &digest).await?;
-            let body = body.ok_or_else(|| Error::BlobUnknown { digest: digest.clone() })?;
+            let mut body = body.ok_or_else(|| Error::BlobUnknown { digest: digest.clone() })?;
             let (uploading, repository, algorithm) = (this.clone(), name.clone(), digest.algorithm());
             let writing = blocking(move || {
                 let id = uploading.uploads.begin(&repository, algorithm)?;
                 uploading.uploads.write(&repository, &id, Some(algorithm))
             })
             .await??;
-            let (writing, appended) = receive::append(body, writing, u64::MAX).await;
+            let (writing, appended) = receive::append(&mut body, writing, u64::MAX).await;
             let received = writing.map(Writing::finish).ok_or(Error::Cut)?;
             if let Err(error) = appended {
                 blocking(move || this.uploads.drop_received(&received)).await?;

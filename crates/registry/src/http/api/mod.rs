@@ -8,12 +8,11 @@ mod users;
 use std::sync::Arc;
 
 use http::{Method, Request, StatusCode, header};
-use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
 
 use super::{
     query::{Query, decode},
-    receive,
+    receive::{self, Content},
     reply::{Answer, Reply},
     route::{self, Peer},
 };
@@ -38,7 +37,7 @@ impl Call {
 }
 
 /// Answers a request below `/api/v1/`.
-pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let reply = dispatch(registry.clone(), peer, request).await.unwrap_or_else(|error| {
         route::log(&error, &method, &path);
@@ -47,7 +46,7 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
     reply.with(header::CACHE_CONTROL, "no-store").with(header::X_CONTENT_TYPE_OPTIONS, "nosniff").into()
 }
 
-async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Result<Reply, Error> {
+async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Content>) -> Result<Reply, Error> {
     let caller = registry.identify(peer, request.headers()).await?;
     registry.enter(&caller)?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
@@ -61,7 +60,7 @@ async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Incomin
     if method != Method::GET && !json {
         return Err(Error::Invalid { reason: "the Content-Type must be application/json".into() });
     }
-    let body = receive::whole(request.into_body(), MAX_BODY).await?;
+    let body = receive::whole(&mut request.into_body(), MAX_BODY).await?;
     let body = body.ok_or_else(|| Error::Invalid { reason: "the body is too long".into() })?.to_vec();
     let call = Call { registry, caller, method, query, body };
     let parts: Vec<String> = path.split('/').map(|part| decode(part, false)).collect();

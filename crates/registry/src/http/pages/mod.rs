@@ -11,12 +11,11 @@ mod session;
 use std::sync::Arc;
 
 use http::{HeaderName, Method, Request, StatusCode, header};
-use hyper::body::Incoming;
 use maud::{Markup, html};
 
 use super::{
     query::{Query, decode},
-    receive,
+    receive::{self, Content},
     reply::{Answer, Reply},
     route::{self, Peer},
 };
@@ -59,7 +58,7 @@ impl Page {
 }
 
 /// Answers a request for a page.
-pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let path = request.uri().path().to_owned();
     let reply = match path.as_str() {
         "/" | "/ui" => go("/ui/"),
@@ -82,7 +81,7 @@ fn file(kind: &'static str, text: &'static str) -> Reply {
     Reply::bytes(StatusCode::OK, kind, text).with(header::CACHE_CONTROL, "max-age=300")
 }
 
-async fn page(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>, path: &str) -> Reply {
+async fn page(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>, path: &str) -> Reply {
     let headers = request.headers().clone();
     let base = registry.base(peer, &headers);
     let (secure, host) =
@@ -137,9 +136,9 @@ async fn show(view: &View, path: &str) -> Result<Page, Error> {
     }
 }
 
-async fn submit(view: &View, path: &str, request: Request<Incoming>) -> Result<Page, Error> {
+async fn submit(view: &View, path: &str, request: Request<Content>) -> Result<Page, Error> {
     let headers = request.headers().clone();
-    let body = receive::whole(request.into_body(), MAX_FORM).await?;
+    let body = receive::whole(&mut request.into_body(), MAX_FORM).await?;
     let body = body.ok_or_else(|| Error::Invalid { reason: "the form is too long".into() })?;
     let form = Query::parse(&String::from_utf8_lossy(&body));
     view.visitor.check_form(&view.registry, &headers, &form)?;

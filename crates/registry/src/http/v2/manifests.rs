@@ -36,7 +36,7 @@ pub(super) async fn put(call: Call, name: Name, reference: Reference) -> Result<
     }
     let content_type = call.header(header::CONTENT_TYPE).map(str::to_owned);
     let Call { registry, caller, request, .. } = call;
-    let body = receive::whole(request.into_body(), MAX_MANIFEST).await?;
+    let body = receive::whole(&mut request.into_body(), MAX_MANIFEST).await?;
     let body = body.ok_or(Error::ManifestTooLarge { limit: MAX_MANIFEST })?;
     let location = format!("/v2/{name}/manifests/");
     let stored = registry.put_manifest(caller, name, reference, body, content_type).await?;

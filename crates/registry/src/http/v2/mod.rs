@@ -8,10 +8,10 @@ mod uploads;
 use std::sync::Arc;
 
 use http::{HeaderName, Method, Request, header};
-use hyper::body::Incoming;
 
 use super::{
     query::{Query, decode},
+    receive::Content,
     reply::{Answer, Reply},
     route::{self, Peer},
 };
@@ -44,7 +44,7 @@ enum Target {
 struct Call {
     registry: Arc<Registry>,
     caller: Caller,
-    request: Request<Incoming>,
+    request: Request<Content>,
     query: Query,
 }
 
@@ -92,7 +92,7 @@ fn target(path: &str) -> Result<Option<Target>, Error> {
 }
 
 /// Answers a request below `/v2`.
-pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Answer {
+pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let answer = dispatch(registry.clone(), peer, request).await.unwrap_or_else(|error| {
         route::log(&error, &method, uri.path());
@@ -114,7 +114,7 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
     }
 }
 
-async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Incoming>) -> Result<Answer, Error> {
+async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Content>) -> Result<Answer, Error> {
     let path = request.uri().path();
     let target = target(path)?.ok_or_else(|| Error::NotFound { what: "page", name: path.to_owned() })?;
     let caller = registry.identify(peer, request.headers()).await?;

@@ -133,7 +133,7 @@ async fn append(
             return Err(error);
         }
     };
-    let (writing, appended) = receive::append(call.request.into_body(), writing, allowed).await;
+    let (writing, appended) = receive::append(&mut call.request.into_body(), writing, allowed).await;
     match (writing, appended) {
         (Some(writing), Ok(())) => Ok(writing),
         (writing, error) => {
