@@ -1,6 +1,7 @@
 //! What any Docker engine must do, seen from outside: the same tests run against a daemon of ours and, with
 //! `SKIFF_TEST_SOCKET=/path/to/docker.sock`, against a real Docker, which keeps them honest.
 
+mod clients;
 mod commit;
 mod errors;
 mod events;

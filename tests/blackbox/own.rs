@@ -1,4 +1,4 @@
-//! What the other engine of the comparison cannot be asked for: its init program is not installed.
+//! What the other engine of the comparison cannot be asked for: its init program is not installed, and it forgets.
 
 use anyhow::Result;
 use serde_json::json;
@@ -15,5 +15,18 @@ fn init_reaps_and_passes_on_the_exit_code() -> Result<()> {
     let lines: Vec<_> = ran.out.lines().collect();
     assert_ne!(lines[0], "sh");
     assert_ne!(lines[1], "1");
+    Ok(())
+}
+
+/// A client that starts a container and then asks for its end may be slower than the container.
+#[test]
+fn the_end_of_a_container_that_removed_itself_is_remembered() -> Result<()> {
+    let mut test = Test::new()?;
+    let mut body = Test::body(&["sh", "-c", "exit 3"]);
+    body["HostConfig"]["AutoRemove"] = json!(true);
+    let id = test.up(&body)?;
+    test.until("it is gone", |test| Ok(test.client.get(&format!("/containers/{id}/json"))?.status == 404))?;
+    assert_eq!(test.wait(&id)?, 3);
+    assert_eq!(test.act(&"0".repeat(64), "wait")?.status, 404);
     Ok(())
 }

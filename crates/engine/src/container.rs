@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
@@ -70,6 +71,8 @@ pub(crate) struct Phase {
     pub(crate) ends: u64,
     pub(crate) last: WaitOutcome,
     pub(crate) removed: bool,
+    /// How many attached clients may still lack some of the output.
+    pub(crate) readers: usize,
 }
 
 impl Container {
@@ -169,6 +172,12 @@ impl Container {
         self.phase.send_modify(|phase| phase.removed = true);
     }
 
+    /// Counts an attached client until the guard is dropped.
+    pub(crate) fn reader(self: &Arc<Self>) -> Reader {
+        self.phase.send_modify(|phase| phase.readers += 1);
+        Reader(self.clone())
+    }
+
     pub(crate) fn watch(&self) -> watch::Receiver<Phase> {
         self.phase.subscribe()
     }
@@ -176,6 +185,11 @@ impl Container {
     /// Keeps a client that attached before the start.
     pub(crate) fn attach_early(&self, streams: Streams, socket: OwnedFd) {
         self.early.lock().expect("no panic under this lock").push((streams, socket));
+    }
+
+    /// Whether a client waits for the start.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.early.lock().expect("no panic under this lock").is_empty()
     }
 
     /// The clients that attached before the start.
@@ -239,6 +253,22 @@ impl Container {
         attributes.insert("name".into(), record.name.clone());
         attributes.extend(more.iter().map(|(k, v)| ((*k).to_owned(), v.clone())));
         Actor { id: self.id.to_string(), attributes }
+    }
+}
+
+/// An attached client that may still lack some of a container's output. Whoever waits for the end of the container is
+/// answered when there is none left, as clients stop to listen then.
+pub struct Reader(Arc<Container>);
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Reader").field(&self.0.id).finish()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.0.phase.send_modify(|phase| phase.readers -= 1);
     }
 }
 

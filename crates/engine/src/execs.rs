@@ -124,10 +124,14 @@ impl Exec {
 
     fn record(&self, container: &Container) -> ExecRecord {
         let progress = self.progress();
+        let mut config = self.config.clone();
+        if config.user.is_empty() {
+            config.user.clone_from(&container.record().config.user);
+        }
         ExecRecord {
             id: self.id,
             container: container.id,
-            config: self.config.clone(),
+            config,
             running: progress.running,
             pid: progress.pid,
             exit_code: progress.exit_code,
@@ -225,6 +229,7 @@ impl Execs {
                 backlog: None,
                 stream: Some(stream),
                 detach_keys: keys,
+                reader: None,
             }),
         })
     }

@@ -25,6 +25,8 @@ pub(crate) struct Host {
     pub(crate) memory_nodes: CpuList,
     /// Weights of block I/O work.
     pub(crate) blkio_weight: bool,
+    /// Limits on the kernel's TCP buffers work.
+    pub(crate) kernel_memory_tcp: bool,
     /// What this process has to give.
     pub(crate) capabilities: CapSet,
     /// Bytes of memory.
@@ -52,6 +54,10 @@ impl Host {
         let text = |s: &std::ffi::CStr| s.to_string_lossy().into_owned();
         let (os, os_version) = os_release();
         let (cpu_list, memory_nodes) = available_sets(&facts);
+        let kernel_memory_tcp = facts
+            .cgroups
+            .hierarchy(Controller::Memory)
+            .is_some_and(|memory| memory.mount.join("memory.kmem.tcp.limit_in_bytes").exists());
         let blkio_weight = facts.cgroups.hierarchy(Controller::Io).map_or_else(
             || facts.cgroups.is_unified() && facts.cgroups.has(Controller::Io),
             |blkio| {
@@ -64,6 +70,7 @@ impl Host {
             cpu_list,
             memory_nodes,
             blkio_weight,
+            kernel_memory_tcp,
             capabilities: capabilities::available().map_err(|e| Error::Internal(e.to_string()))?,
             memory: i64::try_from(rustix::system::sysinfo().totalram).unwrap_or(i64::MAX),
             kernel: text(uname.release()),
@@ -195,6 +202,7 @@ pub(crate) mod tests {
             cpu_list: CpuList::parse("0-1").unwrap(),
             memory_nodes: CpuList::parse("0").unwrap(),
             blkio_weight: false,
+            kernel_memory_tcp: true,
             capabilities: CapSet::ALL,
             memory: 8 << 30,
             kernel: "6.12.0".into(),

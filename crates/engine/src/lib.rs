@@ -35,6 +35,7 @@ mod validate;
 mod volumes;
 
 pub use config::{BridgeConfig, BuiltinImage, Config};
+pub use container::Reader;
 pub use containers::{
     Archived, AttachOptions, Attached, CommitRequest, Containers, ListOptions, LogOptions, LogStream,
     PathStat, PutOptions, RemoveOptions, StopOptions, WaitCondition, WaitOutcome, Waiting,

@@ -13,7 +13,7 @@ use crate::{
     BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Registries, Result, Stats,
     System, Volumes,
     container::Container,
-    containers::{LauncherSlot, MOST_AHEAD, Parts, blocking},
+    containers::{Departed, LauncherSlot, MOST_AHEAD, Parts, blocking},
     host::Host,
     metrics::Counters,
     model::{Timestamp, UserNetwork},
@@ -169,6 +169,7 @@ fn open(config: Config) -> Result<Opened> {
         pruning: Turn::default(),
         counters: Counters::default(),
         garbage: Arc::new(Notify::new()),
+        departed: Departed::default(),
         ahead: Arc::new(Semaphore::new(MOST_AHEAD)),
         config,
     };

@@ -43,10 +43,13 @@ pub(crate) struct ImageRecord {
 const VERSION: u32 = 1;
 
 impl Records {
-    /// An image's names, sorted.
+    /// An image's names, sorted as text: clients show or save the first.
     pub(crate) fn names_of(&self, id: &ImageId) -> impl Iterator<Item = &Reference> {
         let digest = id.digest();
-        self.names.iter().filter(move |(_, d)| **d == digest).map(|(name, _)| name)
+        let names = self.names.iter().filter(|(_, d)| **d == digest).map(|(name, _)| name);
+        let mut names: Vec<_> = names.collect();
+        names.sort_by_cached_key(|name| name.to_string());
+        names.into_iter()
     }
 
     /// Images made from this one.

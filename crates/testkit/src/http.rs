@@ -190,6 +190,17 @@ impl Hijacked {
         Ok(bytes)
     }
 
+    /// What has come so far, without waiting for more.
+    pub fn read_now(&mut self) -> Result<Vec<u8>> {
+        self.stream.get_ref().set_nonblocking(true)?;
+        let mut bytes = Vec::new();
+        match self.stream.read_to_end(&mut bytes) {
+            Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return Err(error.into()),
+            _ => self.stream.get_ref().set_nonblocking(false)?,
+        }
+        Ok(bytes)
+    }
+
     /// Everything until the other side closes, taken apart into standard output and standard error.
     pub fn read_frames(&mut self) -> Result<(Vec<u8>, Vec<u8>)> {
         frames(&mut self.stream)

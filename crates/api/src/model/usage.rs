@@ -14,9 +14,6 @@ pub struct DiskUsage {
     pub containers: Option<Vec<ContainerSummary>>,
     pub volumes: Option<Vec<Volume>>,
     pub build_cache: Option<Vec<BuildCache>>,
-    /// Only before version 1.42.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub builder_size: Option<i64>,
 }
 
 /// A record of the build cache.

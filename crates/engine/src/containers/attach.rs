@@ -50,7 +50,8 @@ pub(super) async fn attach(parts: &Arc<Parts>, reference: &str, options: AttachO
         true => Some(logs::open(parts, &container, past(&options)).await?),
         false => None,
     };
-    Ok(Attached { tty, backlog, stream, detach_keys: keys })
+    let reader = stream.is_some().then(|| container.reader());
+    Ok(Attached { tty, backlog, stream, detach_keys: keys, reader })
 }
 
 /// The log up to the moment from which on the stream has everything.

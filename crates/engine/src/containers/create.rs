@@ -34,7 +34,8 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let links = links::asked(parts, &request)?;
     request.host.links = None;
     let mut warnings = checked.warnings;
-    if request.host.network_mode == "host" && !request.host.port_bindings.is_empty() {
+    let binds = request.host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
+    if binds && request.host.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".into());
     }
     let mut mounts = checked.mounts;

@@ -180,7 +180,7 @@ fn protocol(name: &str) -> Option<Protocol> {
 pub(crate) fn ports(record: &ContainerRecord) -> Result<Vec<PortSpec>> {
     let mut out = Vec::new();
     let host = &record.host;
-    for (port, bindings) in &host.port_bindings {
+    for (port, bindings) in host.port_bindings.iter().flatten() {
         let Some((container_port, name)) = validate::parse_port(port) else { continue };
         let Some(protocol) = protocol(name) else { continue };
         let any = [PortBinding::default()];
@@ -194,7 +194,8 @@ pub(crate) fn ports(record: &ContainerRecord) -> Result<Vec<PortSpec>> {
         }
     }
     if host.publish_all_ports {
-        for port in record.config.exposed_ports.iter().filter(|p| !host.port_bindings.contains_key(*p)) {
+        let bound = |port: &String| host.port_bindings.as_ref().is_some_and(|ports| ports.contains_key(port));
+        for port in record.config.exposed_ports.iter().filter(|port| !bound(port)) {
             let Some((container_port, name)) = validate::parse_port(port) else { continue };
             let Some(protocol) = protocol(name) else { continue };
             out.push(PortSpec { container_port, protocol, host_ip: None, host_port: HostPort::Ephemeral });

@@ -183,16 +183,16 @@ fn configured(parts: &Parts, record: &ContainerRecord) -> Result<(ResolvConf, &'
         other => fs_err::read_to_string(other).unwrap_or_default(),
     };
     let mut dns = Vec::new();
-    for server in &record.host.dns {
+    for server in record.host.dns.iter().flatten() {
         dns.push(server.parse().map_err(|_| {
             Error::Internal(format!(
                 "bad nameserver address {server}: ParseAddr({server:?}): unable to parse IP"
             ))
         })?);
     }
-    let or = |mine: &[String], daemons: &[String]| match mine {
-        [] => daemons.to_vec(),
-        mine => mine.to_vec(),
+    let or = |mine: &Option<Vec<String>>, daemons: &[String]| match mine {
+        Some(mine) if !mine.is_empty() => mine.clone(),
+        _ => daemons.to_vec(),
     };
     let config = &parts.config;
     let servers = if dns.is_empty() { config.dns.clone() } else { dns };

@@ -167,9 +167,6 @@ impl Selection {
             Ok(Some(parts.registry.resolve(reference)?.record().created))
         };
         let (before, since) = (moment("before")?, moment("since")?);
-        if before.is_some() || since.is_some() {
-            running_only = false;
-        }
         Ok(Self {
             running_only: running_only && !options.all,
             exited,

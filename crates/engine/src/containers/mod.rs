@@ -37,6 +37,7 @@ use tokio::net::UnixStream;
 
 use crate::{
     ArchiveWriter, Result,
+    container::Reader,
     model::{
         ContainerSummary, ContainerView, CreateRequest, Created, Filters, Pruned, Timestamp, Top,
         UpdateRequest,
@@ -51,6 +52,7 @@ pub use files::{Archived, PathStat, PutOptions};
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking, to_the_end};
 pub(crate) use policy::ON_UNHEALTHY;
+pub(crate) use wait::Departed;
 
 /// The service.
 #[derive(Clone)]
@@ -174,6 +176,8 @@ pub struct Attached {
     pub stream: Option<UnixStream>,
     /// The keys that detach, in bytes; look for them in what the client sends if there is a terminal.
     pub detach_keys: Vec<u8>,
+    /// To be dropped when the client has all of the output, or is gone. None for an exec, or if only the log was asked for.
+    pub reader: Option<Reader>,
 }
 
 impl Containers {

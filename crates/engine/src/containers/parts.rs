@@ -12,6 +12,7 @@ use skiff_snapshots::Snapshotter;
 use skiff_types::ContainerId;
 use tokio::sync::{Notify, Semaphore};
 
+use super::wait::Departed;
 use crate::{
     Config, Error, Events, Result, Volumes,
     container::Container,
@@ -47,6 +48,7 @@ pub(crate) struct Parts {
     pub(crate) counters: Counters,
     /// Something was removed: there is garbage to collect.
     pub(crate) garbage: Arc<Notify>,
+    pub(crate) departed: Departed,
     /// Room for what is made ahead of starts.
     pub(crate) ahead: Arc<Semaphore>,
 }

@@ -43,6 +43,8 @@ pub(super) async fn quietly(parts: &Arc<Parts>, container: &Arc<Container>) {
     }
     let options = RemoveOptions { force: false, volumes: true, link: false };
     let name = container.name();
+    let outcome = container.watch().borrow().last.clone();
+    parts.departed.remember(container.id, outcome);
     if let Err(e) = claimed(parts, container, &name, options).await {
         container.unclaim_removal();
         tracing::warn!(container = name, "cannot remove: {e}");

@@ -19,7 +19,7 @@ pub struct HostConfig {
     /// `bridge`, `host`, `none`, `container:ID`, `default` or a network's name.
     pub network_mode: String,
     /// `80/tcp` → host addresses and ports.
-    pub port_bindings: BTreeMap<String, Vec<PortBinding>>,
+    pub port_bindings: Option<BTreeMap<String, Vec<PortBinding>>>,
     /// What happens when the container ends.
     pub restart_policy: RestartPolicy,
     /// Remove the container when it ends.
@@ -41,11 +41,11 @@ pub struct HostConfig {
     /// `host`, `private`; empty means the daemon's default.
     pub cgroupns_mode: String,
     /// Name servers.
-    pub dns: Vec<String>,
+    pub dns: Option<Vec<String>>,
     /// Resolver options.
-    pub dns_options: Vec<String>,
+    pub dns_options: Option<Vec<String>>,
     /// Search domains.
-    pub dns_search: Vec<String>,
+    pub dns_search: Option<Vec<String>>,
     /// `name:address` lines of /etc/hosts.
     pub extra_hosts: Option<Vec<String>>,
     /// Supplementary groups.
@@ -109,15 +109,17 @@ pub struct Resources {
     /// Weight of block I/O, 10 to 1000.
     pub blkio_weight: u16,
     /// The same for one device.
-    pub blkio_weight_device: Vec<BlkioWeight>,
+    pub blkio_weight_device: Option<Vec<BlkioWeight>>,
     /// Bytes read per second.
-    pub blkio_device_read_bps: Vec<BlkioDevice>,
+    pub blkio_device_read_bps: Option<Vec<BlkioDevice>>,
     /// Bytes written per second.
-    pub blkio_device_write_bps: Vec<BlkioDevice>,
+    pub blkio_device_write_bps: Option<Vec<BlkioDevice>>,
     /// Reads per second.
-    pub blkio_device_read_iops: Vec<BlkioDevice>,
+    pub blkio_device_read_iops: Option<Vec<BlkioDevice>>,
     /// Writes per second.
-    pub blkio_device_write_iops: Vec<BlkioDevice>,
+    pub blkio_device_write_iops: Option<Vec<BlkioDevice>>,
+    /// Windows only; shown.
+    pub cpu_count: i64,
     /// Length of a scheduler period, microseconds.
     pub cpu_period: i64,
     /// Processor time per period, microseconds.
@@ -136,6 +138,8 @@ pub struct Resources {
     pub device_cgroup_rules: Option<Vec<String>>,
     /// Devices by capability (GPUs).
     pub device_requests: Option<Vec<DeviceRequest>>,
+    /// Bytes of memory for the kernel's TCP buffers; cgroup v1 only.
+    pub kernel_memory_tcp: i64,
     /// Bytes of memory kept when the host runs short.
     pub memory_reservation: i64,
     /// Bytes of memory and swap; -1 means unlimited swap.
@@ -215,7 +219,7 @@ pub struct DeviceRequest {
     /// Alternatives of sets of capabilities.
     pub capabilities: Option<Vec<Vec<String>>>,
     /// Options of the driver.
-    pub options: BTreeMap<String, String>,
+    pub options: Option<BTreeMap<String, String>>,
 }
 
 /// A resource limit of processes (setrlimit(2)).

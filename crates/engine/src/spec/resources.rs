@@ -47,6 +47,7 @@ fn memory(r: &Resources, host: &Host) -> Result<LinuxMemory> {
         .set_limit(Some(r.memory).filter(|n| *n > 0))
         .set_reservation(Some(r.memory_reservation).filter(|n| *n > 0))
         .set_swap(Some(r.memory_swap).filter(|n| *n != 0))
+        .set_kernel_tcp(Some(r.kernel_memory_tcp).filter(|n| *n > 0))
         .set_swappiness(r.memory_swappiness.and_then(|n| u64::try_from(n).ok()));
     if !host.cgroup_v2 {
         memory.set_disable_oom_killer(r.oom_kill_disable);
@@ -73,10 +74,10 @@ fn cpu(r: &Resources) -> Result<LinuxCpu> {
 fn block_io(r: &Resources) -> Result<LinuxBlockIo> {
     let mut io = LinuxBlockIoBuilder::default().build().map_err(incomplete)?;
     io.set_weight(Some(r.blkio_weight).filter(|w| *w != 0));
-    let weights: Vec<_> = r.blkio_weight_device.iter().map(weight).collect::<Result<_>>()?;
+    let weights: Vec<_> = r.blkio_weight_device.iter().flatten().map(weight).collect::<Result<_>>()?;
     io.set_weight_device((!weights.is_empty()).then_some(weights));
-    let rates = |devices: &[BlkioDevice]| -> Result<Option<Vec<LinuxThrottleDevice>>> {
-        let rates: Vec<_> = devices.iter().map(throttle).collect::<Result<_>>()?;
+    let rates = |devices: &Option<Vec<BlkioDevice>>| -> Result<Option<Vec<LinuxThrottleDevice>>> {
+        let rates: Vec<_> = devices.iter().flatten().map(throttle).collect::<Result<_>>()?;
         Ok((!rates.is_empty()).then_some(rates))
     };
     io.set_throttle_read_bps_device(rates(&r.blkio_device_read_bps)?)

@@ -42,12 +42,6 @@ pub(crate) fn create(request: &mut CreateRequest, host: &Host, daemon: &Config) 
     host::check(&request.host, daemon)?;
     network::check(&request.config, &request.host)?;
     network::check_endpoints(request)?;
-    if request.config.mac_address.as_ref().is_some_and(|mac| !mac.is_empty()) {
-        warnings.push(
-            "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
-                .into(),
-        );
-    }
     resources::check(&mut request.host.resources, host, &mut warnings)?;
     let mounts = mounts::check(&request.host)?;
     Ok(Checked { warnings, mounts })

@@ -67,13 +67,13 @@ fn shared(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
             "container type network can't be used with links. This would result in undefined behavior",
         );
     }
-    if !host.dns.is_empty() {
+    if host.dns.as_ref().is_some_and(|dns| !dns.is_empty()) {
         return conflict("dns and the network mode");
     }
     if host.extra_hosts.as_ref().is_some_and(|e| !e.is_empty()) {
         return conflict("custom host-to-IP mapping and the network mode");
     }
-    if !host.port_bindings.is_empty() || host.publish_all_ports {
+    if host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) || host.publish_all_ports {
         return conflict("port publishing and the container type network mode");
     }
     if !config.exposed_ports.is_empty() {
@@ -84,7 +84,7 @@ fn shared(config: &ContainerConfig, host: &HostConfig) -> Result<()> {
 
 fn ports(host: &HostConfig) -> Result<()> {
     let bad = |text: &str| invalid(format!("invalid port specification: \"{text}\""));
-    for (port, bindings) in &host.port_bindings {
+    for (port, bindings) in host.port_bindings.iter().flatten() {
         let number = port.split('/').next().unwrap_or_default();
         if number.parse::<u16>().is_err() {
             return bad(number);

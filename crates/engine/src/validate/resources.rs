@@ -28,12 +28,19 @@ pub(crate) fn check(r: &mut Resources, host: &Host, warnings: &mut Vec<String>) 
     } else if r.blkio_weight != 0 && !(10..=1000).contains(&r.blkio_weight) {
         return invalid("Range of blkio weight is from 10 to 1000");
     }
-    if !r.blkio_weight_device.is_empty() && !host.blkio_weight {
+    if r.blkio_weight_device.as_ref().is_some_and(|list| !list.is_empty()) && !host.blkio_weight {
         warnings.push(
             "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
                 .into(),
         );
-        r.blkio_weight_device.clear();
+        r.blkio_weight_device = None;
+    }
+    if r.kernel_memory_tcp > 0 && !host.kernel_memory_tcp {
+        warnings.push(
+            "Your kernel does not support kernel memory TCP limit capabilities or the cgroup is not mounted. Limitation discarded."
+                .into(),
+        );
+        r.kernel_memory_tcp = 0;
     }
     if r.memory > 0 && r.memory_swap == 0 {
         r.memory_swap = r.memory.saturating_mul(2);

@@ -241,7 +241,7 @@ fn networks_and_ports_that_are_wrong() {
             (
                 |r| {
                     r.host.network_mode = "container:c".into();
-                    r.host.dns = vec!["1.1.1.1".into()];
+                    r.host.dns = Some(vec!["1.1.1.1".into()]);
                 },
                 "conflicting options: dns and the network mode",
             ),
@@ -273,12 +273,24 @@ fn networks_and_ports_that_are_wrong() {
                 },
                 "conflicting options: hostname and the UTS mode",
             ),
-            (|r| r.host.port_bindings = port("80/tcp", "", "x"), "invalid port specification: \"x\""),
-            (|r| r.host.port_bindings = port("99999/tcp", "", ""), "invalid port specification: \"99999\""),
-            (|r| r.host.port_bindings = port("80/tcp", "", "70000"), "invalid port specification: \"70000\""),
-            (|r| r.host.port_bindings = port("80-81/tcp", "", "1"), "invalid port specification: \"80-81\""),
-            (|r| r.host.port_bindings = port("80/tcp", "", "9-8"), "invalid port specification: \"9-8\""),
-            (|r| r.host.port_bindings = port("80", "", "-1"), "invalid port specification: \"-1\""),
+            (|r| r.host.port_bindings = Some(port("80/tcp", "", "x")), "invalid port specification: \"x\""),
+            (
+                |r| r.host.port_bindings = Some(port("99999/tcp", "", "")),
+                "invalid port specification: \"99999\"",
+            ),
+            (
+                |r| r.host.port_bindings = Some(port("80/tcp", "", "70000")),
+                "invalid port specification: \"70000\"",
+            ),
+            (
+                |r| r.host.port_bindings = Some(port("80-81/tcp", "", "1")),
+                "invalid port specification: \"80-81\"",
+            ),
+            (
+                |r| r.host.port_bindings = Some(port("80/tcp", "", "9-8")),
+                "invalid port specification: \"9-8\"",
+            ),
+            (|r| r.host.port_bindings = Some(port("80", "", "-1")), "invalid port specification: \"-1\""),
             (
                 |r| r.config.mac_address = Some("zz".into()),
                 "invalid config for network bridge: invalid MAC address zz",
@@ -428,7 +440,7 @@ fn what_docker_accepts_is_accepted() {
         |_| {},
         |r| r.host.network_mode = "nonet".into(),
         |r| r.host.network_mode = "container:nope".into(),
-        |r| r.host.port_bindings = port("80/foo", "x", "1"),
+        |r| r.host.port_bindings = Some(port("80/foo", "x", "1")),
         |r| r.config.exposed_ports = ["foo".to_owned()].into(),
         |r| r.host.binds = words(&["/does/not/exist:/v", "/v2:ro"]),
         |r| r.host.cap_add = words(&["cap_sys_admin", "ALL"]),
@@ -454,10 +466,6 @@ fn what_is_left_out_is_told() {
         (
             |r| r.host.resources.oom_kill_disable = Some(true),
             "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.",
-        ),
-        (
-            |r| r.config.mac_address = Some("02:42:ac:11:00:03".into()),
-            "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead.",
         ),
     ] {
         assert_eq!(answer(ask).unwrap().warnings, [warning]);

@@ -192,14 +192,16 @@ impl Volumes {
         blocking(move || this.select(&filters)).await?
     }
 
-    /// Local volumes, with what they take and how many containers have them.
+    /// Local volumes, with what they take and how many containers have them. Those with options are left out, as they may be
+    /// in the network and take long to walk.
     ///
     /// # Errors
     /// None so far.
     pub async fn usage(&self) -> Result<Vec<(VolumeView, VolumeUsage)>> {
         let this = self.clone();
         blocking(move || {
-            let local = this.all().into_iter().filter(|volume| volume.is_local());
+            let plain = |v: &Volume| v.record.options.as_ref().is_none_or(|options| options.is_empty());
+            let local = this.all().into_iter().filter(|volume| volume.is_local() && plain(volume));
             let measured = local.map(|volume| {
                 let view = this.view_local(&volume);
                 let bytes = skiff_volumes::measure(Path::new(&view.mountpoint));

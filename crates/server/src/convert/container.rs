@@ -1,11 +1,11 @@
 //! Containers in lists.
 
-use skiff_api::{ApiVersion, model as wire};
+use skiff_api::model as wire;
 use skiff_engine::model::{ContainerSummary, PortSummary};
 
 use super::{each, mount, network, some_map};
 
-pub(crate) fn summary(container: ContainerSummary, version: ApiVersion) -> wire::ContainerSummary {
+pub(crate) fn summary(container: ContainerSummary) -> wire::ContainerSummary {
     let sizes = container.sizes.unwrap_or_default();
     let networks = container.networks.into_iter().map(|(name, e)| (name, network::endpoint(e))).collect();
     wire::ContainerSummary {
@@ -23,7 +23,7 @@ pub(crate) fn summary(container: ContainerSummary, version: ApiVersion) -> wire:
         status: container.status,
         host_config: wire::SummaryHostConfig {
             network_mode: container.network_mode,
-            annotations: some_map(container.annotations).filter(|_| version.at_least(46)),
+            annotations: some_map(container.annotations),
         },
         network_settings: Some(wire::NetworkSettingsSummary { networks: Some(networks) }),
         mounts: each(container.mounts, |m| mount::point(m, true)),

@@ -21,6 +21,7 @@ pub(crate) fn request(
     let mut config = asked_config(config);
     let wire_host = wire.host_config.unwrap_or_default();
     let mut warnings = of_other_systems(&wire_host)?;
+    let wire_kernel_memory = wire_host.kernel_memory;
     let mut asked = host::asked(wire_host);
     let networks = wire.networking_config.unwrap_or_default();
     if let Some((name, _)) =
@@ -35,6 +36,10 @@ pub(crate) fn request(
             endpoints.insert("bridge".to_owned(), endpoint);
         }
     }
+    if !version.at_least(40) {
+        asked.resources.kernel_memory_tcp = 0;
+    }
+    warnings.extend(kernel_memory(wire_kernel_memory, version)?);
     as_of_version(&mut config, &mut asked, &mut endpoints, version)?;
     check_mounts(&mut asked, version)?;
     warnings.extend(volume_driver_warning(&asked, version));
@@ -61,6 +66,21 @@ fn of_other_systems(host: &wire::HostConfig) -> Outcome<Vec<String>> {
         .then(|| "linux does not support CPU percent. Percent discarded.".to_owned())
         .into_iter()
         .collect())
+}
+
+/// Until 1.41 the kernel's own memory could be limited. Kernels have stopped to do it.
+fn kernel_memory(bytes: i64, version: ApiVersion) -> Outcome<Option<String>> {
+    const LEAST: i64 = 6 << 20;
+    if bytes <= 0 || version.at_least(42) {
+        return Ok(None);
+    }
+    if bytes < LEAST {
+        return Err(Failure::invalid("Minimum kernel memory limit allowed is 6MB"));
+    }
+    Ok(Some(
+        "Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation discarded."
+            .to_owned(),
+    ))
 }
 
 /// Takes away what the version did not know, and fills in its defaults.

@@ -1,7 +1,5 @@
 //! The host's side of a container's configuration, both ways.
 
-use std::collections::BTreeMap;
-
 use skiff_api::model as wire;
 use skiff_engine::model::{
     BlkioDevice, BlkioWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources, RestartPolicy,
@@ -24,7 +22,7 @@ pub(super) fn asked(host: wire::HostConfig) -> HostConfig {
             config: host.log_config.config.unwrap_or_default(),
         },
         network_mode: host.network_mode,
-        port_bindings: host.port_bindings.unwrap_or_default().into_iter().map(bindings).collect(),
+        port_bindings: host.port_bindings.map(|ports| ports.into_iter().map(bindings).collect()),
         restart_policy: asked_policy(host.restart_policy),
         auto_remove: host.auto_remove,
         volume_driver: host.volume_driver,
@@ -35,9 +33,9 @@ pub(super) fn asked(host: wire::HostConfig) -> HostConfig {
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,
         cgroupns_mode: host.cgroupns_mode,
-        dns: host.dns.unwrap_or_default(),
-        dns_options: host.dns_options.unwrap_or_default(),
-        dns_search: host.dns_search.unwrap_or_default(),
+        dns: host.dns,
+        dns_options: host.dns_options,
+        dns_search: host.dns_search,
         extra_hosts: host.extra_hosts,
         group_add: host.group_add,
         ipc_mode: host.ipc_mode,
@@ -72,7 +70,7 @@ pub(super) fn asked_policy(policy: wire::RestartPolicy) -> RestartPolicy {
 pub(super) fn asked_resources(host: &wire::HostConfig) -> Resources {
     let rates = |list: &Option<Vec<wire::ThrottleDevice>>| {
         let rate = |d: &wire::ThrottleDevice| BlkioDevice { path: d.path.clone(), rate: d.rate };
-        list.iter().flatten().map(rate).collect()
+        list.as_ref().map(|list| each(list, rate))
     };
     let weight = |d: &wire::WeightDevice| BlkioWeight { path: d.path.clone(), weight: d.weight };
     let device = |d: &wire::DeviceMapping| DeviceMapping {
@@ -85,7 +83,7 @@ pub(super) fn asked_resources(host: &wire::HostConfig) -> Resources {
         count: d.count,
         device_ids: d.device_ids.clone(),
         capabilities: d.capabilities.clone(),
-        options: d.options.clone().unwrap_or_default(),
+        options: d.options.clone(),
     };
     let ulimit = |u: &wire::Ulimit| Ulimit { name: u.name.clone(), soft: u.soft, hard: u.hard };
     Resources {
@@ -94,11 +92,12 @@ pub(super) fn asked_resources(host: &wire::HostConfig) -> Resources {
         nano_cpus: host.nano_cpus,
         cgroup_parent: host.cgroup_parent.clone(),
         blkio_weight: host.blkio_weight,
-        blkio_weight_device: host.blkio_weight_device.iter().flatten().map(weight).collect(),
+        blkio_weight_device: host.blkio_weight_device.as_ref().map(|list| each(list, weight)),
         blkio_device_read_bps: rates(&host.blkio_device_read_bps),
         blkio_device_write_bps: rates(&host.blkio_device_write_bps),
         blkio_device_read_iops: rates(&host.blkio_device_read_iops),
         blkio_device_write_iops: rates(&host.blkio_device_write_iops),
+        cpu_count: host.cpu_count,
         cpu_period: host.cpu_period,
         cpu_quota: host.cpu_quota,
         cpu_realtime_period: host.cpu_realtime_period,
@@ -108,6 +107,7 @@ pub(super) fn asked_resources(host: &wire::HostConfig) -> Resources {
         devices: host.devices.as_ref().map(|list| each(list, device)),
         device_cgroup_rules: host.device_cgroup_rules.clone(),
         device_requests: host.device_requests.as_ref().map(|list| each(list, request)),
+        kernel_memory_tcp: host.kernel_memory_tcp,
         memory_reservation: host.memory_reservation,
         memory_swap: host.memory_swap,
         memory_swappiness: host.memory_swappiness,
@@ -120,13 +120,12 @@ pub(super) fn asked_resources(host: &wire::HostConfig) -> Resources {
 /// What was asked for, with what was filled in.
 pub(super) fn shown(host: HostConfig) -> wire::HostConfig {
     let bindings = |(port, list): (String, Vec<_>)| (port, Some(each(list, network::binding)));
-    let port_bindings: BTreeMap<_, _> = host.port_bindings.into_iter().map(bindings).collect();
     let mut shown = wire::HostConfig {
         binds: host.binds,
         container_id_file: host.container_id_file,
         log_config: wire::LogConfig { r#type: host.log_config.kind, config: Some(host.log_config.config) },
         network_mode: host.network_mode,
-        port_bindings: Some(port_bindings),
+        port_bindings: host.port_bindings.map(|ports| ports.into_iter().map(bindings).collect()),
         restart_policy: wire::RestartPolicy {
             name: host.restart_policy.name,
             maximum_retry_count: host.restart_policy.maximum_retry_count,
@@ -139,9 +138,9 @@ pub(super) fn shown(host: HostConfig) -> wire::HostConfig {
         cap_add: host.cap_add,
         cap_drop: host.cap_drop,
         cgroupns_mode: host.cgroupns_mode,
-        dns: Some(host.dns),
-        dns_options: Some(host.dns_options),
-        dns_search: Some(host.dns_search),
+        dns: host.dns,
+        dns_options: host.dns_options,
+        dns_search: host.dns_search,
         extra_hosts: host.extra_hosts,
         group_add: host.group_add,
         ipc_mode: host.ipc_mode,
@@ -172,7 +171,8 @@ pub(super) fn shown(host: HostConfig) -> wire::HostConfig {
 }
 
 fn show_resources(resources: Resources, shown: &mut wire::HostConfig) {
-    let rates = |list| Some(each(list, |d: BlkioDevice| wire::ThrottleDevice { path: d.path, rate: d.rate }));
+    let rate = |d: BlkioDevice| wire::ThrottleDevice { path: d.path, rate: d.rate };
+    let rates = |list: Option<Vec<_>>| list.map(|list| each(list, rate));
     let weight = |d: BlkioWeight| wire::WeightDevice { path: d.path, weight: d.weight };
     let device = |d: DeviceMapping| wire::DeviceMapping {
         path_on_host: d.path_on_host,
@@ -184,7 +184,7 @@ fn show_resources(resources: Resources, shown: &mut wire::HostConfig) {
         count: d.count,
         device_ids: d.device_ids,
         capabilities: d.capabilities,
-        options: Some(d.options),
+        options: d.options,
     };
     let ulimit = |u: Ulimit| wire::Ulimit { name: u.name, soft: u.soft, hard: u.hard };
     shown.cpu_shares = resources.cpu_shares;
@@ -192,11 +192,12 @@ fn show_resources(resources: Resources, shown: &mut wire::HostConfig) {
     shown.nano_cpus = resources.nano_cpus;
     shown.cgroup_parent = resources.cgroup_parent;
     shown.blkio_weight = resources.blkio_weight;
-    shown.blkio_weight_device = Some(each(resources.blkio_weight_device, weight));
+    shown.blkio_weight_device = resources.blkio_weight_device.map(|list| each(list, weight));
     shown.blkio_device_read_bps = rates(resources.blkio_device_read_bps);
     shown.blkio_device_write_bps = rates(resources.blkio_device_write_bps);
     shown.blkio_device_read_iops = rates(resources.blkio_device_read_iops);
     shown.blkio_device_write_iops = rates(resources.blkio_device_write_iops);
+    shown.cpu_count = resources.cpu_count;
     shown.cpu_period = resources.cpu_period;
     shown.cpu_quota = resources.cpu_quota;
     shown.cpu_realtime_period = resources.cpu_realtime_period;
@@ -206,6 +207,7 @@ fn show_resources(resources: Resources, shown: &mut wire::HostConfig) {
     shown.devices = resources.devices.map(|list| each(list, device));
     shown.device_cgroup_rules = resources.device_cgroup_rules;
     shown.device_requests = resources.device_requests.map(|list| each(list, request));
+    shown.kernel_memory_tcp = resources.kernel_memory_tcp;
     shown.memory_reservation = resources.memory_reservation;
     shown.memory_swap = resources.memory_swap;
     shown.memory_swappiness = resources.memory_swappiness;

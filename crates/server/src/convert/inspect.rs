@@ -29,6 +29,12 @@ pub(crate) fn container(view: ContainerView, version: ApiVersion) -> wire::Conta
         links: _,
     } = view.record;
     let mut words = args.into_iter();
+    let mut config = config;
+    // Until 1.43 it was the container's, and clients look for it there.
+    if let Some(main) = network.networks.get(&host.network_mode).filter(|e| !e.config.mac_address.is_empty())
+    {
+        config.mac_address = Some(main.config.mac_address.clone());
+    }
     let mut settings = network_settings(network);
     if !version.at_least(45) {
         add_old_aliases(&mut settings, &id.short(), &config.hostname);

@@ -56,6 +56,9 @@ pub(crate) fn info(info: Info) -> wire::Info {
     let runtime = |r: skiff_engine::model::RuntimeInfo| {
         (r.name, wire::Runtime { path: r.path, ..wire::Runtime::default() })
     };
+    // Runtime and init are of this very binary.
+    let own = || wire::Commit { id: info.server_version.clone(), ..wire::Commit::default() };
+    let (runc_commit, init_commit) = (own(), own());
     let pool = |(base, size)| wire::AddressPool { base, size: i64::from(size) };
     wire::Info {
         id: info.id,
@@ -109,8 +112,8 @@ pub(crate) fn info(info: Info) -> wire::Info {
         live_restore_enabled: info.live_restore,
         init_binary: info.init_binary,
         containerd_commit: wire::Commit::default(),
-        runc_commit: wire::Commit::default(),
-        init_commit: wire::Commit::default(),
+        runc_commit,
+        init_commit,
         security_options: Some(info.security_options),
         default_address_pools: some_list(each(info.default_address_pools, pool)),
         firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: None }),

@@ -25,10 +25,11 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
         detach_keys: query.given("detachKeys").map(str::to_owned),
     };
     let stdin = options.stdin;
-    let attached = match context.engine.containers.attach(name, options).await {
+    let mut attached = match context.engine.containers.attach(name, options).await {
         Ok(attached) => attached,
         Err(error) => return Ok(refusal(error.into())),
     };
+    let reader = attached.reader.take();
     let framed = !attached.tty && request.version.at_least(42);
     let content_type = if framed { MULTIPLEXED } else { RAW };
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
@@ -36,7 +37,7 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
         head: hijack::head(request.wants_upgrade(), content_type).into_bytes(),
         open: Box::pin(ready(attached.into())),
         stdin,
-        settle: Box::pin(ready(())),
+        settle: Box::pin(async { drop(reader) }),
         on_detach: Box::new(move || containers.detached(&name)),
         transport: Transport::Plain,
     }))
@@ -58,15 +59,16 @@ pub(super) async fn attach_websocket(context: &Context, request: &Request, name:
         detach_keys: query.given("detachKeys").map(str::to_owned),
     };
     let stdin = options.stdin;
-    let attached = context.engine.containers.attach(name, options).await?;
+    let mut attached = context.engine.containers.attach(name, options).await?;
     let kind = if version.at_least(28) { Opcode::Binary } else { Opcode::Text };
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
+    let reader = attached.reader.take();
     let framed = !attached.tty;
     Ok(Reply::Hijack(Hijack {
         head: websocket::head(key.as_bytes()).into_bytes(),
         open: Box::pin(ready(attached.into())),
         stdin,
-        settle: Box::pin(ready(())),
+        settle: Box::pin(async { drop(reader) }),
         on_detach: Box::new(move || containers.detached(&name)),
         transport: Transport::WebSocket { kind, framed },
     }))

@@ -32,8 +32,10 @@ pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply>
         filters,
     };
     let containers = context.engine.containers.list(options).await?;
-    let version = request.version;
-    let shown: Vec<_> = containers.into_iter().map(|c| convert::container::summary(c, version)).collect();
+    let mut shown: Vec<_> = containers.into_iter().map(convert::container::summary).collect();
+    if !request.version.at_least(46) {
+        shown.iter_mut().for_each(|container| container.host_config.annotations = None);
+    }
     Ok(Reply::ok(&shown))
 }
 

@@ -73,8 +73,7 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
     if wanted("container") {
         let options = ListOptions { all: true, size: true, ..ListOptions::default() };
         let containers = context.engine.containers.list(options).await?;
-        usage.containers =
-            Some(containers.into_iter().map(|c| convert::container::summary(c, version)).collect());
+        usage.containers = Some(containers.into_iter().map(convert::container::summary).collect());
     }
     if wanted("volume") {
         let volumes = context.engine.volumes.usage().await?;
@@ -83,7 +82,6 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
     if wanted("build-cache") {
         // There is no cache without a builder.
         usage.build_cache = Some(Vec::new());
-        usage.builder_size = (!version.at_least(42)).then_some(0);
     }
     Ok(Reply::ok(&usage))
 }
