@@ -6,6 +6,7 @@ mod hostile;
 mod kill;
 mod leaks;
 mod registries;
+mod runtimes;
 mod volumes;
 mod watch;
 

@@ -1,6 +1,7 @@
 //! What the daemon is told by its flags and `daemon.json`.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
@@ -46,8 +47,10 @@ pub struct Config {
     pub bridge: BridgeConfig,
     /// Labels of the daemon.
     pub labels: Vec<String>,
-    /// Names of runtimes that a request may ask for beside `runc` and `io.containerd.runc.v2`.
-    pub runtimes: Vec<String>,
+    /// Runtimes that a request may ask for by name, beside the names of our own ([`OWN_RUNTIMES`]).
+    pub runtimes: BTreeMap<String, Runtime>,
+    /// The runtime of a request that asks for none.
+    pub default_runtime: String,
     /// Registries reached without TLS.
     pub insecure_registries: Vec<String>,
     /// Mirrors of the default registry.
@@ -72,6 +75,33 @@ pub struct Config {
     pub builtin_images: Vec<BuiltinImage>,
     /// Threads for blocking work.
     pub blocking_threads: usize,
+}
+
+/// Names under which Docker's users know the runtime that is built in.
+pub const OWN_RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "skiff"];
+
+/// What makes containers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Runtime {
+    /// We do.
+    Own,
+    /// A program with the command line of an OCI runtime.
+    Program {
+        /// Where it is; a name without a slash is looked for in `PATH`.
+        path: PathBuf,
+        /// Its arguments, before any other.
+        args: Vec<String>,
+    },
+}
+
+impl Config {
+    /// The runtime of this name.
+    pub fn runtime(&self, name: &str) -> Option<Runtime> {
+        match OWN_RUNTIMES.contains(&name) {
+            true => Some(Runtime::Own),
+            false => self.runtimes.get(name).cloned(),
+        }
+    }
 }
 
 /// An image that the binary carries.
@@ -139,7 +169,8 @@ impl Default for Config {
             dns_search: Vec::new(),
             bridge: BridgeConfig::default(),
             labels: Vec::new(),
-            runtimes: Vec::new(),
+            runtimes: BTreeMap::new(),
+            default_runtime: OWN_RUNTIMES[0].into(),
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
             max_concurrent_downloads: 3,

@@ -61,6 +61,8 @@ pub(crate) struct Live {
     pub(crate) link: Link,
     /// Path of the control group below each hierarchy.
     pub(crate) cgroup: String,
+    /// Another runtime has made it: its monitor has that one do what reaches into it.
+    pub(crate) foreign: bool,
 }
 
 /// What waiters watch.

@@ -109,6 +109,10 @@ pub enum Error {
     Internal(String),
 }
 
+/// What Docker's users read before the words of a runtime.
+pub(crate) const CREATE: &str =
+    "failed to create task for container: failed to create shim task: OCI runtime create failed: ";
+
 impl Error {
     /// What sort of failure this is.
     pub fn kind(&self) -> ErrorKind {
@@ -141,10 +145,7 @@ impl Error {
 
     /// A container could not be created by the runtime.
     pub(crate) fn create_failed(why: impl fmt::Display, exit_code: i32) -> Self {
-        let text = format!(
-            "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {why}"
-        );
-        Self::NotStarted { text, exit_code }
+        Self::NotStarted { text: format!("{CREATE}runc create failed: {why}"), exit_code }
     }
 
     /// The same error, with words before it.

@@ -12,7 +12,8 @@ use skiff_runtime::{
     monitor::protocol::{
         EncodedPlan, ExecRequest, Exit, Request, RequestError, Stdin, Stdio, Streams, Target, WindowSize,
     },
-    plan::{self, PlanOptions},
+    plan::{self, ExecPlan, PlanOptions},
+    spec::{Process, Spec},
 };
 use skiff_types::ExecId;
 use tokio::{net::UnixStream, sync::Notify};
@@ -22,7 +23,7 @@ use crate::{
     container::{Container, Live},
     containers::{Parts, blocking, pair},
     detach_keys, failure,
-    model::{ExecConfig, ExecRecord, Status, Timestamp},
+    model::{ContainerRecord, ExecConfig, ExecRecord, Status, Timestamp},
     spec::{self, SecurityOptions, User},
     users::{self, Accounts},
 };
@@ -335,7 +336,7 @@ pub(crate) async fn launch(
         true => None,
         false => Some(pair()?),
     };
-    let request = request(parts, container, exec, options);
+    let request = request(parts, container, exec, options, live.foreign);
     let sockets: Vec<_> = attach.iter().map(|(_, theirs)| theirs.as_fd()).collect();
     let started = match request {
         Ok(request) => live.link.exec(request, &sockets).await,
@@ -406,29 +407,53 @@ fn accounts(live: &Live) -> Result<Accounts> {
     Ok(Accounts::read(root.as_fd()))
 }
 
-fn request(parts: &Parts, container: &Container, exec: &Exec, options: ExecStart) -> Result<ExecRequest> {
+fn request(
+    parts: &Parts,
+    container: &Container,
+    exec: &Exec,
+    options: ExecStart,
+    foreign: bool,
+) -> Result<ExecRequest> {
     let record = container.record().clone();
     let config = &exec.config;
     let (process, spec) = spec::exec(&record, config, &exec.user, &parts.host, &parts.config)?;
-    let security = SecurityOptions::read(&record.host, &parts.config)?;
-    let seccomp = match config.privileged {
-        true => None,
-        false => parts.filters.get(&security.seccomp, spec::capabilities(&record, &parts.host)?)?,
+    let encoding = |e: &dyn std::fmt::Display| Error::Internal(format!("cannot encode the plan: {e}"));
+    let plan = match foreign {
+        // The other runtime makes its own plan.
+        true => {
+            let process = serde_json::to_string(&process).map_err(|e| encoding(&e))?;
+            EncodedPlan::new(&process)
+        }
+        false => EncodedPlan::new(&exec_plan(parts, &record, config, &process, &spec)?),
     };
-    let options_of_plan = PlanOptions { id: record.id.to_string(), seccomp, ..PlanOptions::default() };
-    let plan = plan::exec_plan(&process, &spec, &options_of_plan, &parts.host.facts)
-        .map_err(|e| Error::Invalid(format!("OCI runtime exec failed: exec failed: {e}")))?;
     let [height, width] = options.console_size.or(config.console_size).unwrap_or_default();
     let size = WindowSize { rows: height as u16, columns: width as u16 };
     let streams =
         Streams { stdin: config.attach_stdin, stdout: config.attach_stdout, stderr: config.attach_stderr };
     Ok(ExecRequest {
         id: exec.id,
-        plan: EncodedPlan::new(&plan).map_err(|e| Error::Internal(format!("cannot encode the plan: {e}")))?,
+        plan: plan.map_err(|e| encoding(&e))?,
         stdio: Stdio {
             stdin: if config.attach_stdin { Stdin::Once } else { Stdin::Null },
             terminal: config.tty.then_some(size),
         },
         attach: (!options.detach).then_some(streams),
     })
+}
+
+fn exec_plan(
+    parts: &Parts,
+    record: &ContainerRecord,
+    config: &ExecConfig,
+    process: &Process,
+    spec: &Spec,
+) -> Result<ExecPlan> {
+    let security = SecurityOptions::read(&record.host, &parts.config)?;
+    let seccomp = match config.privileged {
+        true => None,
+        false => parts.filters.get(&security.seccomp, spec::capabilities(record, &parts.host)?)?,
+    };
+    let options = PlanOptions { id: record.id.to_string(), seccomp, ..PlanOptions::default() };
+    plan::exec_plan(process, spec, &options, &parts.host.facts)
+        .map_err(|e| Error::Invalid(format!("OCI runtime exec failed: exec failed: {e}")))
 }

@@ -7,7 +7,7 @@ use skiff_runtime::{
     plan::PlanError,
 };
 
-use crate::Error;
+use crate::{Error, error::CREATE};
 
 /// Exit codes that tell a program which could not be run from one that ran (`docker run`'s contract).
 pub(crate) const NOT_EXECUTABLE: i32 = 126;
@@ -18,6 +18,10 @@ pub(crate) const NOT_STARTED: i32 = 128;
 /// A start that failed, as the API tells it.
 pub(crate) fn start(error: StartError) -> Error {
     match error {
+        StartError::Failed(StageError { stage: Stage::Runtime, detail, .. }) => {
+            let exit_code = exit_code_of(&detail);
+            Error::NotStarted { text: format!("{CREATE}{detail}"), exit_code }
+        }
         StartError::Failed(failure) => {
             let (text, exit_code) = words(&failure);
             Error::create_failed(format!("unable to start container process: {text}"), exit_code)
@@ -27,6 +31,18 @@ pub(crate) fn start(error: StartError) -> Error {
             Error::NotStarted { text: error.to_string(), exit_code: NOT_STARTED }
         }
         other => Error::create_failed(other, NOT_STARTED),
+    }
+}
+
+/// The exit code for what another runtime said: Docker too looks for words in it.
+fn exit_code_of(text: &str) -> i32 {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["executable file not found", "no such file or directory"]) {
+        NOT_FOUND
+    } else if says(&["permission denied", "not a directory", "invalid argument", "exec format error"]) {
+        NOT_EXECUTABLE
+    } else {
+        NOT_STARTED
     }
 }
 
@@ -55,6 +71,9 @@ pub(crate) fn plan(error: &PlanError) -> Error {
 
 /// An exec that failed: what the client is told, and its exit code.
 pub(crate) fn exec(failure: &StageError) -> (String, i32) {
+    if failure.stage == Stage::Runtime {
+        return (format!("OCI runtime exec failed: {}", failure.detail), exit_code_of(&failure.detail));
+    }
     let (text, exit_code) = words(failure);
     let text = text.strip_prefix("error during container init: ").unwrap_or(&text);
     (format!("OCI runtime exec failed: exec failed: unable to start container process: {text}"), exit_code)

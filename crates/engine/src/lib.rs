@@ -34,7 +34,7 @@ mod users;
 mod validate;
 mod volumes;
 
-pub use config::{BridgeConfig, BuiltinImage, Config};
+pub use config::{BridgeConfig, BuiltinImage, Config, OWN_RUNTIMES, Runtime};
 pub use container::Reader;
 pub use containers::{
     Archived, AttachOptions, Attached, CommitRequest, Containers, ListOptions, LogOptions, LogStream,

@@ -6,6 +6,7 @@ use skiff_runtime::{
     capabilities::CapSet,
     plan::SeccompFilter,
     seccomp::{self, Host, ProfileError},
+    spec::LinuxSeccomp,
 };
 
 use crate::{Error, Result, failure, spec::Seccomp};
@@ -34,20 +35,22 @@ impl Filters {
 }
 
 fn compile(profile: &Seccomp, capabilities: CapSet) -> Result<Option<SeccompFilter>> {
-    let host = Host::current();
-    let profile = match profile {
-        Seccomp::Unconfined => return Ok(None),
-        Seccomp::Default => seccomp::default_profile(capabilities, &host),
-        Seccomp::Profile(json) => {
-            let parsed = seccomp::parse_docker_profile(json, capabilities, &host).map_err(wrong)?;
-            match parsed {
-                Some(profile) => profile,
-                None => return Ok(None),
-            }
-        }
-    };
+    let Some(profile) = resolve(profile, capabilities)? else { return Ok(None) };
     let program = seccomp::compile(&profile).map_err(|e| Error::Internal(e.to_string()))?;
     Ok(Some(SeccompFilter { program, listener: None }))
+}
+
+/// The rules of a profile that hold for a process with these capabilities on this host; none if it is unconfined.
+///
+/// # Errors
+/// The profile cannot be read.
+pub(crate) fn resolve(profile: &Seccomp, capabilities: CapSet) -> Result<Option<LinuxSeccomp>> {
+    let host = Host::current();
+    match profile {
+        Seccomp::Unconfined => Ok(None),
+        Seccomp::Default => Ok(Some(seccomp::default_profile(capabilities, &host))),
+        Seccomp::Profile(json) => seccomp::parse_docker_profile(json, capabilities, &host).map_err(wrong),
+    }
 }
 
 /// Docker reads a profile's structure itself; words in it that mean nothing are found by its runtime.

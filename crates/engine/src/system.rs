@@ -8,7 +8,7 @@ use std::{
 use skiff_runtime::cgroups::Controller;
 
 use crate::{
-    Events, Result,
+    Events, Result, Runtime,
     containers::Parts,
     model::{Actor, Component, EventKind, Info, RuntimeInfo, Status, Timestamp, Version},
 };
@@ -69,8 +69,8 @@ impl System {
         let running = count(|s| matches!(s, Status::Running | Status::Restarting));
         let paused = count(|s| *s == Status::Paused);
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
-        let mut runtimes = vec!["io.containerd.runc.v2".to_owned(), "runc".to_owned()];
-        runtimes.extend(config.runtimes.iter().cloned());
+        let own = ["io.containerd.runc.v2", "runc"].map(|name| (name.to_owned(), Runtime::Own));
+        let runtimes = own.into_iter().chain(config.runtimes.clone());
         Ok(Info {
             id: self.parts.identity.id.clone(),
             containers: statuses.len(),
@@ -110,8 +110,8 @@ impl System {
             labels: live.labels,
             experimental: config.experimental,
             server_version: env!("CARGO_PKG_VERSION").into(),
-            runtimes: runtimes.into_iter().map(|name| RuntimeInfo { path: "skiff".into(), name }).collect(),
-            default_runtime: "runc".into(),
+            runtimes: runtimes.map(runtime_info).collect(),
+            default_runtime: config.default_runtime.clone(),
             live_restore: true,
             init_binary: "docker-init".into(),
             security_options: self.security_options(),
@@ -185,6 +185,15 @@ impl System {
             out.push("WARNING: IPv4 forwarding is disabled".into());
         }
         out
+    }
+}
+
+fn runtime_info((name, runtime): (String, Runtime)) -> RuntimeInfo {
+    match runtime {
+        Runtime::Own => RuntimeInfo { name, path: "skiff".into(), args: Vec::new() },
+        Runtime::Program { path, args } => {
+            RuntimeInfo { name, path: path.to_string_lossy().into_owned(), args }
+        }
     }
 }
 

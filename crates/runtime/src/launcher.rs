@@ -29,6 +29,7 @@ use crate::{
     cgroups::{CgroupPath, Layout},
     monitor::{
         connection::{self, MonitorConnection},
+        foreign::ForeignRuntime,
         protocol::{EncodedPlan, Log, Stdio, Streams, UnixTime},
         record::ExitRecord,
         wire::{self, WireError},
@@ -47,9 +48,9 @@ pub struct StartRequest {
     pub id: ContainerId,
     /// Its own directory for the socket and the exit record, on a tmpfs; made when it is not there.
     pub run_dir: PathBuf,
-    /// The encoded [`crate::plan::Plan`].
-    pub plan: EncodedPlan,
-    /// The descriptors that the plan names by index: the root file system's mount, namespaces to join.
+    /// Who makes it, and of what.
+    pub launch: Launch,
+    /// The descriptors that it names by index: the root file system's mount, namespaces to join.
     pub fds: Vec<OwnedFd>,
     /// The standard streams.
     pub stdio: Stdio,
@@ -59,6 +60,15 @@ pub struct StartRequest {
     pub attach: Vec<(Streams, OwnedFd)>,
     /// Whether anything of the host's is mounted in it, whose owner may want to unmount it once the container has ended.
     pub host_mounts: bool,
+}
+
+/// Who makes a container, and of what.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Launch {
+    /// The monitor itself, of an encoded [`crate::plan::Plan`].
+    Plan(EncodedPlan),
+    /// Another OCI runtime. The root file system is the first descriptor.
+    Foreign(ForeignRuntime),
 }
 
 /// A container that runs.
@@ -103,12 +113,12 @@ pub struct Place {
 }
 
 /// The part of a [`StartRequest`] that is not descriptors. These follow in this order: the listening socket, attached
-/// clients, the plan's own.
+/// clients, the container's own.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct StartMessage {
     pub(crate) id: ContainerId,
     pub(crate) run_dir: PathBuf,
-    pub(crate) plan: EncodedPlan,
+    pub(crate) launch: Launch,
     pub(crate) stdio: Stdio,
     pub(crate) log: Log,
     pub(crate) attach: Vec<Streams>,
@@ -207,12 +217,12 @@ impl Starting {
     /// # Errors
     /// Nothing of the container is left then, save the run directory.
     pub fn start(mut self, request: StartRequest) -> Result<Started, StartError> {
-        let StartRequest { id, run_dir, plan, fds, stdio, log, attach, host_mounts } = request;
+        let StartRequest { id, run_dir, launch, fds, stdio, log, attach, host_mounts } = request;
         fs_err::create_dir_all(&run_dir).map_err(StartError::RunDir)?;
         ExitRecord::clear(&run_dir).map_err(StartError::RunDir)?;
         let listener = connection::listen(&run_dir).map_err(StartError::RunDir)?;
         let (streams, sockets): (Vec<_>, Vec<_>) = attach.into_iter().unzip();
-        let message = StartMessage { id, run_dir, plan, stdio, log, attach: streams, host_mounts };
+        let message = StartMessage { id, run_dir, launch, stdio, log, attach: streams, host_mounts };
         let all: Vec<BorrowedFd<'_>> =
             [&listener].into_iter().chain(&sockets).chain(&fds).map(AsFd::as_fd).collect();
         let socket = self.socket.take().ok_or(StartError::Monitor(WireError::Closed))?;

@@ -13,6 +13,7 @@
 //! - A monitor leaves the run directory to the daemon, which removes it when it has read the record.
 
 pub mod connection;
+pub mod foreign;
 pub mod protocol;
 pub mod record;
 

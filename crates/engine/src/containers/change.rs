@@ -6,12 +6,13 @@ use skiff_runtime::{
     cgroups::{Cgroup, CgroupPath},
     monitor::protocol::{Request, Target, WindowSize},
     plan,
+    spec::LinuxResources,
 };
 
 use super::parts::{Parts, blocking, to_the_end};
 use crate::{
     Error, Result,
-    container::Container,
+    container::{Container, Live},
     model::{ContainerRecord, UpdateRequest},
     records::durable,
     spec, validate,
@@ -135,10 +136,14 @@ async fn apply(parts: &Arc<Parts>, container: &Arc<Container>, request: UpdateRe
         validate::resources_update(&before.resources, &request.resources).map_err(|e| e.labelled(label()))?;
     if let Ok(live) = container.live() {
         let limits = spec::limits(&resources, &parts.host)?;
-        let (parts, cgroup) = (parts.clone(), live.cgroup.clone());
-        blocking(move || write_limits(&parts, &cgroup, &limits))
-            .await?
-            .map_err(|e| Error::Internal(e).labelled(label()))?;
+        let written = match live.foreign {
+            true => have_limits_written(&live, &limits).await?,
+            false => {
+                let (parts, cgroup) = (parts.clone(), live.cgroup.clone());
+                blocking(move || write_limits(&parts, &cgroup, &limits)).await?
+            }
+        };
+        written.map_err(|e| Error::Internal(e).labelled(label()))?;
     }
     let change = |record: &mut ContainerRecord| {
         record.host.resources = resources;
@@ -152,11 +157,16 @@ async fn apply(parts: &Arc<Parts>, container: &Arc<Container>, request: UpdateRe
     Ok(())
 }
 
-fn write_limits(
-    parts: &Parts,
-    cgroup: &str,
-    limits: &skiff_runtime::spec::LinuxResources,
-) -> std::result::Result<(), String> {
+/// Limits of a container that another runtime has made.
+async fn have_limits_written(
+    live: &Live,
+    limits: &LinuxResources,
+) -> Result<std::result::Result<(), String>> {
+    let json = serde_json::to_vec(limits).map_err(|e| Error::Internal(e.to_string()))?;
+    Ok(live.link.ask(Request::Update(json), &[]).await?.map_err(|e| e.to_string()))
+}
+
+fn write_limits(parts: &Parts, cgroup: &str, limits: &LinuxResources) -> std::result::Result<(), String> {
     let layout = &parts.host.facts.cgroups;
     let path = CgroupPath::parse(cgroup).map_err(|e| e.to_string())?;
     let group = Cgroup::open(layout, &path);

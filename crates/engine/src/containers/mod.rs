@@ -13,6 +13,7 @@ pub(crate) mod endpoint;
 pub(crate) mod etc;
 mod exit;
 mod files;
+mod foreign;
 mod health;
 mod inspect;
 mod links;

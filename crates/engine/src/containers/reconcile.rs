@@ -17,7 +17,7 @@ use super::{
     policy, remove, start, stop,
 };
 use crate::{
-    Error, Result,
+    Error, Result, Runtime,
     container::{Container, Live},
     link::link,
     model::{ContainerRecord, Status, Timestamp},
@@ -215,7 +215,9 @@ fn resume(
     };
     let (record, committed) = container.commit(change, |record| parts.records.put(record));
     let cgroup = spec::own_cgroup(&record, &parts.config);
-    let live = Arc::new(Live { pid: hello.pid, pidfd, link, cgroup });
+    // One that is not configured any more is none of ours.
+    let foreign = parts.config.runtime(&record.host.runtime) != Some(Runtime::Own);
+    let live = Arc::new(Live { pid: hello.pid, pidfd, link, cgroup, foreign });
     endpoint::take_over_names(parts, &record, &live);
     container.began(live);
     if record.state.status == Status::Running {

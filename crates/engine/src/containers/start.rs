@@ -5,20 +5,23 @@ use std::sync::Arc;
 use skiff_network::EndpointRecord;
 use skiff_runtime::{
     cgroups::CgroupPath,
-    launcher::{Place, StartRequest, Started, Starting},
-    monitor::protocol::{EncodedPlan, JsonFile, Log, Stdin, Stdio, WindowSize},
+    launcher::{Launch, Place, StartRequest, Started, Starting},
+    monitor::{
+        foreign::ForeignRuntime,
+        protocol::{EncodedPlan, JsonFile, Log, Stdin, Stdio, WindowSize},
+    },
     plan::{self, PlanOptions, Rootfs},
     spec::{LinuxNamespaceType, Spec},
 };
 
 use super::{
-    WaitOutcome, ahead, endpoint, etc, exit, health, links, mounts,
+    WaitOutcome, ahead, endpoint, etc, exit, foreign, health, links, mounts,
     mounts::Ready,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
 };
 use crate::{
-    Error, Result, apparmor,
+    Error, Result, Runtime, apparmor,
     container::{Container, Live},
     failure,
     link::link,
@@ -121,7 +124,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
             }
         })
     });
-    let Up { started, endpoints, links, sources } = match up {
+    let Up { started, endpoints, links, sources, foreign } = match up {
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
@@ -145,7 +148,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     let queue = |record: &ContainerRecord| parts.records.put_with_endpoints(record, &endpoints);
     let (_, committed) = container.commit(change, queue);
     container.stopping.store(false, std::sync::atomic::Ordering::Release);
-    let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup };
+    let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup, foreign };
     container.began(Arc::new(live));
     endpoint::tell(parts, container, "connect");
     parts.tell(container, "start", &[]);
@@ -230,6 +233,8 @@ struct Up {
     endpoints: Vec<EndpointRecord>,
     /// Where volumes are that a driver has mounted.
     sources: Vec<(String, String)>,
+    /// Another runtime has started it.
+    foreign: bool,
 }
 
 /// Everything that blocks, in one go. What it makes is undone by the caller (addresses) or goes with its descriptors.
@@ -262,12 +267,24 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         net: others.net.clone(),
     };
     let spec = spec::make(record, &surroundings)?;
-    let encoded = plan(parts, record, &spec, network.netns.is_some(), &ready)?;
+    let launch = match parts.config.runtime(&record.host.runtime) {
+        Some(Runtime::Own) => Launch::Plan(plan(parts, record, &spec, network.netns.is_some(), &ready)?),
+        Some(Runtime::Program { path, args }) => {
+            let bundle = ForeignRuntime::bundle(&parts.run_dir(&record.id));
+            let spec = foreign::bundle(parts, record, spec, &bundle, network.netns.is_some(), &ready)?;
+            Launch::Foreign(ForeignRuntime { program: path, args, spec: spec.json, attached: spec.attached })
+        }
+        None => {
+            let name = &record.host.runtime;
+            return Err(Error::Invalid(format!("unknown or invalid runtime name: {name}")));
+        }
+    };
+    let foreign = matches!(launch, Launch::Foreign(_));
     let log = log(record, parts)?;
     let request = StartRequest {
         id: record.id,
         run_dir: parts.run_dir(&record.id),
-        plan: encoded,
+        launch,
         fds: std::iter::once(root)
             .chain(network.netns)
             .chain(ready.mounts.into_iter().map(|(_, fd)| fd))
@@ -279,7 +296,13 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     };
     let started = starting.start(request).map_err(failure::start)?;
     links::target_started(parts, &record.id);
-    Ok(Up { started, endpoints: network.endpoints, links: record.links.clone(), sources: ready.sources })
+    Ok(Up {
+        started,
+        endpoints: network.endpoints,
+        links: record.links.clone(),
+        sources: ready.sources,
+        foreign,
+    })
 }
 
 /// Lets a monitor make the cgroup while the rest is prepared here.

@@ -8,7 +8,7 @@ use std::{
 use rustix::process::Signal;
 use skiff_runtime::{
     cgroups::{Cgroup, CgroupPath},
-    monitor::protocol::{Request, Target},
+    monitor::protocol::{Request, RequestError, Target},
 };
 
 use super::{
@@ -168,21 +168,25 @@ pub(super) async fn kill_and_wait(parts: &Arc<Parts>, container: &Arc<Container>
 async fn send(parts: &Arc<Parts>, container: &Arc<Container>, live: &Live, number: i32) -> Result<()> {
     let failed =
         |e: &dyn std::fmt::Display| Error::Internal(format!("cannot signal process {}: {e}", live.pid));
-    match Signal::from_named_raw(number) {
+    match Signal::from_named_raw(number).filter(|_| !live.foreign) {
         Some(signal) => match rustix::process::pidfd_send_signal(&live.pidfd, signal) {
             // It has ended just now: what the signal was for has happened.
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(e) => return Err(failed(&e)),
         },
-        // Real-time signals have no names; the monitor sends those.
+        // Real-time signals have no names; the monitor sends those, and knows how another runtime does.
         None => {
             let request = Request::Signal { target: Target::Init, signal: number };
-            live.link.ask(request, &[]).await?.map_err(|e| failed(&e))?;
+            match live.link.ask(request, &[]).await {
+                // It has ended just now, and with it perhaps its monitor, before that could answer.
+                Err(_) | Ok(Ok(()) | Err(RequestError::NoSuchProcess)) => {}
+                Ok(Err(e)) => return Err(failed(&e)),
+            }
         }
     }
     parts.tell(container, "kill", &[("signal", number.to_string())]);
     if container.status() == Status::Paused {
-        thaw(parts, live)?;
+        thaw(parts, live).await?;
         resumed(parts, container);
     }
     Ok(())
@@ -293,7 +297,10 @@ pub(super) async fn hold(parts: &Arc<Parts>, container: &Container) -> Result<()
 /// Lets a container run that its record says runs: the last daemon may have been killed while it held it.
 pub(super) fn let_run(parts: &Parts, container: &Container) {
     let Ok(live) = container.live() else { return };
-    if let Err(e) = thaw(parts, &live) {
+    if live.foreign {
+        // Most were not frozen, and their runtimes say so.
+        tokio::spawn(async move { live.link.ask(Request::Resume, &[]).await });
+    } else if let Err(e) = thaw_own(parts, &live) {
         tracing::warn!(container = container.name(), "{e}");
     }
 }
@@ -308,7 +315,7 @@ pub(super) async fn unpause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
             return Err(Error::Internal(format!("Container {} is not paused", container.id)));
         }
         let live = container.live()?;
-        thaw(&parts, &live)?;
+        thaw(&parts, &live).await?;
         resumed(&parts, &container);
         Ok(())
     })
@@ -321,12 +328,22 @@ fn group(parts: &Parts, live: &Live) -> Result<Cgroup> {
 }
 
 async fn freeze(parts: &Arc<Parts>, live: &Arc<Live>) -> Result<()> {
+    let failed = |e: &dyn std::fmt::Display| Error::Internal(format!("cannot pause container: {e}"));
+    if live.foreign {
+        return live.link.ask(Request::Pause, &[]).await?.map_err(|e| failed(&e));
+    }
     let group = group(parts, live)?;
-    blocking(move || group.freeze())
-        .await?
-        .map_err(|e| Error::Internal(format!("cannot pause container: {e}")))
+    blocking(move || group.freeze()).await?.map_err(|e| failed(&e))
 }
 
-fn thaw(parts: &Parts, live: &Live) -> Result<()> {
+async fn thaw(parts: &Parts, live: &Live) -> Result<()> {
+    if live.foreign {
+        let resumed = live.link.ask(Request::Resume, &[]).await?;
+        return resumed.map_err(|e| Error::Internal(format!("cannot unpause container: {e}")));
+    }
+    thaw_own(parts, live)
+}
+
+fn thaw_own(parts: &Parts, live: &Live) -> Result<()> {
     group(parts, live)?.thaw().map_err(|e| Error::Internal(format!("cannot unpause container: {e}")))
 }

@@ -45,6 +45,8 @@ pub struct RuntimeInfo {
     pub name: String,
     /// Path of the program.
     pub path: String,
+    /// Its arguments.
+    pub args: Vec<String>,
 }
 
 /// `GET /info`.

@@ -12,9 +12,6 @@ use crate::{
     model::{HostConfig, RestartPolicy},
 };
 
-/// Names under which Docker's users know the one runtime there is.
-const RUNTIMES: [&str; 3] = ["runc", "io.containerd.runc.v2", "skiff"];
-
 /// Defaults of what was not said.
 pub(super) fn fill_in(config: &mut HostConfig, host: &Host, daemon: &Config) {
     if matches!(config.network_mode.as_str(), "" | "default") {
@@ -34,7 +31,7 @@ pub(super) fn fill_in(config: &mut HostConfig, host: &Host, daemon: &Config) {
         config.restart_policy.name = "no".into();
     }
     if config.runtime.is_empty() {
-        config.runtime = RUNTIMES[0].into();
+        config.runtime = daemon.default_runtime.clone();
     }
     if config.log_config.kind.is_empty() {
         config.log_config.kind = daemon.log.kind.clone();
@@ -88,7 +85,7 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
     if config.shm_size < 0 {
         return invalid("SHM size can not be less than 0");
     }
-    if !RUNTIMES.contains(&config.runtime.as_str()) && !daemon.runtimes.contains(&config.runtime) {
+    if daemon.runtime(&config.runtime).is_none() {
         return invalid(format!("unknown or invalid runtime name: {}", config.runtime));
     }
     for option in config.security_opt.iter().flatten() {

@@ -66,6 +66,8 @@ pub enum Stage {
     Streams,
     /// Classes of service and monitoring groups (Intel RDT).
     Rdt,
+    /// Another OCI runtime: the words are its own.
+    Runtime,
 }
 
 /// Why a process did not start.
@@ -128,6 +130,7 @@ impl std::fmt::Display for StageError {
             Stage::Log => "log",
             Stage::Streams => "standard streams",
             Stage::Rdt => "intelRdt",
+            Stage::Runtime => "runtime",
         };
         match self.stage {
             // By these words the callers of OCI runtimes recognise what happened.

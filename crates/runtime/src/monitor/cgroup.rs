@@ -2,10 +2,7 @@
 //! removed at the end.
 
 use super::reactor::{EventFlags, Reactor, Token, Watch};
-use crate::{
-    cgroups::{Cgroup, OomWatch},
-    plan::Plan,
-};
+use crate::cgroups::{Cgroup, CgroupPath, Layout, OomWatch};
 
 /// A cgroup, if the container has one.
 pub(crate) struct Watched {
@@ -15,9 +12,9 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// The plan's cgroup; not yet watched.
-    pub(crate) fn new(plan: &Plan) -> Self {
-        let group = Cgroup::open(&plan.cgroup.layout, &plan.cgroup.path);
+    /// The container's cgroup, be it there or not; not yet watched.
+    pub(crate) fn new(layout: &Layout, path: &CgroupPath) -> Self {
+        let group = Cgroup::open(layout, path);
         Self { group: Some(group), watch: None, oom_kills: 0 }
     }
 

@@ -15,8 +15,9 @@ use skiff_sys::{exec::exit_now, memory, signal};
 use super::{
     cgroup::Watched,
     child::Child,
+    foreign,
     log::LogFile,
-    protocol::{ExecRequest, Log, LogHealth, Stdio, Target, UnixTime},
+    protocol::{EncodedPlan, ExecRequest, Log, LogHealth, Stdio, Target, UnixTime},
     reactor::{Reactor, Token, Watch},
     server::Server,
     stdio::{self, Ends},
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     apply::{self, Birthplace, Spawned, Stage, StageError, Start, Stock, Surroundings},
-    launcher::{Place, StartAnswer, StartMessage, process::silence},
+    launcher::{Launch, Place, StartAnswer, StartMessage, process::silence},
     plan::{ExecPlan, Plan, Rootfs},
 };
 
@@ -56,7 +57,16 @@ fn start(place: &Place, daemon: OwnedFd, stock: Stock) -> u8 {
         return 1;
     };
     let host_mounts = message.host_mounts;
-    let result = birthplace.and_then(|birthplace| start_container(place, birthplace, message, fds));
+    let result = match message.launch.clone() {
+        Launch::Plan(plan) => {
+            birthplace.and_then(|birthplace| start_container(place, birthplace, message, &plan, fds))
+        }
+        Launch::Foreign(runtime) => birthplace.and_then(|birthplace| {
+            // That runtime makes its own.
+            birthplace.abandon();
+            foreign::start(place, message, &runtime, fds)
+        }),
+    };
     let monitor_pid = rustix::process::getpid().as_raw_nonzero().get();
     let mut server = match result {
         Ok(server) => server,
@@ -73,7 +83,7 @@ fn start(place: &Place, daemon: OwnedFd, stock: Stock) -> u8 {
         let client = server.new_client(daemon);
         server.clients.push(client);
     }
-    if !host_mounts {
+    if !host_mounts && server.foreign.is_none() {
         server.mounts = mount_namespace(server.children[0].pid);
     }
     server.cgroup.watch(&server.reactor);
@@ -97,9 +107,10 @@ fn start_container(
     place: &Place,
     birthplace: Birthplace,
     message: StartMessage,
+    plan: &EncodedPlan,
     fds: Vec<OwnedFd>,
 ) -> Result<Server, StageError> {
-    let prepared = prepare(place, &message, fds);
+    let prepared = prepare(place, &message, plan, fds);
     let Prepared { plan, listener, attached, plan_fds } = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
@@ -116,7 +127,8 @@ fn start_container(
     let started = spawn(message.stdio, &plan_fds, apply);
     let lost = || StageError::refused(Stage::Sync, "");
     let started = started.and_then(|started| Ok((started, ours.ok_or_else(lost)?)));
-    let ((process, ends), (reactor, log)) = started.inspect_err(|_| Watched::new(&plan).remove())?;
+    let ((process, ends), (reactor, log)) =
+        started.inspect_err(|_| Watched::new(&place.layout, &place.path).remove())?;
     let started_at = UnixTime::now();
     let mut init = Child::new(&reactor, 0, Target::Init, process, ends, message.stdio.stdin);
     for (streams, socket) in message.attach.into_iter().zip(attached) {
@@ -133,7 +145,7 @@ fn start_container(
         started_at,
         log,
         reported: LogHealth::default(),
-        cgroup: Watched::new(&plan),
+        cgroup: Watched::new(&place.layout, &place.path),
         ended_execs: VecDeque::new(),
         record: None,
         root: match plan.rootfs.source {
@@ -141,6 +153,7 @@ fn start_container(
             Rootfs::Path(_) => None,
         },
         mounts: None,
+        foreign: None,
         buffer: Vec::new(),
         reactor,
     })
@@ -154,24 +167,38 @@ struct Prepared {
     plan_fds: Vec<OwnedFd>,
 }
 
-fn prepare(place: &Place, message: &StartMessage, mut fds: Vec<OwnedFd>) -> Result<Prepared, StageError> {
+fn prepare(
+    place: &Place,
+    message: &StartMessage,
+    plan: &EncodedPlan,
+    fds: Vec<OwnedFd>,
+) -> Result<Prepared, StageError> {
     let refused = |reason: &str| StageError::refused(Stage::Sync, reason);
     // The launcher ignores it, which would take the exit statuses of our children from us.
     signal::default(Signal::CHILD).map_err(streams)?;
-    let plan: Plan = message.plan.decode().map_err(|e| refused(&e.to_string()))?;
+    let plan: Plan = plan.decode().map_err(|e| refused(&e.to_string()))?;
     if plan.cgroup.path != place.path {
         return Err(refused("the plan is for another cgroup"));
     }
-    if fds.len() <= message.attach.len() {
-        return Err(refused("a descriptor is missing"));
-    }
-    let plan_fds = fds.split_off(1 + message.attach.len());
-    let attached = fds.split_off(1);
-    let listener = fds.pop().ok_or_else(|| refused("a descriptor is missing"))?;
+    let (listener, attached, plan_fds) = split(message, fds)?;
     Ok(Prepared { plan, listener, attached, plan_fds })
 }
 
-fn open_log(log: &Log) -> Result<Option<LogFile>, StageError> {
+/// What came beside a message: the listening socket, attached clients, the container's own.
+pub(super) fn split(
+    message: &StartMessage,
+    mut fds: Vec<OwnedFd>,
+) -> Result<(OwnedFd, Vec<OwnedFd>, Vec<OwnedFd>), StageError> {
+    let missing = || StageError::refused(Stage::Sync, "a descriptor is missing");
+    if fds.len() <= message.attach.len() {
+        return Err(missing());
+    }
+    let own = fds.split_off(1 + message.attach.len());
+    let attached = fds.split_off(1);
+    Ok((fds.pop().ok_or_else(missing)?, attached, own))
+}
+
+pub(super) fn open_log(log: &Log) -> Result<Option<LogFile>, StageError> {
     let Log::JsonFile(config) = log else { return Ok(None) };
     let opened = LogFile::open(config.clone()).map_err(|e| {
         let errno = Errno::from_io_error(&e).unwrap_or(Errno::IO);
@@ -231,6 +258,6 @@ fn end(process: BorrowedFd<'_>) {
         rustix::io::retry_on_intr(|| rustix::process::waitid(WaitId::PidFd(process), WaitIdOptions::EXITED));
 }
 
-fn streams(errno: Errno) -> StageError {
+pub(super) fn streams(errno: Errno) -> StageError {
     StageError::new(Stage::Streams, errno, "")
 }

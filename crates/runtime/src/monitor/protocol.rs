@@ -187,6 +187,12 @@ pub enum Request {
     /// Asks for the mount of the root file system and the mount namespace it is attached in. Beside an answer that is no error
     /// both are passed, in this order. The mount is the one the container was started with, whatever it has mounted since.
     Root,
+    /// Freezes a container that another runtime has made, by that runtime.
+    Pause,
+    /// Thaws it.
+    Resume,
+    /// Changes its limits: the JSON of OCI's `LinuxResources`.
+    Update(#[serde(with = "serde_bytes")] Vec<u8>),
 }
 
 /// A process to start in a running container.
@@ -194,7 +200,7 @@ pub enum Request {
 pub struct ExecRequest {
     /// Its name from now on.
     pub id: ExecId,
-    /// An encoded [`crate::plan::ExecPlan`].
+    /// An encoded [`crate::plan::ExecPlan`]; for another runtime, the JSON of OCI's `Process` as a string.
     pub plan: EncodedPlan,
     /// Its standard streams.
     pub stdio: Stdio,
@@ -334,4 +340,7 @@ pub enum RequestError {
         /// Its `errno`.
         errno: i32,
     },
+    /// Another runtime said no.
+    #[error("{0}")]
+    Runtime(String),
 }

@@ -32,6 +32,8 @@ pub(crate) enum Token {
     Attached(u32, u32),
     /// The cgroup's out-of-memory events.
     Oom,
+    /// A program of another runtime ends.
+    Program(u32),
 }
 
 impl Token {
@@ -46,6 +48,7 @@ impl Token {
             Self::Input(child) => (5, child, 0),
             Self::Attached(child, n) => (6, child, n),
             Self::Oom => (7, 0, 0),
+            Self::Program(n) => (8, 0, n),
         };
         kind << 56 | u64::from(child & 0xff_ffff) << 32 | u64::from(rest)
     }
@@ -61,6 +64,7 @@ impl Token {
             5 => Self::Input(child),
             6 => Self::Attached(child, rest),
             7 => Self::Oom,
+            8 => Self::Program(rest),
             _ => return None,
         })
     }
@@ -181,6 +185,7 @@ mod tests {
             Token::Input(1),
             Token::Attached(0xff_fffe, u32::MAX),
             Token::Oom,
+            Token::Program(9),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -25,6 +25,10 @@ impl Server {
                     self.exec(request, fds);
                     continue;
                 }
+                request if self.foreign.is_some() && is_for_runtime(&request) => {
+                    self.ask_runtime(&request, (number, call.sequence));
+                    continue;
+                }
                 Request::Root => {
                     let root = self.root();
                     let fds = root.iter().flat_map(|(root, mounts)| [root.as_fd(), mounts.as_fd()]);
@@ -64,12 +68,29 @@ impl Server {
                 Ok(())
             }
             Request::Exec(_) | Request::Root => Err(RequestError::Malformed),
+            // The daemon does these itself to what this process has made.
+            Request::Pause | Request::Resume | Request::Update(_) => Err(RequestError::Malformed),
+        }
+    }
+
+    /// Has the runtime that made the container do it; whoever asked is answered when it is done.
+    fn ask_runtime(&mut self, request: &Request, from: (u32, u32)) {
+        match request {
+            Request::Pause => self.ask_foreign(from, &["pause".as_ref()], &[]),
+            Request::Resume => self.ask_foreign(from, &["resume".as_ref()], &[]),
+            Request::Update(resources) => self.update_foreign(from, resources),
+            Request::Signal { signal, .. } => self.signal_foreign(from, *signal),
+            _ => {}
         }
     }
 
     /// The root file system's mount, and the mount namespace, which is not held where something of the host's is mounted in it.
     fn root(&self) -> Option<(OwnedFd, OwnedFd)> {
-        let root = self.root.as_ref()?.try_clone().ok()?;
+        let root = match self.foreign {
+            None => self.root.as_ref()?.try_clone().ok()?,
+            // It was mounted in a namespace that is gone; the container has a mount of its own.
+            Some(_) => self.root_of_init()?,
+        };
         let mounts = match &self.mounts {
             Some(mounts) => mounts.try_clone().ok()?,
             None => {
@@ -82,6 +103,12 @@ impl Server {
         Some((root, mounts))
     }
 
+    fn root_of_init(&self) -> Option<OwnedFd> {
+        let init = self.children.first().filter(|child| child.exit.is_none())?;
+        let path = format!("/proc/{}/root", init.pid.as_raw_nonzero());
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
+    }
+
     fn running(&mut self, target: Target) -> Result<&mut Child, RequestError> {
         let child = self.children.iter_mut().find(|c| c.target == target && c.exit.is_none());
         child.ok_or(RequestError::NoSuchProcess)
@@ -90,6 +117,9 @@ impl Server {
     fn exec(&mut self, request: ExecRequest, mut fds: Vec<OwnedFd>) {
         let id = request.id;
         let attach = request.attach.filter(|_| !fds.is_empty()).map(|streams| (streams, fds.remove(0)));
+        if self.foreign.is_some() {
+            return self.exec_foreign(request, attach);
+        }
         let event = match process::start_exec(self, &request, fds) {
             Ok(mut child) => {
                 if let Some((streams, socket)) = attach {
@@ -103,6 +133,14 @@ impl Server {
         };
         self.tell_all(&event);
     }
+}
+
+/// Whether the runtime that made a container must do it. Further processes are children of this one like any other.
+fn is_for_runtime(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Pause | Request::Resume | Request::Update(_) | Request::Signal { target: Target::Init, .. }
+    )
 }
 
 fn system(operation: &str, errno: Errno) -> RequestError {

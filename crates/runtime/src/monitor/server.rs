@@ -14,6 +14,7 @@ use super::{
     cgroup::Watched,
     child::Child,
     client::Client,
+    foreign::Foreign,
     log::LogFile,
     protocol::{Event, ExecState, Exit, Hello, KEPT_EXECS, LogHealth, Target, UnixTime, VERSION},
     reactor::{EventFlags, Reactor, Token, Watch},
@@ -47,6 +48,8 @@ pub(crate) struct Server {
     /// The container's mount namespace, held until its end is told: to take it apart takes several grace periods of RCU, for
     /// which the dying process 1 would have everybody wait.
     pub(super) mounts: Option<OwnedFd>,
+    /// The runtime that made the container, if that was not this process.
+    pub(super) foreign: Option<Foreign>,
     /// Empty between bursts.
     pub(super) buffer: Vec<u8>,
 }
@@ -73,6 +76,7 @@ impl Server {
 
     fn timeout(&self) -> Option<Duration> {
         let deadline = self.children.iter().filter_map(|c| c.deadline(self.has_log(c))).min();
+        let deadline = deadline.into_iter().chain(self.foreign.as_ref().and_then(Foreign::deadline)).min();
         let until = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         if self.buffer.is_empty() { until } else { Some(until.map_or(IDLE, |t| t.min(IDLE))) }
     }
@@ -90,6 +94,7 @@ impl Server {
                 self.serve(number);
             }
             Token::Oom => self.oom(),
+            Token::Program(number) => self.foreign_ended(number),
             Token::Exit(number) => {
                 if let Some(at) = position(number) {
                     self.child_ended(at);
@@ -194,6 +199,7 @@ impl Server {
 
     fn child_ended(&mut self, at: usize) {
         self.children[at].reap();
+        self.reap_strangers();
         if at == 0 && self.children[0].exit.is_some() {
             // In a pid namespace of its own all is over already; where it shares one, this is the only hold on the rest.
             self.cgroup.kill_all();
@@ -217,6 +223,7 @@ impl Server {
                 self.finish(at);
             }
         }
+        self.hurry_foreign(now);
         self.children.retain(|c| c.target == Target::Init || !(c.is_finished() && c.is_alone()));
         self.clients.retain(|c| !c.is_gone());
     }
@@ -266,6 +273,9 @@ impl Server {
         self.log = None;
         self.oom();
         let oom_killed = self.cgroup.oom_kills() > 0;
+        if let Some(foreign) = &mut self.foreign {
+            foreign.delete();
+        }
         let pid = self.children[0].pid.as_raw_nonzero().get();
         let record = ExitRecord { pid, exit, started_at: self.started_at, exited_at, oom_killed, log };
         // Without room even for this the daemon sees the connection end, and no record: killed.

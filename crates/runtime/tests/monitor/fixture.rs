@@ -14,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use serde_json::{Value, json};
 use skiff_runtime::{
     cgroups::{Cgroup, CgroupPath},
-    launcher::{Launcher, Place, StartError, StartRequest, Started},
+    launcher::{Launch, Launcher, Place, StartError, StartRequest, Started},
     monitor::{
         connection::MonitorConnection,
         protocol::{EncodedPlan, Event, Exit, JsonFile, Log, Request, Stdin, Stdio, Streams, WindowSize},
@@ -188,8 +188,16 @@ impl Container<'_> {
         let run_dir = self.run_dir();
         let Self { fixture, id, spec, stdio, log, attach, options, fds } = self;
         let plan = fixture.encoded(&spec, &options);
-        let request =
-            StartRequest { id, run_dir: run_dir.clone(), plan, fds, stdio, log, attach, host_mounts: false };
+        let request = StartRequest {
+            id,
+            run_dir: run_dir.clone(),
+            launch: Launch::Plan(plan),
+            fds,
+            stdio,
+            log,
+            attach,
+            host_mounts: false,
+        };
         let started = fixture.launcher.begin(&fixture.place(id))?.start(request)?;
         let cgroup = Cgroup::open(&fixture.host.cgroups, &cgroup_path(id));
         Ok(Running { id, run_dir, spec, log: fixture.log_path(id), started, cgroup })

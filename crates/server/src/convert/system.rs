@@ -54,7 +54,8 @@ pub(crate) fn info(info: Info) -> wire::Info {
     let registry = registry_config(&info);
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let runtime = |r: skiff_engine::model::RuntimeInfo| {
-        (r.name, wire::Runtime { path: r.path, ..wire::Runtime::default() })
+        let args = some_list(r.args);
+        (r.name, wire::Runtime { path: r.path, args, ..wire::Runtime::default() })
     };
     // Runtime and init are of this very binary.
     let own = || wire::Commit { id: info.server_version.clone(), ..wire::Commit::default() };

@@ -119,7 +119,7 @@ fn refuse_unsupported(settings: &Settings) -> Result<(), String> {
             Value::Text(text) => !text.is_empty(),
             Value::List(list) => !list.is_empty(),
             Value::Map(map) => !map.is_empty(),
-            Value::Ulimits(_) | Value::Pools(_) | Value::Any => true,
+            Value::Ulimits(_) | Value::Pools(_) | Value::Runtimes(_) | Value::Any => true,
         };
         if asks {
             return Err(format!("the option {id:?} is not supported by this version of Skiff"));
@@ -164,10 +164,15 @@ fn modes(settings: &Settings, config: &mut Config) -> Result<(), String> {
             return Err(format!("invalid default cgroup namespace ({other}): use \"host\" or \"private\""));
         }
     }
-    match settings.text("default-runtime") {
-        None | Some("runc" | "io.containerd.runc.v2" | "skiff") => Ok(()),
-        Some(other) => Err(format!("specified default runtime {other:?} does not exist")),
+    if let Some(Value::Runtimes(runtimes)) = settings.0.get("runtimes") {
+        config.runtimes = runtimes.clone();
     }
+    match settings.text("default-runtime") {
+        None => {}
+        Some(name) if config.runtime(name).is_some() => config.default_runtime = name.to_owned(),
+        Some(other) => return Err(format!("specified default runtime '{other}' does not exist")),
+    }
+    Ok(())
 }
 
 fn check_values(settings: &Settings, config: &Config) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, io, path::Path};
 
 use serde_json::{Map, Value as Json};
 use skiff_api::decode;
-use skiff_engine::model::Ulimit;
+use skiff_engine::{OWN_RUNTIMES, Runtime, model::Ulimit};
 
 use super::{
     options::{Kind, OPTIONS, by_key},
@@ -159,8 +159,19 @@ fn value(kind: Kind, key: &str, json: Json) -> Result<Value, String> {
         }
         Kind::Ulimits => Value::Ulimits(ulimits(json)?),
         Kind::Pools => Value::Pools(pools(json)?),
-        Kind::Runtimes if json.as_object().is_some_and(Map::is_empty) => Value::Map(BTreeMap::new()),
-        Kind::Runtimes | Kind::Any => Value::Any,
+        Kind::Runtimes => {
+            let entries = match json {
+                Json::Object(entries) => entries,
+                Json::Null => Map::new(),
+                other => return Err(wrong(&other, key, "map[string]system.Runtime")),
+            };
+            let entry = |(name, json): (String, Json)| match json {
+                Json::Object(_) => Ok((name.clone(), runtime(&name, json)?)),
+                other => Err(wrong(&other, &format!("{key}.{name}"), "system.Runtime")),
+            };
+            Value::Runtimes(entries.into_iter().map(entry).collect::<Result<_, String>>()?)
+        }
+        Kind::Any => Value::Any,
     })
 }
 
@@ -177,6 +188,46 @@ struct FileUlimit {
 struct FilePool {
     base: String,
     size: u8,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct FileRuntime {
+    path: String,
+    #[serde(rename = "runtimeArgs")]
+    args: Vec<String>,
+    #[serde(rename = "runtimeType")]
+    kind: String,
+    options: Map<String, Json>,
+}
+
+/// A program by its path, or by the options of Docker's own runtime. Other types are programs of containerd's.
+fn runtime(name: &str, json: Json) -> Result<Runtime, String> {
+    let FileRuntime { path, args, kind, options } =
+        decode::from_value(json).map_err(|e| format!("invalid JSON: {e}"))?;
+    let wrong = |text: &str| Err(format!("runtime {name}: {text}"));
+    if OWN_RUNTIMES.contains(&name) {
+        return Err(format!("runtime name '{name}' is reserved"));
+    }
+    match (path.as_str(), kind.as_str()) {
+        ("", "") => wrong("either a runtimeType or a path must be configured"),
+        ("", _) if !args.is_empty() => wrong("args cannot be used with a runtimeType runtime"),
+        ("", "io.containerd.runc.v2") => match options.get("BinaryName").and_then(Json::as_str) {
+            Some(path) if options.len() == 1 => Ok(Runtime::Program { path: path.into(), args }),
+            None if options.is_empty() => Ok(Runtime::Own),
+            _ => wrong(
+                "of the options of io.containerd.runc.v2, only BinaryName is supported by this version of Skiff",
+            ),
+        },
+        ("", kind) => wrong(&format!(
+            "the runtimeType {kind:?} is not supported by this version of Skiff: it runs programs with the command line of an OCI runtime, by their path"
+        )),
+        (_, kind) if !kind.is_empty() => {
+            wrong("cannot configure both path and runtimeType for the same runtime")
+        }
+        _ if !options.is_empty() => wrong("options cannot be used with a path runtime"),
+        (path, _) => Ok(Runtime::Program { path: path.into(), args }),
+    }
 }
 
 fn ulimits(json: Json) -> Result<Vec<Ulimit>, String> {
@@ -221,6 +272,13 @@ fn shown_flag(value: &Value) -> String {
         }
         Value::Pools(pools) => {
             pools.iter().map(|(base, size)| format!("{base} {size}")).collect::<Vec<_>>().join(" ")
+        }
+        Value::Runtimes(runtimes) => {
+            let one = |(name, runtime): (&String, &Runtime)| match runtime {
+                Runtime::Own => name.clone(),
+                Runtime::Program { path, .. } => format!("{name}={}", path.display()),
+            };
+            format!("[{}]", runtimes.iter().map(one).collect::<Vec<_>>().join(" "))
         }
         Value::Any => String::new(),
     }

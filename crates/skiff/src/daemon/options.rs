@@ -101,7 +101,7 @@ macro_rules! option {
 
 #[rustfmt::skip]
 pub(super) const OPTIONS: &[OptionSpec] = &[
-    option!("add-runtime", "runtimes", Runtimes, No, "Register an additional OCI compatible runtime"),
+    option!("add-runtime", "runtimes", Runtimes, Yes, "Register an additional OCI compatible runtime"),
     option!("allow-direct-routing", "allow-direct-routing", Bool(false), Yes, "Allow remote access to published ports on container IP addresses"),
     option!("", "api-cors-header", Text, No, ""),
     option!("authorization-plugin", "authorization-plugins", List, No, "Authorization plugins to load"),

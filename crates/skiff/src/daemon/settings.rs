@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use skiff_engine::model::Ulimit;
+use skiff_engine::{OWN_RUNTIMES, Runtime, model::Ulimit};
 
 use super::options::{Kind, OptionSpec};
 
@@ -16,6 +16,7 @@ pub(super) enum Value {
     Map(BTreeMap<String, String>),
     Ulimits(Vec<Ulimit>),
     Pools(Vec<(String, u8)>),
+    Runtimes(BTreeMap<String, Runtime>),
     /// Something that nothing reads.
     Any,
 }
@@ -76,6 +77,12 @@ impl Settings {
             (Some(Value::Map(old)), Value::Map(new)) => old.extend(new),
             (Some(Value::Ulimits(old)), Value::Ulimits(new)) => old.extend(new),
             (Some(Value::Pools(old)), Value::Pools(new)) => old.extend(new),
+            (Some(Value::Runtimes(old)), Value::Runtimes(new)) => {
+                if let Some(name) = new.keys().find(|name| old.contains_key(*name)) {
+                    return Err(format!("runtime '{name}' was already defined"));
+                }
+                old.extend(new);
+            }
             (_, value) => drop(self.0.insert(id, value)),
         }
         Ok(())
@@ -108,10 +115,7 @@ fn read(kind: Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Ulimits => Value::Ulimits(vec![ulimit(text)?]),
         Kind::Pools => Value::Pools(vec![pool(text)?]),
-        Kind::Runtimes => match text.split_once('=') {
-            Some((name, path)) if !name.is_empty() && !path.is_empty() => Value::Any,
-            _ => return Err(format!("invalid runtime argument: {text}")),
-        },
+        Kind::Runtimes => Value::Runtimes(BTreeMap::from([runtime(text)?])),
         Kind::Any => Value::Any,
     })
 }
@@ -130,6 +134,19 @@ pub(super) fn size(text: &str) -> Result<i64, String> {
 
 pub(super) fn address(text: &str) -> Result<IpAddr, std::net::AddrParseError> {
     text.parse()
+}
+
+/// `name=path`.
+fn runtime(text: &str) -> Result<(String, Runtime), String> {
+    let (name, path) = text.split_once('=').unwrap_or_default();
+    let (name, path) = (name.trim().to_lowercase(), path.trim());
+    if name.is_empty() || path.is_empty() {
+        return Err(format!("invalid runtime argument: {text}"));
+    }
+    if OWN_RUNTIMES.contains(&name.as_str()) {
+        return Err(format!("runtime name '{name}' is reserved"));
+    }
+    Ok((name, Runtime::Program { path: path.into(), args: Vec::new() }))
 }
 
 /// `nofile=1024:2048` or `nofile=1024`.
