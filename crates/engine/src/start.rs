@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use skiff_images::ImageStore;
-use skiff_network::{AddressPool, NetConfig, Network};
+use skiff_network::{AddressPool, NetConfig, Network, Opener};
 use skiff_runtime::launcher::Launcher;
 use skiff_state::{Batch, Database};
 use skiff_types::NetworkId;
@@ -165,6 +165,7 @@ fn open(config: Config) -> Result<Opened> {
         volumes,
         launcher: LauncherSlot::new(launcher),
         filters: Filters::default(),
+        opener: Opener::default(),
         init_binary,
         pruning: Turn::default(),
         counters: Counters::default(),

@@ -15,7 +15,8 @@ type Job = (OwnedFd, Box<dyn FnOnce(io::Result<()>) + Send>);
 
 /// The way to the thread, which is there from the first job on. It is in the host's namespace but for moments, so that
 /// it keeps none alive.
-pub(super) struct Opener {
+#[derive(Default)]
+pub struct Opener {
     thread: Mutex<Option<mpsc::Sender<Job>>>,
 }
 
@@ -26,12 +27,8 @@ impl fmt::Debug for Opener {
 }
 
 impl Opener {
-    pub(super) fn new() -> Self {
-        Self { thread: Mutex::default() }
-    }
-
     /// Does `work` in a namespace and waits for it.
-    pub(super) fn inside<T: Send + 'static>(
+    pub(crate) fn inside<T: Send + 'static>(
         &self,
         netns: BorrowedFd<'_>,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -43,8 +40,11 @@ impl Opener {
         outcome.recv().unwrap_or_else(|_| Err(gone()))
     }
 
-    /// As [`Self::inside`], for asynchronous code.
-    pub(super) async fn inside_soon<T: Send + 'static>(
+    /// Does `work`, which is to be quick, in a namespace.
+    ///
+    /// # Errors
+    /// Those of `work`, and of entering the namespace.
+    pub async fn inside_soon<T: Send + 'static>(
         &self,
         netns: BorrowedFd<'_>,
         work: impl FnOnce() -> io::Result<T> + Send + 'static,
@@ -80,7 +80,7 @@ impl Opener {
         const PATH: &str = "/proc/thread-self/ns/net";
         let host = OwnedFd::from(fs_err::File::open(PATH)?.into_file());
         let (sender, jobs) = mpsc::channel();
-        let thread = thread::Builder::new().name("dns-sockets".to_owned()).stack_size(256 << 10);
+        let thread = thread::Builder::new().name("netns-sockets".to_owned()).stack_size(256 << 10);
         thread.spawn(move || run(&host, &jobs))?;
         Ok(sender)
     }

@@ -33,6 +33,8 @@ pub(crate) struct Flag {
     pub(crate) default: &'static str,
     /// Whether help leaves it out.
     pub(crate) hidden: bool,
+    /// Whether docker does not have it.
+    pub(crate) own: bool,
     /// The option as whose value this one's counts.
     pub(crate) same_as: Option<&'static str>,
     /// What to say when it is used although it should no longer be.
@@ -40,7 +42,7 @@ pub(crate) struct Flag {
 }
 
 const fn flag(short: char, long: &'static str, kind: Kind, help: &'static str) -> Flag {
-    Flag { short, long, kind, help, default: "", hidden: false, same_as: None, deprecated: None }
+    Flag { short, long, kind, help, default: "", hidden: false, own: false, same_as: None, deprecated: None }
 }
 
 /// An option without a value.
@@ -68,6 +70,12 @@ impl Flag {
     /// Left out of help.
     pub(crate) const fn hidden(mut self) -> Self {
         self.hidden = true;
+        self
+    }
+
+    /// One that docker does not have.
+    pub(crate) const fn own(mut self) -> Self {
+        self.own = true;
         self
     }
 

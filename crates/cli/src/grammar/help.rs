@@ -10,7 +10,9 @@ pub(crate) fn command_help(command: &Command, path: &str, columns: usize) -> Str
         let aliases = command.aliases.replace("docker ", &format!("{program} "));
         out.push_str(&format!("\nAliases:\n  {aliases}\n"));
     }
-    let flags: Vec<&Flag> = command.all_flags().collect();
+    // Called as docker it is what docker says.
+    let own = path.split(' ').next() != Some("docker");
+    let flags: Vec<&Flag> = command.all_flags().filter(|flag| own || !flag.own).collect();
     if flags.iter().any(|f| !f.hidden) {
         out.push_str("\nOptions:\n");
         out.push_str(flag_usages(&flags, &[], columns).trim_end());

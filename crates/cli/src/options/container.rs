@@ -164,8 +164,13 @@ fn health(matches: &Matches) -> Result<Option<Value>, String> {
         ("health-start-interval", "StartInterval"),
     ];
     let retries = matches.number("health-retries");
-    let command = matches.text("health-cmd");
-    let set = !command.is_empty() || retries != 0 || DURATIONS.iter().any(|(o, _)| matches.nanos(o) != 0);
+    let tests = [("health-cmd", "CMD-SHELL"), ("health-http", "HTTP"), ("health-tcp", "TCP")];
+    let mut tests = tests.into_iter().filter(|(option, _)| !matches.text(option).is_empty());
+    let test = tests.next();
+    if let (Some((one, _)), Some((other, _))) = (test, tests.next()) {
+        return Err(format!("--{one} conflicts with --{other}"));
+    }
+    let set = test.is_some() || retries != 0 || DURATIONS.iter().any(|(o, _)| matches.nanos(o) != 0);
     if matches.on("no-healthcheck") {
         return if set {
             Err("--no-healthcheck conflicts with --health-* options".to_owned())
@@ -177,8 +182,8 @@ fn health(matches: &Matches) -> Result<Option<Value>, String> {
         return Ok(None);
     }
     let mut health = Map::new();
-    if !command.is_empty() {
-        health.insert("Test".to_owned(), json!(["CMD-SHELL", command]));
+    if let Some((option, kind)) = test {
+        health.insert("Test".to_owned(), json!([kind, matches.text(option)]));
     }
     for (option, field) in DURATIONS {
         match matches.nanos(option) {

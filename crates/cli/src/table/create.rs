@@ -57,6 +57,13 @@ pub(crate) static CONTAINER: &[Flag] = &[
     list(NONE, "gpus", &GPUS, "GPU devices to add to the container ('all' to pass all GPUs)"),
     list(NONE, "group-add", &LIST, "Add additional groups to join"),
     value(NONE, "health-cmd", &STRING, "Command to run to check health"),
+    value(
+        NONE,
+        "health-http",
+        &STRING,
+        "Page to ask for to check health, without a process (:PORT[/PATH] or http://HOST[:PORT][/PATH])",
+    )
+    .own(),
     value(NONE, "health-interval", &DURATION, "Time between running the check (ms|s|m|h)").default("0s"),
     value(NONE, "health-retries", &INT, "Consecutive failures needed to report unhealthy"),
     value(
@@ -73,6 +80,8 @@ pub(crate) static CONTAINER: &[Flag] = &[
         "Start period for the container to initialize before starting health-retries countdown (ms|s|m|h)",
     )
     .default("0s"),
+    value(NONE, "health-tcp", &STRING, "Port to connect to to check health, without a process ([HOST:]PORT)")
+        .own(),
     value(NONE, "health-timeout", &DURATION, "Maximum time to allow one check to run (ms|s|m|h)")
         .default("0s"),
     value('h', "hostname", &STRING, "Container host name"),

@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use super::{parts::Parts, policy, probe, stop};
 use crate::{
     container::{Container, Live},
-    model::{ContainerConfig, ContainerRecord, Health, HealthResult, HealthStatus, Status, Timestamp},
+    model::{
+        ContainerConfig, ContainerRecord, Health, HealthResult, HealthStatus, Status, Timestamp, check::Probe,
+    },
     signal,
 };
 
@@ -29,8 +31,8 @@ const NOTES: &str = "health.json";
 /// A health check with its defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Check {
-    /// Program and arguments.
-    pub(super) command: Vec<String>,
+    /// What is done.
+    pub(super) probe: Probe,
     interval: Duration,
     pub(super) timeout: Duration,
     start_period: Duration,
@@ -42,22 +44,14 @@ impl Check {
     /// The check of a container, if it has one.
     fn of(config: &ContainerConfig) -> Option<Self> {
         let check = config.healthcheck.as_ref()?;
-        let (kind, words) = check.test.split_first()?;
-        let command = match kind.as_str() {
-            "CMD" => words.to_vec(),
-            "CMD-SHELL" => {
-                let own = config.shell.clone().filter(|shell| !shell.is_empty());
-                let shell = own.unwrap_or_else(|| ["/bin/sh", "-c"].map(str::to_owned).into());
-                shell.iter().chain(words).cloned().collect()
-            }
-            _ => return None,
-        };
+        // What is wrong was refused when the container was created, or is an image's: no check then.
+        let probe = Probe::of(check, config.shell.as_deref()).ok().flatten()?;
         let or = |nanos: i64, default: Duration| match u64::try_from(nanos) {
             Ok(nanos) if nanos > 0 => Duration::from_nanos(nanos),
             _ => default,
         };
         Some(Self {
-            command,
+            probe,
             interval: or(check.interval, INTERVAL),
             timeout: or(check.timeout, TIMEOUT),
             start_period: or(check.start_period, Duration::ZERO),
@@ -272,7 +266,10 @@ mod tests {
             shell: shell.map(words),
             ..ContainerConfig::default()
         };
-        let command = |config: &ContainerConfig| Check::of(config).map(|check| check.command.join("|"));
+        let command = |config: &ContainerConfig| match Check::of(config)?.probe {
+            Probe::Program(command) => Some(command.join("|")),
+            other => panic!("{other:?}"),
+        };
         assert_eq!(command(&config(&["CMD", "a", "b"], None)).unwrap(), "a|b");
         assert_eq!(command(&config(&["CMD-SHELL", "a b"], None)).unwrap(), "/bin/sh|-c|a b");
         assert_eq!(command(&config(&["CMD-SHELL", "a b"], Some(&["/ash", "-e"]))).unwrap(), "/ash|-e|a b");

@@ -16,6 +16,7 @@ mod files;
 mod foreign;
 mod health;
 mod inspect;
+mod knock;
 mod links;
 mod list;
 mod logs;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use skiff_images::ImageStore;
-use skiff_network::Network;
+use skiff_network::{Network, Opener};
 use skiff_runtime::launcher::{Launcher, Place, StartError, Starting};
 use skiff_snapshots::Snapshotter;
 use skiff_types::ContainerId;
@@ -42,6 +42,8 @@ pub(crate) struct Parts {
     pub(crate) volumes: Volumes,
     pub(crate) launcher: LauncherSlot,
     pub(crate) filters: Filters,
+    /// Opens sockets in containers' networks.
+    pub(crate) opener: Opener,
     /// What `--init` mounts.
     pub(crate) init_binary: PathBuf,
     pub(crate) pruning: Turn,

@@ -1,4 +1,4 @@
-//! One run of a health check: an exec whose output is kept and whose time is limited.
+//! One run of a health check, whose time is limited: an exec whose output is kept, or a knock at a port.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +7,14 @@ use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot};
 
 use super::{
     health::{self, Check},
+    knock::{self, Outcome},
     parts::Parts,
 };
 use crate::{
     Result,
     container::{Container, Live},
     execs::{self, Exec, ExecStart},
-    model::{ExecConfig, HealthResult, Timestamp},
+    model::{ExecConfig, HealthResult, Timestamp, check::Probe},
     signal,
 };
 
@@ -26,7 +27,7 @@ const DYING: Duration = Duration::from_secs(10);
 /// How long the exit code may take after the end of the output.
 const SETTLING: Duration = Duration::from_secs(10);
 
-/// Runs the check once. None if `stopped` comes first: the check is killed then.
+/// Runs the check once. None if `stopped` comes first: a program is killed then.
 pub(super) async fn run(
     parts: &Arc<Parts>,
     container: &Arc<Container>,
@@ -35,18 +36,52 @@ pub(super) async fn run(
     stopped: &mut oneshot::Receiver<()>,
 ) -> Option<HealthResult> {
     let start = Timestamp::now();
-    let done = |exit_code: i32, output: String| {
-        Some(HealthResult { start, end: Timestamp::now(), exit_code, output })
+    let (exit_code, output) = match &check.probe {
+        Probe::Program(command) => program(parts, container, live, check, command, stopped).await?,
+        Probe::Tcp(addresses) => in_time(check, knock::tcp(&parts.opener, live, addresses), stopped).await?,
+        Probe::Http(page) => in_time(check, knock::http(&parts.opener, live, page), stopped).await?,
     };
+    Some(HealthResult { start, end: Timestamp::now(), exit_code, output })
+}
+
+async fn in_time(
+    check: &Check,
+    knock: impl Future<Output = Outcome>,
+    stopped: &mut oneshot::Receiver<()>,
+) -> Option<Outcome> {
+    tokio::select! {
+        biased;
+        _ = stopped => None,
+        knocked = tokio::time::timeout(check.timeout, knock) => {
+            Some(knocked.unwrap_or_else(|_| too_long(check, "")))
+        }
+    }
+}
+
+fn too_long(check: &Check, said: &str) -> Outcome {
+    let separator = if said.is_empty() { "" } else { ": " };
+    (-1, format!("Health check exceeded timeout ({}){separator}{said}", go(check.timeout)))
+}
+
+async fn program(
+    parts: &Arc<Parts>,
+    container: &Arc<Container>,
+    live: &Arc<Live>,
+    check: &Check,
+    command: &[String],
+    stopped: &mut oneshot::Receiver<()>,
+) -> Option<Outcome> {
     let begun = tokio::select! {
         biased;
         _ = &mut *stopped => return None,
-        begun = tokio::time::timeout(STARTING, begin(parts, container, live, check)) => begun,
+        begun = tokio::time::timeout(STARTING, begin(parts, container, live, command)) => begun,
     };
     let (exec, stream) = match begun {
         Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return done(-1, error.to_string()),
-        Err(_) => return done(-1, format!("timed out starting health check for container {}", container.id)),
+        Ok(Err(error)) => return Some((-1, error.to_string())),
+        Err(_) => {
+            return Some((-1, format!("timed out starting health check for container {}", container.id)));
+        }
     };
     let mut output = Output::default();
     let ended = async {
@@ -63,30 +98,28 @@ pub(super) async fn run(
         }
         outcome = tokio::time::timeout(check.timeout, ended) => outcome,
     };
-    match outcome {
+    Some(match outcome {
         Ok(Ok(code)) => {
             // Nobody asks for it again, as people do for theirs.
             container.execs().remove(&exec.id());
-            done(code, output.text())
+            (code, output.text())
         }
-        Ok(Err(_)) => done(-1, format!("healthcheck for container {} has no exit code", container.id)),
+        Ok(Err(_)) => (-1, format!("healthcheck for container {} has no exit code", container.id)),
         Err(_) => {
             kill(live, &exec).await;
-            let said = output.text();
-            let separator = if said.is_empty() { "" } else { ": " };
-            done(-1, format!("Health check exceeded timeout ({}){separator}{said}", go(check.timeout)))
+            too_long(check, &output.text())
         }
-    }
+    })
 }
 
 async fn begin(
     parts: &Arc<Parts>,
     container: &Arc<Container>,
     live: &Arc<Live>,
-    check: &Check,
+    command: &[String],
 ) -> Result<(Arc<Exec>, Option<UnixStream>)> {
     let config = ExecConfig {
-        cmd: check.command.clone(),
+        cmd: command.to_vec(),
         attach_stdout: true,
         attach_stderr: true,
         ..ExecConfig::default()

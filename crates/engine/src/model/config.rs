@@ -64,7 +64,7 @@ pub struct ContainerConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct HealthConfig {
-    /// `["NONE"]`, `["CMD", …]`, `["CMD-SHELL", command]`; empty inherits.
+    /// `["NONE"]`, `["CMD", …]`, `["CMD-SHELL", command]`; of our own `["HTTP", address]`, `["TCP", address]`; empty inherits.
     pub test: Vec<String>,
     /// Time between checks.
     pub interval: i64,

@@ -6,6 +6,7 @@
 //!
 //! Where Docker's `inspect` tells "not given" from "empty", the field is an `Option`.
 
+pub(crate) mod check;
 mod config;
 mod event;
 mod exec;

@@ -3,7 +3,7 @@
 use super::invalid;
 use crate::{
     Result,
-    model::{ContainerConfig, HealthConfig},
+    model::{ContainerConfig, HealthConfig, check::Probe},
     signal,
 };
 
@@ -48,5 +48,5 @@ fn health(check: &HealthConfig) -> Result<()> {
     if check.retries < 0 {
         return invalid("Retries in Healthcheck cannot be negative");
     }
-    Ok(())
+    Probe::of(check, None).map(drop).or_else(invalid)
 }

@@ -21,8 +21,9 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
+use crate::opener::Opener;
+
 use super::{
-    opener::Opener,
     query::{Query, Question},
     redirect::PORT,
     response::Response,

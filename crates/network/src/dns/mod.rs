@@ -17,7 +17,6 @@ mod forward;
 mod host;
 mod lookup;
 mod name;
-mod opener;
 mod query;
 mod redirect;
 mod reply;

@@ -11,13 +11,14 @@ use std::{
 use rand::seq::SliceRandom;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::opener::Opener;
+
 use super::{
     book::Book,
     cache::Cache,
     forward::{self, Errand, From, Outcome, SULK, Transport},
     host::HostServers,
     lookup::{NameServers, ResolverConfig, Verdict, decide},
-    opener::Opener,
     query::{Code, Query},
     reply::{self, Data},
     response,
@@ -51,7 +52,7 @@ impl Shared {
         Self {
             book: RwLock::default(),
             host,
-            opener: Arc::new(Opener::new()),
+            opener: Arc::new(Opener::default()),
             slots: Arc::new(Semaphore::new(MOST_OF_ALL)),
             silent: Mutex::default(),
         }
