@@ -15,7 +15,7 @@ use skiff_types::ImageId;
 pub(crate) use self::convert::{container_config, image_config};
 use crate::{
     Error, Events, Result,
-    containers::blocking,
+    containers::{Parts, Spares, blocking},
     model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
     prune::Turn,
     registry::Registry,
@@ -27,6 +27,7 @@ pub struct Images {
     store: Arc<ImageStore>,
     registry: Arc<Registry>,
     events: Events,
+    spares: Arc<Spares>,
     pruning: Arc<Turn>,
 }
 
@@ -92,8 +93,14 @@ pub type ProgressSink = Box<dyn FnMut(LoadProgress) + Send>;
 pub type ArchiveWriter = Box<dyn FnOnce(&mut dyn ArchiveSink) -> Result<()> + Send>;
 
 impl Images {
-    pub(crate) fn new(store: Arc<ImageStore>, registry: Arc<Registry>, events: Events) -> Self {
-        Self { store, registry, events, pruning: Arc::default() }
+    pub(crate) fn new(parts: &Parts) -> Self {
+        Self {
+            store: parts.images.clone(),
+            registry: parts.registry.clone(),
+            events: parts.events.clone(),
+            spares: parts.spares.clone(),
+            pruning: Arc::default(),
+        }
     }
 
     /// Lists images, latest first.
@@ -157,9 +164,11 @@ impl Images {
     /// There is no such image; a container uses it.
     pub async fn remove(&self, image: &str, options: RemoveImageOptions) -> Result<Vec<DeletedImage>> {
         let (store, registry, name) = (self.store.clone(), self.registry.clone(), image.to_owned());
+        let spares = self.spares.clone();
         let id = self.store.resolve(image)?.digest().to_string();
         let removed = blocking(move || {
             let options = RemoveOptions { force: options.force, no_prune: options.no_prune };
+            let _none = spares.none();
             store.remove(&name, options, &|id| users(&registry, id))
         })
         .await??;

@@ -13,7 +13,7 @@ use crate::{
     BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Registries, Result, Stats,
     System, Volumes,
     container::Container,
-    containers::{Departed, LauncherSlot, MOST_AHEAD, Parts, blocking},
+    containers::{Departed, LauncherSlot, MOST_AHEAD, Parts, Spares, blocking},
     host::Host,
     metrics::Counters,
     model::{Timestamp, UserNetwork},
@@ -46,6 +46,7 @@ pub struct Engine {
     /// What containers use.
     pub stats: Stats,
     records: Records,
+    spares: Arc<Spares>,
 }
 
 impl Engine {
@@ -63,7 +64,7 @@ impl Engine {
         let Opened { parts, events } = opened;
         collect_garbage(&parts);
         let engine = Self {
-            images: Images::new(parts.images.clone(), parts.registry.clone(), events.clone()),
+            images: Images::new(&parts),
             registries: Registries::new(&parts.config, parts.images.clone(), events.clone()),
             networks: Networks::new(parts.clone()),
             volumes: parts.volumes.clone(),
@@ -71,6 +72,7 @@ impl Engine {
             system: System::new(parts.clone(), events.clone()),
             stats: Stats::new(parts.clone()),
             records: parts.records.clone(),
+            spares: parts.spares.clone(),
             containers: Containers::new(parts),
             events,
         };
@@ -80,9 +82,13 @@ impl Engine {
 
     /// Writes what is not written yet and lets go. Containers go on.
     pub async fn shutdown(&self) {
-        let records = self.records.clone();
+        let (records, spares) = (self.records.clone(), self.spares.clone());
+        let close = move || {
+            spares.close();
+            records.close();
+        };
         // Nobody is left to be told of a panic.
-        let _ = blocking(move || records.close()).await;
+        let _ = blocking(close).await;
     }
 }
 
@@ -172,6 +178,7 @@ fn open(config: Config) -> Result<Opened> {
         garbage: Arc::new(Notify::new()),
         departed: Departed::default(),
         ahead: Arc::new(Semaphore::new(MOST_AHEAD)),
+        spares: Arc::default(),
         config,
     };
     Ok(Opened { parts: Arc::new(parts), events })

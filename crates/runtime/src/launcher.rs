@@ -17,6 +17,7 @@ use std::{
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec},
     net::sockopt::{Timeout, set_socket_timeout},
     process::{Resource, Rlimit},
 };
@@ -212,6 +213,13 @@ impl Drop for Starting {
 }
 
 impl Starting {
+    /// Whether a monitor waits for the rest: it says nothing before, unless something went wrong.
+    pub fn is_waiting(&self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let mut news = [PollFd::new(socket, PollFlags::IN)];
+        matches!(rustix::event::poll(&mut news, Some(&Timespec::default())), Ok(0))
+    }
+
     /// Starts the container and waits until its program is executed, or has failed to be.
     ///
     /// # Errors

@@ -8,8 +8,9 @@ use skiff_runtime::launcher::Starting;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    etc, files,
+    etc, exit, files,
     parts::{Parts, blocking},
+    spare::Spare,
     start,
 };
 use crate::{Result, container::Container, model::ContainerRecord, spec};
@@ -24,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Ahead {
     pub(super) root: OwnedFd,
     pub(super) starting: Starting,
-    _permit: OwnedSemaphorePermit,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Makes it, if there is room for it. Blocks.
@@ -33,7 +34,14 @@ pub(super) fn make(parts: &Parts, container: &Container, record: &ContainerRecor
     let cgroup = spec::cgroup_path(record, &parts.config);
     // A start that finds nothing tries again, and tells why it cannot.
     let (root, starting) = make_now(parts, container, record, &cgroup).ok()?;
-    Some(Ahead { root, starting, _permit: permit })
+    Some(Ahead { root, starting, _permit: Some(permit) })
+}
+
+/// What a spare has of it. Blocks.
+pub(super) fn adopt(parts: &Parts, record: &ContainerRecord, spare: Spare) -> Option<Ahead> {
+    let (root, starting) = spare.hand_over()?;
+    etc::begin(parts, record).ok()?;
+    Some(Ahead { root, starting, _permit: None })
 }
 
 /// The root file system and the start of a container, made ahead or now. Blocks.
@@ -43,7 +51,12 @@ pub(super) fn take_or_make(
     record: &ContainerRecord,
 ) -> Result<(OwnedFd, Starting)> {
     if let Some(Ahead { root, starting, _permit }) = container.ahead().take() {
-        return Ok((root, starting));
+        if starting.is_waiting() {
+            return Ok((root, starting));
+        }
+        // Its monitor was killed, and has left its cgroup.
+        drop((root, starting));
+        exit::remove_cgroup(parts, &record.state.cgroup);
     }
     make_now(parts, container, record, &record.state.cgroup)
 }

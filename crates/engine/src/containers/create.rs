@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::{
     ahead, links,
     parts::{Parts, blocking, to_the_end},
+    spare::{self, Kind, Spare},
 };
 use crate::{
     BuiltinImage, Error, Result,
@@ -44,10 +45,22 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     find_images(parts, &mut mounts)?;
     parts.volumes.choose(&mut mounts)?;
     let network = networks(parts, &request)?;
-    let id = ContainerId::random();
-    let name = reserve_name(parts, request.name.as_deref(), id)?;
-    fill_in_hostname(&mut request, id, &parts.host.name);
     let apparmor_profile = SecurityOptions::read(&request.host, &parts.config)?.apparmor.unwrap_or_default();
+    // Another's network brings another's name.
+    let plain = mounts.is_empty()
+        && !matches!(validate::network_mode(&request.host.network_mode), NetworkMode::Container(_));
+    let kind = (plain && request.host.resources.cgroup_parent.is_empty())
+        .then(|| Kind { chain: image.chain, lifetime: request.host.lifetime() });
+    let spare = kind.as_ref().and_then(|kind| parts.spares.take(kind));
+    let id = spare.as_ref().map_or_else(ContainerId::random, |spare| spare.id);
+    let name = match reserve_name(parts, request.name.as_deref(), id) {
+        Ok(name) => name,
+        Err(e) => {
+            blocking(move || drop(spare)).await?;
+            return Err(e);
+        }
+    };
+    fill_in_hostname(&mut request, id, &parts.host.name);
     let record = ContainerRecord {
         id,
         name,
@@ -68,7 +81,10 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     };
     let parts = parts.clone();
     to_the_end(async move {
-        make(&parts, record, image).await?;
+        make(&parts, record, plain, image, spare).await?;
+        if let Some(kind) = kind {
+            spare::expect_another(&parts, kind);
+        }
         Ok(Created { id, warnings })
     })
     .await
@@ -109,14 +125,14 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
 
 /// A crash in between leaves a snapshot without a record, which the next start removes, or a record without a snapshot, which gets
 /// one when the daemon starts. Volumes are filled before the record is made: it says that they are.
-async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Result<()> {
+async fn make(
+    parts: &Arc<Parts>,
+    record: ContainerRecord,
+    plain: bool,
+    image: Image,
+    spare: Option<Spare>,
+) -> Result<()> {
     let container = Container::new(record);
-    let plain = {
-        let record = container.record();
-        let mode = validate::network_mode(&record.host.network_mode);
-        // Another's network brings another's name.
-        record.mounts.is_empty() && !matches!(mode, NetworkMode::Container(_))
-    };
     let committed = plain.then(|| parts.records.put(&container.record()).at_once());
     let (made, prepared) = oneshot::channel();
     tokio::task::spawn_blocking({
@@ -126,12 +142,17 @@ async fn make(parts: &Arc<Parts>, record: ContainerRecord, image: Image) -> Resu
             let record = container.record().clone();
             let view = || Ok(image.chain.as_ref().map(|chain| parts.snapshots.view(chain)).transpose()?);
             let done = parts.volumes.make(&record, view).and_then(|volumes| {
-                prepare(&parts, &record, &image)?;
+                if spare.is_none() {
+                    prepare(&parts, &record, &image)?;
+                }
                 Ok(volumes)
             });
             let good = done.is_ok();
             if made.send(done).is_ok() && good && plain {
-                *ahead = ahead::make(&parts, &container, &record);
+                *ahead = match spare {
+                    Some(spare) => ahead::adopt(&parts, &record, spare),
+                    None => ahead::make(&parts, &container, &record),
+                };
             }
         }
     });

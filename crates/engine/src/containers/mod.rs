@@ -28,6 +28,7 @@ mod probe;
 mod prune;
 mod reconcile;
 mod remove;
+mod spare;
 mod start;
 mod stop;
 mod top;
@@ -54,6 +55,7 @@ pub use files::{Archived, PathStat, PutOptions};
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking, to_the_end};
 pub(crate) use policy::ON_UNHEALTHY;
+pub(crate) use spare::Spares;
 pub(crate) use wait::Departed;
 
 /// The service.

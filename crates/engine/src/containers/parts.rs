@@ -12,7 +12,7 @@ use skiff_snapshots::Snapshotter;
 use skiff_types::ContainerId;
 use tokio::sync::{Notify, Semaphore};
 
-use super::wait::Departed;
+use super::{spare::Spares, wait::Departed};
 use crate::{
     Config, Error, Events, Result, Volumes,
     container::Container,
@@ -53,6 +53,7 @@ pub(crate) struct Parts {
     pub(crate) departed: Departed,
     /// Room for what is made ahead of starts.
     pub(crate) ahead: Arc<Semaphore>,
+    pub(crate) spares: Arc<Spares>,
 }
 
 impl Parts {

@@ -255,4 +255,5 @@ fn sweep(parts: &Parts) {
     if let Err(e) = parts.snapshots.collect_garbage() {
         tracing::warn!("cannot collect garbage of snapshots: {e}");
     }
+    parts.spares.open();
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use skiff_snapshots::Lifetime;
 
 use super::{MountSpec, PortBinding};
 
@@ -92,6 +93,13 @@ pub struct HostConfig {
     pub init: Option<bool>,
     /// Limits.
     pub resources: Resources,
+}
+
+impl HostConfig {
+    /// How long the container's file system has to last.
+    pub(crate) fn lifetime(&self) -> Lifetime {
+        if self.auto_remove { Lifetime::Ephemeral } else { Lifetime::Durable }
+    }
 }
 
 /// Limits on what a container uses. Zero or empty means no limit unless said otherwise.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use skiff_snapshots::Lifetime;
 use skiff_types::{ContainerId, ImageId};
 
 use super::{ContainerConfig, EndpointConfig, Health, HostConfig, Link, MountPoint, NetworkState, Timestamp};
@@ -78,8 +77,8 @@ pub struct ContainerRecord {
 
 impl ContainerRecord {
     /// How long its file system has to last.
-    pub(crate) fn lifetime(&self) -> Lifetime {
-        if self.host.auto_remove { Lifetime::Ephemeral } else { Lifetime::Durable }
+    pub(crate) fn lifetime(&self) -> skiff_snapshots::Lifetime {
+        self.host.lifetime()
     }
 }
 
