@@ -7,6 +7,7 @@ mod kill;
 mod leaks;
 mod registries;
 mod runtimes;
+mod secrets;
 mod spares;
 mod volumes;
 mod watch;

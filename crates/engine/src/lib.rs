@@ -25,6 +25,7 @@ mod records;
 mod registries;
 mod registry;
 mod seccomp;
+mod secrets;
 mod signal;
 mod spec;
 mod start;

@@ -22,6 +22,7 @@ use crate::{
     records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, NETWORKS, Records, SCHEMA, VOLUMES},
     registry::Registry,
     seccomp::Filters,
+    secrets::Secrets,
 };
 
 /// The services, wired.
@@ -172,6 +173,7 @@ fn open(config: Config) -> Result<Opened> {
         launcher: LauncherSlot::new(launcher),
         filters: Filters::default(),
         opener: Opener::default(),
+        secrets: Secrets::new(&config.run),
         init_binary,
         pruning: Turn::default(),
         counters: Counters::default(),

@@ -60,6 +60,9 @@ pub struct HostConfig {
     pub sysctls: StringMap,
     #[serde(skip_serializing_if = "empty")]
     pub runtime: String,
+    /// Skiff's own.
+    #[serde(skip_serializing_if = "empty_list")]
+    pub secrets: Option<Vec<ContainerSecret>>,
     pub isolation: String,
     pub cpu_shares: i64,
     pub memory: i64,
@@ -174,4 +177,34 @@ pub struct Ulimit {
     pub name: String,
     pub hard: i64,
     pub soft: i64,
+}
+
+/// A file in memory for a container alone. Skiff's own; Docker ignores it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[serde(rename = "container.Secret")]
+pub struct ContainerSecret {
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// A file of the engine's host, read at every start.
+    #[serde(skip_serializing_if = "empty")]
+    pub source: String,
+    /// The contents, in base64, in place of a source. Never in an answer.
+    #[serde(skip_serializing, deserialize_with = "base64")]
+    pub data: Vec<u8>,
+    /// A path in the container; below `/run/secrets` if it is relative, and by default called as the secret.
+    pub target: String,
+    #[serde(rename = "UID")]
+    pub uid: u32,
+    #[serde(rename = "GID")]
+    pub gid: u32,
+    pub mode: u32,
+}
+
+fn base64<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    use base64::Engine as _;
+    let text = Option::<String>::deserialize(deserializer)?.unwrap_or_default();
+    // Nothing of it may come into the message.
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+    decoded.map_err(|_| serde::de::Error::custom("illegal base64 data"))
 }

@@ -31,8 +31,8 @@ pub use events::{Actor, EventMessage};
 pub use exec::{ExecCreateRequest, ExecCreateResponse, ExecInspect, ExecProcessConfig, ExecStartRequest};
 pub use files::{ChangeItem, CommitResponse, PathStat};
 pub use host_config::{
-    DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, PortMap, RestartPolicy, ThrottleDevice,
-    Ulimit, WeightDevice,
+    ContainerSecret, DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, PortMap,
+    RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use image::{
     HistoryItem, ImageConfig, ImageDelete, ImageInspect, ImageMetadata, ImagePlatform, ImageSummary,

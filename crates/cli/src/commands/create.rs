@@ -86,6 +86,9 @@ pub(super) async fn create_container(
     {
         config.remove("MacAddress");
     }
+    if let Some(option) = own_option(&body) {
+        only_here(client, option).await?;
+    }
     let make = || client.container_create(matches.some("name"), accepted, &body);
     let created = match (make().await, reference.familiar()) {
         (Err(error), Some(name)) if error.is_not_found() && pull == "missing" => {
@@ -172,5 +175,23 @@ impl Drop for CidFile {
         if let Some((path, _)) = &self.0 {
             let _ = fs_err::remove_file(path);
         }
+    }
+}
+
+/// An option in use that only Skiff's engine has. Others do without what they do not know, and say nothing.
+fn own_option(body: &Value) -> Option<&'static str> {
+    match body["Healthcheck"]["Test"][0].as_str() {
+        Some("HTTP") => Some("health-http"),
+        Some("TCP") => Some("health-tcp"),
+        _ => body["HostConfig"].get("Secrets").map(|_| "secret"),
+    }
+}
+
+async fn only_here(client: &Client, option: &str) -> Outcome {
+    let version = client.engine_version().await?;
+    let version: Value = serde_json::from_slice(&version).unwrap_or_default();
+    match version["Platform"]["Name"].as_str() {
+        Some("Skiff Engine") => Ok(()),
+        _ => Err(Failure::new(format!("--{option} is Skiff's own: this engine does not have it"))),
     }
 }

@@ -7,6 +7,7 @@ use super::{
     endpoint, env,
     mount::{self, Volume},
     port::Ports,
+    secret,
 };
 use crate::{
     format::json,
@@ -117,6 +118,11 @@ pub(crate) fn build(
         return Err("conflicting options: cannot specify both --restart and --rm".to_owned());
     }
     set("RestartPolicy", restart);
+    let secrets =
+        matches.all("secret").iter().map(|text| secret::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    if !secrets.is_empty() {
+        set("Secrets", secrets.into());
+    }
     config.insert("HostConfig".to_owned(), host.into());
     config.insert("NetworkingConfig".to_owned(), json!({ "EndpointsConfig": endpoints.settings }));
     Ok(ContainerRequest { body: config.into(), attach })

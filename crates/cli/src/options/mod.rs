@@ -13,5 +13,6 @@ pub(crate) mod mount;
 pub(crate) mod platform;
 pub(crate) mod port;
 pub(crate) mod rational;
+pub(crate) mod secret;
 pub(crate) mod size;
 pub(crate) mod types;

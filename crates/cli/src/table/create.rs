@@ -130,6 +130,13 @@ pub(crate) static CONTAINER: &[Flag] = &[
         "Automatically remove the container and its associated anonymous volumes when it exits",
     ),
     value(NONE, "runtime", &STRING, "Runtime to use for this container"),
+    list(
+        NONE,
+        "secret",
+        &LIST,
+        "File in memory for this container alone (id=NAME[,src=FILE|,env=VARIABLE][,target=PATH][,uid=N][,gid=N][,mode=OCTAL])",
+    )
+    .own(),
     list(NONE, "security-opt", &LIST, "Security Options"),
     value(NONE, "shm-size", &BYTES, "Size of /dev/shm"),
     value(NONE, "stop-signal", &STRING, "Signal to stop the container"),

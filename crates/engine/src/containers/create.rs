@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::{
     ahead, links,
-    parts::{Parts, blocking, to_the_end},
+    parts::{Parts, blocking, in_place, to_the_end},
     spare::{self, Kind, Spare},
 };
 use crate::{
@@ -81,6 +81,13 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     };
     let parts = parts.clone();
     to_the_end(async move {
+        let mut record = record;
+        if let Err(e) = in_place(|| parts.secrets.keep(&id, &mut record.host.secrets)) {
+            parts.secrets.remove(&id);
+            parts.registry.release(&record.name);
+            blocking(move || drop(spare)).await?;
+            return Err(e);
+        }
         make(&parts, record, plain, image, spare).await?;
         if let Some(kind) = kind {
             spare::expect_another(&parts, kind);
@@ -196,6 +203,7 @@ async fn undo(parts: &Arc<Parts>, container: Arc<Container>) {
     // The snapshot may not be there; what stays although it should not is garbage of the next start.
     let _ = blocking(move || {
         drop(container.ahead().take());
+        parts.secrets.remove(&container.id);
         parts.snapshots.remove(&container.id.to_string())
     })
     .await;

@@ -219,6 +219,7 @@ fn tidy_up(
     let (parts, id) = (parts.clone(), container.id);
     let cgroup = spec::own_cgroup(&container.record(), &parts.config);
     let mounts = container.record().mounts.clone();
+    let secrets = container.record().host.secrets.clone();
     let shares_memory = container.record().host.ipc_mode == "shareable";
     container.tidy(tokio::spawn(async move {
         let durable = committed.await.is_ok();
@@ -229,6 +230,7 @@ fn tidy_up(
         let work = move || {
             remove_cgroup(&parts, &cgroup);
             parts.volumes.release(&id, &mounts);
+            parts.secrets.ended(&id, &secrets);
             if shares_memory {
                 etc::unmount_shm(&parts.dir(&id));
             }

@@ -24,6 +24,7 @@ use crate::{
     records::{Boot, Identity, Records},
     registry::Registry,
     seccomp::Filters,
+    secrets::Secrets,
 };
 
 /// The subsystems, and what all containers share.
@@ -44,6 +45,7 @@ pub(crate) struct Parts {
     pub(crate) filters: Filters,
     /// Opens sockets in containers' networks.
     pub(crate) opener: Opener,
+    pub(crate) secrets: Secrets,
     /// What `--init` mounts.
     pub(crate) init_binary: PathBuf,
     pub(crate) pruning: Turn,

@@ -240,8 +240,9 @@ fn sweep(parts: &Parts) {
             let _ = parts.snapshots.remove(&key);
         }
     }
-    for root in [&parts.config.root, &parts.config.run] {
-        let Ok(entries) = fs_err::read_dir(root.join("containers")) else { continue };
+    let (data, run) = (&parts.config.root, &parts.config.run);
+    for dir in [data.join("containers"), run.join("containers"), run.join("secrets")] {
+        let Ok(entries) = fs_err::read_dir(dir) else { continue };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.parse::<ContainerId>().is_ok() && !known(&name) && !parts.registry.is_reserved(&name) {

@@ -119,6 +119,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         launch(parts, container, &record, &others).inspect_err(|_| {
             // A monitor that was killed on the way has left its cgroup.
             exit::remove_cgroup(parts, &record.state.cgroup);
+            parts.secrets.ended(&record.id, &record.host.secrets);
             if parts.volumes.release(&record.id, &record.mounts) {
                 parts.volumes.tell_released(&record);
             }
@@ -256,11 +257,14 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
     let changed =
         (!ready.sources.is_empty() || !ready.mounts.is_empty()).then(|| mounts::with_sources(record, &ready));
     let record = changed.as_ref().unwrap_or(record);
+    parts.secrets.prepare(&record.id, &record.host.secrets)?;
+    let secrets = parts.secrets.of(&record.id);
     let surroundings = Surroundings {
         host: &parts.host,
         daemon: &parts.config,
         dir: &dir,
         init_binary: &parts.init_binary,
+        secrets: &secrets,
         user,
         pid: others.pid.clone(),
         ipc: others.ipc.clone(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use skiff_snapshots::Lifetime;
 
-use super::{MountSpec, PortBinding};
+use super::{MountSpec, PortBinding, Secret};
 
 /// Everything about a container that depends on the host.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub struct HostConfig {
     pub sysctls: BTreeMap<String, String>,
     /// Runtime by name; empty means the default.
     pub runtime: String,
+    /// Files in memory for this container alone.
+    pub secrets: Vec<Secret>,
     /// Windows only; empty or `default`.
     pub isolation: String,
     /// Paths hidden from the container; none means the default list.

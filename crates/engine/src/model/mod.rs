@@ -20,6 +20,7 @@ mod mount;
 mod network;
 mod prune;
 mod record;
+mod secret;
 mod stats;
 mod system;
 pub(crate) mod volume;
@@ -43,6 +44,7 @@ pub use network::{
 };
 pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};
+pub use secret::{Secret, SecretData, SecretSource};
 pub use stats::{Interface, IoCount, Sample, Usage};
 pub use system::{Component, Info, RuntimeInfo, Version};
 pub use volume::{PrunedVolumes, VolumeCreate, VolumeRecord, VolumeUsage, VolumeView};

@@ -56,6 +56,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) dir: &'a Path,
     /// What `--init` mounts.
     pub(crate) init_binary: &'a Path,
+    /// The container's secrets, in their order.
+    pub(crate) secrets: &'a Path,
     pub(crate) user: User,
     /// Containers whose namespaces are joined.
     pub(crate) pid: Option<Shared>,

@@ -121,6 +121,11 @@ fn asked_for(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<Vec<Mo
             rest.push(mount("bind", &with.dir.join(name).to_string_lossy(), &target, files)?);
         }
     }
+    for (index, secret) in record.host.secrets.iter().enumerate() {
+        let source = with.secrets.join(index.to_string());
+        let options = ["bind", "ro", "nosuid", "nodev", "noexec", "rprivate"];
+        rest.push(mount("bind", &source.to_string_lossy(), &secret.target, &options)?);
+    }
     if process::wants_init(record, with.daemon) {
         rest.push(mount("bind", &with.init_binary.to_string_lossy(), INIT_TARGET, &["bind", "ro"])?);
     }

@@ -65,6 +65,7 @@ fn made(user: User, ask: impl FnOnce(&mut CreateRequest)) -> Flat {
     record.host = request.host;
     record.mounts = checked.mounts;
     let with = Surroundings {
+        secrets: std::path::Path::new("/run/skiff/secrets/x"),
         host: &host,
         daemon: &daemon,
         dir: Path::new("/dir"),

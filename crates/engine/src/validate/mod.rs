@@ -10,6 +10,7 @@ mod host;
 mod mounts;
 mod network;
 mod resources;
+mod secrets;
 
 use crate::{
     Config, Error, Result,
@@ -44,6 +45,11 @@ pub(crate) fn create(request: &mut CreateRequest, host: &Host, daemon: &Config) 
     network::check_endpoints(request)?;
     resources::check(&mut request.host.resources, host, &mut warnings)?;
     let mounts = mounts::check(&request.host)?;
+    secrets::check(&mut request.host)?;
+    let taken = |mount: &&MountPoint| request.host.secrets.iter().any(|s| s.target == mount.destination);
+    if let Some(mount) = mounts.iter().find(taken) {
+        return invalid(format!("Duplicate mount point: {}", mount.destination));
+    }
     Ok(Checked { warnings, mounts })
 }
 

@@ -3,7 +3,7 @@
 use skiff_api::model as wire;
 use skiff_engine::model::{
     BlkioDevice, BlkioWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources, RestartPolicy,
-    Ulimit,
+    Secret, SecretData, SecretSource, Ulimit,
 };
 
 use super::{each, mount, network, some_list, some_map};
@@ -54,6 +54,7 @@ pub(super) fn asked(host: wire::HostConfig) -> HostConfig {
         shm_size: host.shm_size,
         sysctls: host.sysctls.unwrap_or_default(),
         runtime: host.runtime,
+        secrets: each(host.secrets.unwrap_or_default(), asked_secret),
         isolation: host.isolation,
         masked_paths: host.masked_paths,
         readonly_paths: host.readonly_paths,
@@ -159,6 +160,7 @@ pub(super) fn shown(host: HostConfig) -> wire::HostConfig {
         shm_size: host.shm_size,
         sysctls: some_map(host.sysctls),
         runtime: host.runtime,
+        secrets: some_list(each(host.secrets, shown_secret)),
         isolation: host.isolation,
         mounts: some_list(each(host.mounts, mount::shown)),
         masked_paths: host.masked_paths,
@@ -214,6 +216,24 @@ fn show_resources(resources: Resources, shown: &mut wire::HostConfig) {
     shown.oom_kill_disable = resources.oom_kill_disable;
     shown.pids_limit = resources.pids_limit;
     shown.ulimits = resources.ulimits.map(|list| each(list, ulimit));
+}
+
+fn asked_secret(secret: wire::ContainerSecret) -> Secret {
+    let source = match secret.source.is_empty() {
+        true => SecretSource::Given(SecretData { bytes: secret.data }),
+        false => SecretSource::File(secret.source),
+    };
+    let wire::ContainerSecret { id, target, uid, gid, mode, .. } = secret;
+    Secret { id, source, target, uid, gid, mode }
+}
+
+fn shown_secret(secret: Secret) -> wire::ContainerSecret {
+    let source = match secret.source {
+        SecretSource::File(path) => path,
+        SecretSource::Given(_) => String::new(),
+    };
+    let Secret { id, target, uid, gid, mode, .. } = secret;
+    wire::ContainerSecret { id, source, data: Vec::new(), target, uid, gid, mode }
 }
 
 #[cfg(test)]
