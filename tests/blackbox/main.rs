@@ -28,6 +28,7 @@ mod security;
 mod stats;
 mod streams;
 mod volumes;
+mod walk;
 
 use std::{
     path::Path,

@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod layers;
 mod sizes;
+mod spec;
 mod vm;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ usage: cargo xtask COMMAND
   bench    measure every row of the targets, against another engine if one is named
   layers   check that crates depend on each other only in the directions of ARCHITECTURE.md
   sizes    check that no source file has outgrown its purpose
+  spec     make the table of the API that the black-box suite walks from Docker's specification
   vm       run tests on Debian's kernels in a virtual machine with cgroup v2
 ";
 
@@ -27,6 +29,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(args),
         Some("layers") => layers::check(),
         Some("sizes") => sizes::check(),
+        Some("spec") => spec::write(args),
         Some("vm") => vm::run(args),
         _ => {
             eprint!("{USAGE}");

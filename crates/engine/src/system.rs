@@ -85,6 +85,7 @@ impl System {
             network_drivers: owned(&["bridge", "host", "null"]),
             volume_drivers: owned(&["local"]),
             memory_limit: host.has(Controller::Memory),
+            kernel_memory_tcp: host.kernel_memory_tcp,
             swap_limit: self.swap_limit(),
             cpu_cfs: host.has(Controller::Cpu),
             cpu_shares: host.has(Controller::Cpu),

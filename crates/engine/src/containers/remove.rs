@@ -7,12 +7,7 @@ use super::{
     parts::{Parts, blocking, in_place, to_the_end},
     stop,
 };
-use crate::{
-    Error, Result,
-    container::Container,
-    model::{MountPoint, Status},
-    records::durable,
-};
+use crate::{Error, Result, container::Container, model::Status, records::durable};
 
 pub(super) async fn remove(parts: &Arc<Parts>, reference: &str, options: RemoveOptions) -> Result<()> {
     if options.link {
@@ -83,9 +78,14 @@ async fn claimed(
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);
     release_snapshot(parts, container);
+    if options.volumes && mounts.iter().any(|mount| mount.anonymous) {
+        // Nothing of the last run may hold them any more.
+        container.tidied().await;
+        parts.volumes.remove_anonymous(&mounts).await;
+    }
     parts.tell(container, "destroy", &[]);
     container.gone();
-    collect(parts.clone(), container.clone(), if options.volumes { mounts } else { Vec::new() });
+    collect(parts.clone(), container.clone());
     Ok(())
 }
 
@@ -100,10 +100,9 @@ fn release_snapshot(parts: &Parts, container: &Container) {
 }
 
 /// What is left of it on disk: no answer waits for this.
-fn collect(parts: Arc<Parts>, container: Arc<Container>, volumes: Vec<MountPoint>) {
+fn collect(parts: Arc<Parts>, container: Arc<Container>) {
     tokio::spawn(async move {
         container.tidied().await;
-        parts.volumes.remove_anonymous(&volumes).await;
         let work = move || {
             drop(container.ahead().take());
             parts.secrets.remove(&container.id);

@@ -78,6 +78,8 @@ pub struct Info {
     pub volume_drivers: Vec<String>,
     /// Controllers: memory limits work.
     pub memory_limit: bool,
+    /// Limits on the kernel's TCP buffers.
+    pub kernel_memory_tcp: bool,
     /// Swap limits work.
     pub swap_limit: bool,
     /// Periods and quotas work.

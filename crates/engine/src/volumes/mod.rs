@@ -80,6 +80,11 @@ impl Volume {
         self.record.driver == LOCAL
     }
 
+    /// Of the local driver and without options, which may lead to files elsewhere.
+    fn is_plain(&self) -> bool {
+        self.is_local() && self.record.options.as_ref().is_none_or(|options| options.is_empty())
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, Running> {
         self.running.lock().expect("no panic under this lock")
     }
@@ -200,8 +205,7 @@ impl Volumes {
     pub async fn usage(&self) -> Result<Vec<(VolumeView, VolumeUsage)>> {
         let this = self.clone();
         blocking(move || {
-            let plain = |v: &Volume| v.record.options.as_ref().is_none_or(|options| options.is_empty());
-            let local = this.all().into_iter().filter(|volume| volume.is_local() && plain(volume));
+            let local = this.all().into_iter().filter(|volume| volume.is_plain());
             let measured = local.map(|volume| {
                 let view = this.view_local(&volume);
                 let bytes = skiff_volumes::measure(Path::new(&view.mountpoint));
@@ -271,7 +275,7 @@ impl Volumes {
         let mut out = PrunedVolumes::default();
         for volume in self.all() {
             let name = volume.record.name.clone();
-            if !volume.is_local() || !unused(&volume.record) || !self.users(&name).is_empty() {
+            if !volume.is_plain() || !unused(&volume.record) || !self.users(&name).is_empty() {
                 continue;
             }
             let path = self.inner.local.data(&name);

@@ -77,6 +77,7 @@ pub(crate) fn info(info: Info) -> wire::Info {
             log: Some(info.log_drivers),
         },
         memory_limit: info.memory_limit,
+        kernel_memory_tcp: info.kernel_memory_tcp,
         swap_limit: info.swap_limit,
         cpu_cfs_period: info.cpu_cfs,
         cpu_cfs_quota: info.cpu_cfs,
