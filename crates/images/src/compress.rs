@@ -1,4 +1,4 @@
-//! gzip on all processors: a layer is cut into blocks that are deflated independently and joined to one member.
+//! gzip on all processors: a layer is cut into blocks, each of which becomes a member of its own (RFC 1952, section 2.2).
 //!
 //! The same bytes give the same blob, always and everywhere: what was interrupted goes on where it stopped, and a registry that
 //! has a layer from us has it under the name that we will give it the next time.
@@ -10,19 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use flate2::{Compress, Compression, Crc, FlushCompress, Status};
+use libdeflater::{CompressionLvl, Compressor};
 
 /// The uncompressed size of a block: large enough that cutting costs little, small enough that many fit in memory.
 const BLOCK: usize = 512 << 10;
 
-/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 21).
-const LEVEL: u32 = 3;
-
-/// Header of a member without a name and time (RFC 1952, section 2.3).
-const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
-
-/// An empty last block: those before it were all cut off at a byte, and none of them is the last (RFC 1951, section 3.2.3).
-const LAST: [u8; 2] = [3, 0];
+/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 28).
+const LEVEL: i32 = 1;
 
 /// Gives the compressed stream of `input` to `output`, piece by piece in order.
 ///
@@ -42,63 +36,49 @@ pub fn gzip(
         for _ in 0..workers {
             let queue = std::sync::Arc::clone(&queue);
             scope.spawn(move || {
+                let mut compressor =
+                    Compressor::new(CompressionLvl::new(LEVEL).expect("a level of the library"));
                 loop {
                     let job = queue.lock().unwrap_or_else(std::sync::PoisonError::into_inner).recv();
                     let Ok((block, done)) = job else { return };
                     // Nobody may be waiting any more.
-                    let _ = done.send(deflate(&block));
+                    let _ = done.send(member(&mut compressor, &block));
                 }
             });
         }
         drop(queue);
-        output(Bytes::from_static(&HEADER))?;
         for block in promised {
             output(block.recv().map_err(io::Error::other)?)?;
         }
-        let (crc, read) = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        read?;
-        let mut end = LAST.to_vec();
-        end.extend_from_slice(&crc.sum().to_le_bytes());
-        end.extend_from_slice(&crc.amount().to_le_bytes());
-        output(end.into())
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Cuts the input into blocks until its end, an error, or until nobody takes them any more.
+/// Cuts the input into blocks until its end, an error, or until nobody takes them any more. There is at least one block.
 fn read(
     input: &mut dyn Read,
     jobs: &SyncSender<(Vec<u8>, SyncSender<Bytes>)>,
     promise: &SyncSender<Receiver<Bytes>>,
-) -> (Crc, io::Result<()>) {
-    let mut crc = Crc::new();
-    loop {
+) -> io::Result<()> {
+    for first in std::iter::once(true).chain(std::iter::repeat(false)) {
         let mut block = Vec::with_capacity(BLOCK);
-        match input.take(BLOCK as u64).read_to_end(&mut block) {
-            Err(error) => return (crc, Err(error)),
-            Ok(0) => return (crc, Ok(())),
-            Ok(_) => {}
+        if input.take(BLOCK as u64).read_to_end(&mut block)? == 0 && !first {
+            break;
         }
-        crc.update(&block);
         let (done, result) = sync_channel(1);
         if promise.send(result).is_err() || jobs.send((block, done)).is_err() {
-            return (crc, Err(io::ErrorKind::BrokenPipe.into()));
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
     }
+    Ok(())
 }
 
-/// A block, deflated up to a byte's end.
-fn deflate(block: &[u8]) -> Bytes {
-    let mut state = Compress::new(Compression::new(LEVEL), false);
-    let mut out = Vec::with_capacity(block.len() + block.len() / 512 + 256);
-    loop {
-        let read = state.total_in() as usize;
-        let status = state.compress_vec(&block[read..], &mut out, FlushCompress::Sync);
-        let all_read = state.total_in() as usize == block.len();
-        match status {
-            Ok(Status::Ok | Status::BufError) if all_read && out.len() < out.capacity() => return out.into(),
-            _ => out.reserve(block.len() / 8 + 256),
-        }
-    }
+/// A block as a member without a name and time.
+fn member(compressor: &mut Compressor, block: &[u8]) -> Bytes {
+    let mut out = vec![0; compressor.gzip_compress_bound(block.len())];
+    let len = compressor.gzip_compress(block, &mut out).expect("the bound is enough for any block");
+    out.truncate(len);
+    out.into()
 }
 
 #[cfg(test)]
@@ -114,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn one_member_comes_out_whatever_goes_in() {
+    fn what_goes_in_comes_out() {
         let mut noise = 1u64;
         let mut random = move |_| {
             noise ^= noise << 13;
@@ -128,10 +108,8 @@ mod tests {
             for bytes in [text, noise] {
                 let packed = whole(&bytes).unwrap();
                 let mut plain = Vec::new();
-                // Only the first member, and nothing behind it.
-                let mut rest = &packed[..];
-                flate2::bufread::GzDecoder::new(&mut rest).read_to_end(&mut plain).unwrap();
-                assert!(plain == bytes && rest.is_empty(), "{len}");
+                flate2::bufread::MultiGzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+                assert!(plain == bytes, "{len}");
                 assert_eq!(whole(&bytes).unwrap(), packed);
             }
         }
