@@ -9,7 +9,10 @@ use std::{
     future::poll_fn,
     io,
     pin::Pin,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -59,13 +62,20 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
         let flushes = io.flushes();
         let (park, mut parked) = mpsc::unbounded_channel::<Parked>();
         let service = service_fn(|request: Request<Incoming>| {
-            let request = request.map(Content::new);
+            let abandoned = Arc::new(AtomicBool::new(false));
+            let request = request.map(|body| Content::new(body, abandoned.clone()));
             let (registry, peer, park, flushes) =
                 (registry.clone(), peer.clone(), park.clone(), flushes.clone());
             async move {
                 let close = !keeps_alive(&request) || !request.body().is_end_stream();
                 match route::answer(&registry, &peer, request).await {
-                    Answer::Whole(response) => Ok::<_, Infallible>(response),
+                    Answer::Whole(mut response) => {
+                        if abandoned.load(Ordering::Relaxed) {
+                            let close = header::HeaderValue::from_static("close");
+                            response.headers_mut().insert(header::CONNECTION, close);
+                        }
+                        Ok::<_, Infallible>(response)
+                    }
                     Answer::File(head, part) if plain && part.span.len() > WORTHWHILE => {
                         let after = flushes.load(Ordering::Relaxed);
                         let _ = park.send(Parked { head, part, close, after });

@@ -1,6 +1,12 @@
 //! Request bodies: small ones whole and bounded, blobs in pieces that are written while the next ones arrive.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -21,11 +27,16 @@ const UNWANTED: usize = 256 << 10;
 
 /// The body of a request.
 #[derive(Debug)]
-pub(crate) struct Content(Option<Incoming>);
+pub(crate) struct Content {
+    body: Option<Incoming>,
+    /// More was left unread than will be read: the connection ends with the answer.
+    abandoned: Arc<AtomicBool>,
+}
 
 impl Content {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self(Some(body))
+    /// `abandoned` becomes true when the body is dropped with so much of it unread that the connection has to end.
+    pub(super) fn new(body: Incoming, abandoned: Arc<AtomicBool>) -> Self {
+        Self { body: Some(body), abandoned }
     }
 }
 
@@ -33,19 +44,22 @@ impl Deref for Content {
     type Target = Incoming;
 
     fn deref(&self) -> &Incoming {
-        self.0.as_ref().expect("only the drop takes it")
+        self.body.as_ref().expect("only the drop takes it")
     }
 }
 
 impl DerefMut for Content {
     fn deref_mut(&mut self) -> &mut Incoming {
-        self.0.as_mut().expect("only the drop takes it")
+        self.body.as_mut().expect("only the drop takes it")
     }
 }
 
 impl Drop for Content {
     fn drop(&mut self) {
-        let Some(mut rest) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        let Some(mut rest) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        if rest.size_hint().upper().is_none_or(|left| left > UNWANTED as u64) {
+            self.abandoned.store(true, Ordering::Relaxed);
+        }
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
             let mut read = 0;
