@@ -274,8 +274,6 @@ fn networks_are_filtered_and_pruned() -> Result<()> {
     for (filters, wanted) in [
         (json!({ "label": [label] }), both.clone()),
         (json!({ "label": [format!("{label}=2")] }), vec![unused.clone()]),
-        (json!({ "label": [label], "dangling": ["true"] }), vec![unused.clone()]),
-        (json!({ "label": [label], "dangling": ["false"] }), vec![used.clone()]),
         (json!({ "label": [label], "driver": ["bridge"], "scope": ["local"], "type": ["custom"] }), both),
         (json!({ "name": [format!("^{used}$")] }), vec![used.clone()]),
         (json!({ "id": [id] }), vec![unused.clone()]),

@@ -1,4 +1,5 @@
-//! What the other engine of the comparison cannot be asked for: its init program is not installed, and it forgets.
+//! What the other engine of the comparison cannot be asked for: its init program is not installed, it forgets, and it calls
+//! networks dangling that have containers.
 
 use anyhow::Result;
 use serde_json::json;
@@ -83,5 +84,27 @@ fn an_address_of_a_health_check_that_means_nothing_is_refused() -> Result<()> {
         refused.message(),
         r#"invalid address of an HTTP health check "https://localhost/": https is not supported"#
     );
+    Ok(())
+}
+
+#[test]
+fn networks_with_containers_do_not_dangle() -> Result<()> {
+    let mut test = Test::new()?;
+    let (used, unused) = (test.name("used"), test.name("unused"));
+    for name in [&used, &unused] {
+        test.client.post("/networks/create", &json!({ "Name": name }))?.ok()?;
+        test.networks.push(name.clone());
+    }
+    let mut body = Test::body(&["sleep", "60"]);
+    body["HostConfig"]["NetworkMode"] = json!(used);
+    test.up(&body)?;
+    for (dangling, expected) in [("true", &unused), ("false", &used)] {
+        let path = format!(
+            "/networks?filters=%7B%22dangling%22:%5B%22{dangling}%22%5D,%22type%22:%5B%22custom%22%5D%7D"
+        );
+        let list = test.client.get(&path)?.ok()?.json()?;
+        let names: Vec<_> = list.as_array().into_iter().flatten().map(|network| &network["Name"]).collect();
+        assert_eq!(names, [&json!(expected)]);
+    }
     Ok(())
 }

@@ -265,7 +265,8 @@ fn what_is_pushed_can_be_pulled_and_is_not_sent_twice() -> Result<()> {
     let told = test.push(&moved, "v1")?;
     let mounted = format!("Mounted from {name}");
     assert_eq!(told.iter().filter(|l| l["status"] == mounted.as_str()).count(), 2, "{told:?}");
-    assert!(second.asked().iter().all(|asked| asked.method != "PATCH"));
+    // Docker sends the configuration again.
+    assert!(second.asked().iter().filter(|asked| asked.method == "PATCH").count() <= 1);
 
     for image in [format!("{image}:v0"), format!("{target}:v1"), format!("{moved}:v1")] {
         test.client.delete(&format!("/images/{image}?force=1"))?.ok()?;

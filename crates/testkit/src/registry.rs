@@ -207,7 +207,7 @@ impl Shared {
             if let Some((value, challenge)) = &self.guard
                 && asked.header("authorization") != Some(value)
             {
-                let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}"#;
+                let body = br#"{"errors":[{"code":"UNAUTHORIZED","message":"authentication required","detail":[]}]}"#;
                 let headers =
                     [("WWW-Authenticate", challenge.as_str()), ("Content-Type", "application/json")];
                 respond(&mut out, &asked, "401 Unauthorized", &headers, body)?;
@@ -260,7 +260,8 @@ impl Shared {
         }
         let found = self.state().manifests.get(&(repository.to_owned(), reference.to_owned())).cloned();
         let Some((media_type, bytes)) = found else {
-            let body = br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+            let body =
+                br#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown","detail":{}}]}"#;
             return respond(out, asked, "404 Not Found", &[("Content-Type", "application/json")], body);
         };
         let headers = [("Content-Type", media_type.as_str()), ("Docker-Content-Digest", &digest(&bytes))];
@@ -270,7 +271,8 @@ impl Shared {
     fn blobs(&self, asked: &Asked, out: &mut TcpStream, repository: &str, digest: &str) -> Result<()> {
         let found = self.state().blobs.get(&(repository.to_owned(), digest.to_owned())).cloned();
         let Some(bytes) = found else {
-            let body = br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#;
+            let body =
+                br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry","detail":{}}]}"#;
             return respond(out, asked, "404 Not Found", &[("Content-Type", "application/json")], body);
         };
         let from = asked
