@@ -13,6 +13,7 @@ mod lifecycle;
 mod limits;
 mod links;
 mod list;
+mod log_drivers;
 mod logs;
 mod membership;
 mod mounts;

@@ -5,6 +5,7 @@ mod files;
 mod hostile;
 mod kill;
 mod leaks;
+mod logs;
 mod registries;
 mod runtimes;
 mod secrets;

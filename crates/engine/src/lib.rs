@@ -53,6 +53,7 @@ pub use registries::{
     Registries, Secret,
 };
 pub use skiff_archive::ArchiveSink;
+pub use skiff_logs::check as check_log_options;
 pub use skiff_snapshots::{Change, ChangeKind};
 pub use start::Engine;
 pub use stats::{SampleStream, Stats};

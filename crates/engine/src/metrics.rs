@@ -12,6 +12,9 @@ use crate::{
 pub(crate) struct Counters {
     health_checks: AtomicU64,
     health_checks_failed: AtomicU64,
+    log_lines_sent: AtomicU64,
+    log_lines_lost: AtomicU64,
+    log_send_failures: AtomicU64,
 }
 
 impl Counters {
@@ -19,6 +22,21 @@ impl Counters {
     pub(crate) fn checked(&self, failed: bool) {
         self.health_checks.fetch_add(1, Ordering::Relaxed);
         self.health_checks_failed.fetch_add(u64::from(failed), Ordering::Relaxed);
+    }
+
+    /// The receiver of a log has so many more lines.
+    pub(crate) fn log_lines_sent(&self, lines: u64) {
+        self.log_lines_sent.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// So many more lines of a log will never reach their receiver.
+    pub(crate) fn log_lines_lost(&self, lines: u64) {
+        self.log_lines_lost.fetch_add(lines, Ordering::Relaxed);
+    }
+
+    /// Lines of a log did not get through; they are sent again.
+    pub(crate) fn log_send_failed(&self) {
+        self.log_send_failures.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -71,6 +89,9 @@ impl System {
             event_listeners: info.event_listeners,
             health_checks: counters.health_checks.load(Ordering::Relaxed),
             health_checks_failed: counters.health_checks_failed.load(Ordering::Relaxed),
+            log_lines_sent: counters.log_lines_sent.load(Ordering::Relaxed),
+            log_lines_lost: counters.log_lines_lost.load(Ordering::Relaxed),
+            log_send_failures: counters.log_send_failures.load(Ordering::Relaxed),
             containers,
         })
     }

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use skiff_logs::Driver;
 use skiff_runtime::cgroups::Controller;
 
 use crate::{
@@ -81,7 +82,7 @@ impl System {
             driver: self.parts.snapshots.name().to_owned(),
             driver_status: self.parts.snapshots.status(),
             root_dir: config.root.to_string_lossy().into_owned(),
-            log_drivers: owned(&["json-file", "none"]),
+            log_drivers: Driver::ALL.map(|driver| driver.name().to_owned()).into(),
             network_drivers: owned(&["bridge", "host", "null"]),
             volume_drivers: owned(&["local"]),
             memory_limit: host.has(Controller::Memory),

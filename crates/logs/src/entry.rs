@@ -14,6 +14,8 @@ pub(crate) struct Entry<'a> {
     pub(crate) text: Text<'a>,
     pub(crate) stderr: bool,
     pub(crate) attrs: Option<Cow<'a, str>>,
+    /// Its place in a log whose lines are numbered.
+    pub(crate) number: Option<u64>,
     /// RFC 3339.
     pub(crate) time: Cow<'a, [u8]>,
 }
@@ -35,6 +37,8 @@ struct AnyShape {
     stream: String,
     #[serde(default)]
     attrs: Option<serde_json::Value>,
+    #[serde(default)]
+    number: Option<u64>,
     time: String,
 }
 
@@ -51,6 +55,7 @@ impl<'a> Entry<'a> {
             text: Text::Plain(any.log),
             stderr: any.stream == "stderr",
             attrs: any.attrs.map(|attrs| attrs.to_string().into()),
+            number: any.number,
             time: any.time.into_bytes().into(),
         })
     }
@@ -64,11 +69,19 @@ impl<'a> Entry<'a> {
         let time_at = memchr::memrchr(b'"', inner)? + 1;
         let time = &inner[time_at..];
         let head = inner[..time_at].strip_suffix(b"\"time\":\"")?;
+        let (head, number) = split_number(head);
+        let of = |text, stderr, attrs| Self {
+            text: Text::Escaped(text),
+            stderr,
+            attrs,
+            number,
+            time: time.into(),
+        };
         if let Some(text) = head.strip_suffix(OUT) {
-            return Some(Self { text: Text::Escaped(text), stderr: false, attrs: None, time: time.into() });
+            return Some(of(text, false, None));
         }
         if let Some(text) = head.strip_suffix(ERR) {
-            return Some(Self { text: Text::Escaped(text), stderr: true, attrs: None, time: time.into() });
+            return Some(of(text, true, None));
         }
         let attrs = head.strip_suffix(b",")?;
         let at = memmem::rfind(attrs, b"\",\"stream\":\"std")?;
@@ -79,8 +92,20 @@ impl<'a> Entry<'a> {
         }
         let attrs = rest[OUT.len()..].strip_prefix(b"\"attrs\":")?;
         let attrs = Some(std::str::from_utf8(attrs).ok()?.into());
-        Some(Self { text: Text::Escaped(text), stderr, attrs, time: time.into() })
+        Some(of(text, stderr, attrs))
     }
+}
+
+/// Takes `"number":17,` from the end. (No text ends like that: a quotation mark in it is escaped.)
+fn split_number(head: &[u8]) -> (&[u8], Option<u64>) {
+    let split = || {
+        let digits = head.strip_suffix(b",")?;
+        let at = digits.iter().rposition(|b| !b.is_ascii_digit())? + 1;
+        let before = digits[..at].strip_suffix(b"\"number\":")?;
+        let number = std::str::from_utf8(&digits[at..]).ok()?.parse().ok()?;
+        Some((before, Some(number)))
+    };
+    split().unwrap_or((head, None))
 }
 
 impl Text<'_> {

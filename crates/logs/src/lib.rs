@@ -5,19 +5,37 @@
 //! [caught up](Progress::CaughtUp) waits for the descriptor of [`Reader::wakeup`] to become readable, and ends after
 //! [`Reader::producer_ended`].
 //!
-//! The one format is Docker's `json-file`: one JSON object a line, `log`, `stream`, optional `attrs`, `time`;
+//! The one format on disk is Docker's `json-file`: one JSON object a line, `log`, `stream`, optional `attrs`, `time`;
 //! rotated files `path.1`, `path.2`…, or with `.gz`. Lines that are no such thing are skipped.
+//!
+//! A log that goes elsewhere is written to disk all the same, to a [`Spool`], and [`forward()`] sends it on to a [`Receiver`].
+//! [`check`] says which options a driver takes.
 
+mod driver;
 mod entry;
+mod error;
+mod facts;
 mod files;
+mod forward;
+mod limits;
 mod lines;
 mod query;
 mod reader;
+mod remote;
 mod render;
+mod spool;
 mod tail;
 mod time;
+mod url;
 mod watch;
 
+pub use driver::{Driver, Options, check};
+pub use error::OptionError;
+pub use facts::ContainerFacts;
+pub use forward::{Producer, Progress as ForwardProgress, forward};
+pub use limits::FileLimits;
 pub use query::{Framing, Query};
 pub use reader::{Progress, Reader};
+pub use remote::Receiver;
+pub use spool::{Destination, Spool};
 pub use time::Time;

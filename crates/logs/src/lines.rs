@@ -69,6 +69,11 @@ impl Lines {
         self.position
     }
 
+    /// How much of the input has been given away.
+    pub(crate) fn given(&self) -> u64 {
+        self.position - self.filled.len() as u64
+    }
+
     /// The next lines, newlines included; nothing at the end, where half a line is kept until the rest of it comes.
     pub(crate) fn next_block(&mut self) -> io::Result<Option<&[u8]>> {
         loop {

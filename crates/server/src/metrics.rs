@@ -141,6 +141,13 @@ fn engine(text: &mut Text, metrics: &Metrics) {
         "Health checks that could not be run or took too long",
         metrics.health_checks_failed,
     );
+    counter("skiff_log_lines_sent", "Lines of logs that their receivers have", metrics.log_lines_sent);
+    counter(
+        "skiff_log_lines_lost",
+        "Lines of logs that never reached their receivers",
+        metrics.log_lines_lost,
+    );
+    counter("skiff_log_send_failures", "Tries to send lines of logs that failed", metrics.log_send_failures);
     let name = "engine_daemon_container_states_containers";
     text.family(name, Kind::Gauge, "containers", "Containers by state");
     for (state, count) in metrics.states {

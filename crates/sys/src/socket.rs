@@ -68,10 +68,31 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8]) -> Result<(usize, Vec<Owned
     Ok((received.bytes, fds))
 }
 
+/// How many bytes of a stream socket's the other side has not taken yet: for TCP, its kernel; for a Unix socket, its program
+/// (`SIOCOUTQ`, tcp(7), unix(7)).
+pub fn untaken(socket: impl AsFd) -> Result<u32, Errno> {
+    // SAFETY: the operation fills in an `int` and nothing else.
+    let bytes: i32 = unsafe {
+        let get = rustix::ioctl::Getter::<{ libc::TIOCOUTQ as rustix::ioctl::Opcode }, i32>::new();
+        rustix::ioctl::ioctl(socket, get)
+    }?;
+    Ok(bytes.unsigned_abs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustix::fs::fstat;
+
+    #[test]
+    fn what_nobody_has_read_is_counted() {
+        let (left, right) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert_eq!(untaken(&left), Ok(0));
+        std::io::Write::write_all(&mut &left, b"12345").unwrap();
+        assert!(untaken(&left).unwrap() >= 5);
+        std::io::Read::read_exact(&mut &right, &mut [0; 5]).unwrap();
+        assert_eq!(untaken(&left), Ok(0));
+    }
 
     #[test]
     fn a_message_and_its_descriptors_arrive_together() {

@@ -117,15 +117,12 @@ pub(super) async fn explain(call: Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// What happened to the container in its last run, and shortly after.
+/// What happened to the container since its last run began: what is told of its log may come long after its end.
 async fn events(client: &Client, container: &Container) -> Result<Vec<Event>, Failure> {
     let moment = |text: &str| text.parse::<jiff::Timestamp>().ok().filter(|at| at.as_second() > 0);
     let shown = |at: jiff::Timestamp| format!("{}.{:09}", at.as_second(), at.subsec_nanosecond());
     let Some(since) = moment(&container.state.started_at) else { return Ok(Vec::new()) };
-    let now = jiff::Timestamp::now();
-    let shortly_after = |at: jiff::Timestamp| (at + jiff::SignedDuration::from_secs(2)).min(now);
-    let ended = moment(&container.state.finished_at).filter(|at| *at >= since);
-    let (since, until) = (shown(since), shown(ended.map_or(now, shortly_after)));
+    let (since, until) = (shown(since), shown(jiff::Timestamp::now()));
     let filters = filters::to_json(&[format!("container={}", container.id)]);
     let mut stream = client.events(Some(&since), Some(&until), filters.as_deref()).await?;
     let mut out = Vec::new();
@@ -145,8 +142,20 @@ fn sentences(container: &Container, events: &[Event]) -> Vec<String> {
         out.extend(why(container, events));
     }
     out.extend(state.health.as_ref().and_then(|health| health_line(health, &state.status)));
+    out.extend(log_line(events));
     out.extend(policy_line(container));
     out
+}
+
+/// What its log driver could not pass on.
+fn log_line(events: &[Event]) -> Option<String> {
+    let told = || events.iter().filter(|event| event.action == "log_lost");
+    let last = told().next_back()?;
+    let lines: u64 = told().filter_map(|event| event.attribute("lines")?.parse::<u64>().ok()).sum();
+    let driver = last.attribute("driver").unwrap_or("its log driver");
+    let reason = last.attribute("reason").unwrap_or("it is not known why");
+    let what = if lines == 1 { "A line".to_owned() } else { format!("{lines} lines") };
+    Some(format!("  {what} of its log never reached {driver}: {reason}."))
 }
 
 fn headline(container: &Container) -> String {
@@ -334,6 +343,22 @@ mod tests {
         assert!(text.contains("memory ran out: its limit is 16MiB, 16MiB at most."), "{text}");
         assert!(text.contains("Its restart policy on-failure:3 has started it again 2 times."), "{text}");
         assert!(!text.contains("Nobody asked"), "{text}");
+    }
+
+    #[test]
+    fn lines_that_never_arrived_are_counted() {
+        let running = container(r#"{"State":{"Status":"running"}}"#);
+        let lost = |lines| {
+            let attributes =
+                [("lines", lines), ("driver", "syslog"), ("reason", "the space for them was used up")];
+            event("log_lost", &attributes)
+        };
+        let text = sentences(&running, &[lost("3"), lost("4")]).join("\n");
+        assert!(
+            text.contains("  7 lines of its log never reached syslog: the space for them was used up."),
+            "{text}"
+        );
+        assert!(!sentences(&running, &[]).join("\n").contains("log"));
     }
 
     #[test]

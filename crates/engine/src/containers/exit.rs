@@ -189,6 +189,7 @@ pub(super) async fn ended(
     // Until then the exit record says it, but not that a person wanted it.
     let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
     parts.volumes.tell_released(&record);
+    parts.forwarders.ended(&container.id);
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);
     tidy_up(parts, container, committed, monitor);

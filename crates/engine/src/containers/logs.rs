@@ -7,7 +7,7 @@ use skiff_logs::{Framing, Progress, Query, Reader, Time};
 use tokio::{net::unix::pipe, sync::watch, task::JoinHandle};
 
 use super::{
-    LogOptions,
+    LogOptions, logging,
     parts::{Parts, blocking},
 };
 use crate::{
@@ -44,20 +44,17 @@ pub(super) async fn open(
     if !options.stdout && !options.stderr {
         return Err(Error::Invalid("Bad parameters: you must choose at least one stream".into()));
     }
-    let (tty, kind) = {
-        let record = container.record();
-        (record.config.tty, record.host.log_config.kind.clone())
-    };
-    if kind == "none" {
+    let record = container.record().clone();
+    let tty = record.config.tty;
+    if !logging::is_readable(&record) {
         return Err(Error::NotImplemented("configured logging driver does not support reading".into()));
     }
-    let dir = parts.dir(&container.id);
-    let path = parts.log_path(&container.id);
+    let path = logging::path(parts, &record)?;
     let query = query(&options, tty);
     let follow = options.follow;
     let reader = blocking(move || {
-        if follow {
-            fs_err::create_dir_all(&dir)?;
+        if let (true, Some(dir)) = (follow, path.parent()) {
+            fs_err::create_dir_all(dir)?;
         }
         Reader::open(&path, query)
     })

@@ -16,6 +16,7 @@ use super::{spare::Spares, wait::Departed};
 use crate::{
     Config, Error, Events, Result, Volumes,
     container::Container,
+    containers::Forwarders,
     host::Host,
     metrics::Counters,
     model::EventKind,
@@ -50,6 +51,8 @@ pub(crate) struct Parts {
     pub(crate) init_binary: PathBuf,
     pub(crate) pruning: Turn,
     pub(crate) counters: Counters,
+    /// Logs on their way elsewhere.
+    pub(crate) forwarders: Forwarders,
     /// Something was removed: there is garbage to collect.
     pub(crate) garbage: Arc<Notify>,
     pub(crate) departed: Departed,
@@ -69,7 +72,7 @@ impl Parts {
         self.config.run.join("containers").join(id.to_string())
     }
 
-    /// Where the container's log is.
+    /// Where the container's log is with the driver `json-file`.
     pub(crate) fn log_path(&self, id: &ContainerId) -> PathBuf {
         self.dir(id).join(format!("{id}-json.log"))
     }

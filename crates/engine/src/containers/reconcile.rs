@@ -12,7 +12,7 @@ use skiff_types::{ContainerId, ExecId};
 use super::{
     create, endpoint, etc,
     exit::{self, Ended},
-    health, links,
+    forwarding, health, links,
     parts::{Parts, blocking},
     policy, remove, start, stop,
 };
@@ -38,6 +38,11 @@ pub(super) async fn reconcile(parts: &Arc<Parts>) -> Result<()> {
     parts.records.reconciled(&parts.boot).detach();
     let parts = parts.clone();
     tokio::spawn(async move {
+        let _ = blocking({
+            let parts = parts.clone();
+            move || forwarding::resume(&parts)
+        })
+        .await;
         for container in links::in_order(to_start) {
             if let Err(e) = start::run(&parts, &container, start::Reason::Asked).await {
                 tracing::warn!(container = container.name(), "cannot start again: {e}");

@@ -106,6 +106,7 @@ fn collect(parts: Arc<Parts>, container: Arc<Container>) {
         let work = move || {
             drop(container.ahead().take());
             parts.secrets.remove(&container.id);
+            parts.forwarders.removed(&container.id);
             for dir in [parts.dir(&container.id), parts.run_dir(&container.id)] {
                 // It may never have been made.
                 let _ = fs_err::remove_dir_all(dir);

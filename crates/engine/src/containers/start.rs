@@ -8,14 +8,14 @@ use skiff_runtime::{
     launcher::{Launch, Place, StartRequest, Started, Starting},
     monitor::{
         foreign::ForeignRuntime,
-        protocol::{EncodedPlan, JsonFile, Log, Stdin, Stdio, WindowSize},
+        protocol::{EncodedPlan, Stdin, Stdio, WindowSize},
     },
     plan::{self, PlanOptions, Rootfs},
     spec::{LinuxNamespaceType, Spec},
 };
 
 use super::{
-    WaitOutcome, ahead, endpoint, etc, exit, foreign, health, links, mounts,
+    WaitOutcome, ahead, endpoint, etc, exit, foreign, forwarding, health, links, logging, mounts,
     mounts::Ready,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
@@ -154,6 +154,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     endpoint::tell(parts, container, "connect");
     parts.tell(container, "start", &[]);
     health::keep_checking(parts, container);
+    forwarding::began(parts, container);
     // Only now: nobody hears of the end before the beginning. Whoever asked for the start is answered before the commit.
     tokio::spawn({
         let (parts, container) = (parts.clone(), container.clone());
@@ -284,7 +285,7 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         }
     };
     let foreign = matches!(launch, Launch::Foreign(_));
-    let log = log(record, parts)?;
+    let log = logging::at_start(parts, record)?;
     let request = StartRequest {
         id: record.id,
         run_dir: parts.run_dir(&record.id),
@@ -348,64 +349,4 @@ fn stdio(record: &ContainerRecord) -> Stdio {
     let [height, width] = record.host.console_size;
     let size = WindowSize { rows: height as u16, columns: width as u16 };
     Stdio { stdin, terminal: config.tty.then_some(size) }
-}
-
-/// Kept by default: five files of 20 MB. Docker's own default is one file without bound.
-const MAX_SIZE: u64 = 20_000_000;
-const MAX_FILES: u32 = 5;
-
-fn log(record: &ContainerRecord, parts: &Parts) -> Result<Log> {
-    let log = &record.host.log_config;
-    if log.kind == "none" {
-        return Ok(Log::None);
-    }
-    let bad = |text: String| {
-        Error::Internal(format!(
-            "failed to create task for container: failed to initialize logging driver: {text}"
-        ))
-    };
-    let mut file = JsonFile {
-        path: parts.log_path(&record.id),
-        max_size: MAX_SIZE,
-        max_files: MAX_FILES,
-        compress: log.config.get("compress").is_some_and(|v| v == "true"),
-        attrs: log_attributes(record),
-    };
-    if let Some(size) = log.config.get("max-size") {
-        file.max_size = match size.as_str() {
-            "-1" => 0,
-            size => skiff_types::parse_size(size).map_err(|e| bad(e.to_string()))? as u64,
-        };
-        file.max_files = 1;
-    }
-    if let Some(files) = log.config.get("max-file") {
-        file.max_files =
-            files.parse().map_err(|_| bad(format!("strconv.Atoi: parsing {files:?}: invalid syntax")))?;
-        if file.max_files == 0 {
-            return Err(bad("max-file cannot be less than 1".into()));
-        }
-    }
-    Ok(Log::JsonFile(file))
-}
-
-/// What `--log-opt labels=` and `env=` keep beside each line.
-fn log_attributes(record: &ContainerRecord) -> std::collections::BTreeMap<String, String> {
-    let options = &record.host.log_config.config;
-    let list = |key: &str| {
-        let list = options.get(key).map_or("", String::as_str);
-        list.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect::<Vec<_>>()
-    };
-    let mut out = std::collections::BTreeMap::new();
-    for label in list("labels") {
-        if let Some(value) = record.config.labels.get(&label) {
-            out.insert(label, value.clone());
-        }
-    }
-    for name in list("env") {
-        let variable = record.config.env.iter().find_map(|v| v.strip_prefix(&format!("{name}=")));
-        if let Some(value) = variable {
-            out.insert(name, value.to_owned());
-        }
-    }
-    out
 }

@@ -37,6 +37,12 @@ pub struct Metrics {
     pub health_checks: u64,
     /// Those that could not be run or took too long.
     pub health_checks_failed: u64,
+    /// Lines that receivers of logs have.
+    pub log_lines_sent: u64,
+    /// Lines that receivers of logs will never have.
+    pub log_lines_lost: u64,
+    /// Tries that failed to reach a receiver of a log.
+    pub log_send_failures: u64,
     /// Every container.
     pub containers: Vec<ContainerMetrics>,
 }

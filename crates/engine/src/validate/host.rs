@@ -1,8 +1,7 @@
 //! The container's place on the host, resources, mounts and networks aside.
 
-use std::collections::BTreeMap;
-
 use skiff_runtime::defaults;
+use skiff_types::ErrorKind;
 
 use super::invalid;
 use crate::{
@@ -36,8 +35,12 @@ pub(super) fn fill_in(config: &mut HostConfig, host: &Host, daemon: &Config) {
     if config.log_config.kind.is_empty() {
         config.log_config.kind = daemon.log.kind.clone();
     }
-    if config.log_config.kind == daemon.log.kind && config.log_config.config.is_empty() {
-        config.log_config.config = daemon.log.config.clone();
+    let of_same_driver = config.log_config.kind == daemon.log.kind;
+    for (key, value) in &daemon.log.config {
+        // What is kept here of a log does not depend on where it goes.
+        if of_same_driver || key.starts_with("cache-") {
+            config.log_config.config.entry(key.clone()).or_insert_with(|| value.clone());
+        }
     }
     let unconfined = config.privileged
         || config
@@ -75,7 +78,7 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
     if !matches!(config.userns_mode.as_str(), "" | "host") {
         return invalid(format!("invalid user namespace mode: {}", config.userns_mode));
     }
-    log(&config.log_config.kind, &config.log_config.config)?;
+    skiff_logs::check(&config.log_config.kind, &config.log_config.config).or_else(log_options)?;
     if !(-1000..=1000).contains(&config.oom_score_adj) {
         return invalid(format!(
             "Invalid value {}, range for oom score adj is [-1000, 1000]",
@@ -165,42 +168,11 @@ fn modes(config: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn log(kind: &str, options: &BTreeMap<String, String>) -> Result<()> {
-    const KNOWN: [&str; 9] = [
-        "max-file",
-        "max-size",
-        "compress",
-        "labels",
-        "labels-regex",
-        "env",
-        "env-regex",
-        "tag",
-        "cache-disabled",
-    ];
-    match kind {
-        "none" => return Ok(()),
-        "json-file" => {}
-        other => {
-            return invalid(format!("error looking up logging plugin {other}: plugin \"{other}\" not found"));
-        }
-    }
-    if let Some(mode) =
-        options.get("mode").filter(|m| !matches!(m.as_str(), "" | "blocking" | "non-blocking"))
-    {
-        return invalid(format!("logger: logging mode not supported: {mode}"));
-    }
-    if let Some(size) = options.get("max-buffer-size") {
-        if options.get("mode").is_none_or(|mode| mode != "non-blocking") {
-            return invalid("logger: max-buffer-size option is only supported with 'mode=non-blocking'");
-        }
-        if let Err(e) = skiff_types::parse_size(size) {
-            return invalid(format!("error parsing option max-buffer-size: {e}"));
-        }
-    }
-    let known = |k: &String| KNOWN.contains(&k.as_str()) || matches!(k.as_str(), "mode" | "max-buffer-size");
-    match options.keys().find(|k| !known(k)) {
-        Some(key) => invalid(format!("unknown log opt '{key}' for json-file log driver")),
-        None => Ok(()),
+/// Docker refuses all of them as wrong requests, whatever they are at a start.
+fn log_options(error: skiff_logs::OptionError) -> Result<()> {
+    match error.kind() {
+        ErrorKind::NotImplemented => Err(Error::NotImplemented(error.to_string())),
+        _ => invalid(error.to_string()),
     }
 }
 

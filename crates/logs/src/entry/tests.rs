@@ -52,3 +52,24 @@ fn other_shapes_are_parsed_slowly_and_nonsense_is_none() {
         assert_eq!(Entry::parse(bad.as_bytes()), None, "{bad}");
     }
 }
+
+#[test]
+fn numbers_are_found_and_nothing_else_is_taken_for_one() {
+    for (line, number) in [
+        (r#"{"log":"x\n","stream":"stdout","number":17,"time":"2026-11-20T21:00:28.5Z"}"#, Some(17)),
+        (
+            r#"{"log":"x\n","stream":"stderr","attrs":{"a":"b"},"number":18,"time":"2026-11-20T21:00:28.5Z"}"#,
+            Some(18),
+        ),
+        (r#"{"log":"\",\"number\":5,","stream":"stdout","time":"2026-11-20T21:00:28.5Z"}"#, None),
+        (
+            r#"{"log":"x","stream":"stdout","attrs":{"a":"\"number\":5,"},"time":"2026-11-20T21:00:28.5Z"}"#,
+            None,
+        ),
+    ] {
+        let usual = Entry::usual_shape(line.as_bytes()).unwrap();
+        let any = Entry::any_shape(line.as_bytes()).unwrap();
+        assert_eq!((usual.number, any.number), (number, number), "{line}");
+        assert_eq!((text(&usual), usual.stderr), (text(&any), any.stderr), "{line}");
+    }
+}

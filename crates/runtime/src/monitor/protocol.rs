@@ -125,6 +125,8 @@ pub struct JsonFile {
     pub compress: bool,
     /// The `attrs` of every line (`--log-opt labels=`, `env=`).
     pub attrs: BTreeMap<String, String>,
+    /// Lines are numbered from here, if somebody is to know which of them are gone.
+    pub first_number: Option<u64>,
 }
 
 /// Which process of a container.

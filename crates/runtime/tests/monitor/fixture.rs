@@ -95,7 +95,14 @@ impl Fixture {
 
     fn json_file(&self, id: ContainerId) -> Log {
         let attrs = Default::default();
-        Log::JsonFile(JsonFile { path: self.log_path(id), max_size: 0, max_files: 1, compress: false, attrs })
+        Log::JsonFile(JsonFile {
+            path: self.log_path(id),
+            max_size: 0,
+            max_files: 1,
+            compress: false,
+            attrs,
+            first_number: None,
+        })
     }
 
     pub(crate) fn encoded(&self, spec: &Value, options: &PlanOptions) -> EncodedPlan {

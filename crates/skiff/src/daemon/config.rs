@@ -65,6 +65,8 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     }
     config.log.kind = settings.text("log-driver").unwrap_or(&default.log.kind).to_owned();
     config.log.config = settings.map("log-opts");
+    skiff_engine::check_log_options(&config.log.kind, &config.log.config)
+        .map_err(|e| format!("failed to set log opts: {e}"))?;
     config.no_new_privileges = settings.flag("no-new-privileges").unwrap_or(false);
     config.init = settings.flag("init").unwrap_or(false);
     config.init_path = settings.text("init-path").or(settings.text("default-init")).map(PathBuf::from);

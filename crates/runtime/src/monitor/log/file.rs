@@ -45,7 +45,7 @@ impl LogFile {
     pub(crate) fn open(config: JsonFile) -> io::Result<Self> {
         let file = open(&config)?;
         let size = rustix::fs::fstat(&file)?.st_size as u64;
-        let encoder = Encoder::new(&config.attrs);
+        let encoder = Encoder::new(&config.attrs, config.first_number);
         let last = UnixTime { seconds: 0, nanoseconds: 0 };
         Ok(Self {
             config,

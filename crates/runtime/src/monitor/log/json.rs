@@ -1,7 +1,8 @@
 //! One log entry as Docker's `json-file` driver encodes it:
-//! `{"log":"text\n","stream":"stdout","attrs":{…},"time":"2006-01-02T15:04:05.999999999Z"}` and a newline.
+//! `{"log":"text\n","stream":"stdout","attrs":{…},"time":"2006-01-02T15:04:05.999999999Z"}` and a newline. A log that is sent on
+//! has `"number":17,` before the time: each line has the number that follows the last one's, written or not.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, io::Write};
 
 use super::{super::protocol::UnixTime, Message, lines, time};
 use crate::monitor::stream::Stream;
@@ -9,15 +10,19 @@ use crate::monitor::stream::Stream;
 /// The longest encoding of a message without attributes: every byte escaped, and the fixed parts.
 pub(super) const LONGEST: usize = lines::LONGEST * 6 + 128;
 
+const TIME: &[u8] = b"\"time\":\"";
+
 /// Encodes entries.
 pub(super) struct Encoder {
     stamp: time::Stamp,
-    /// From the end of the text to the time, for either stream.
+    /// From the end of the text to the number or the time, for either stream.
     middle: [Vec<u8>; 2],
+    /// The next line's.
+    number: Option<u64>,
 }
 
 impl Encoder {
-    pub(super) fn new(attrs: &BTreeMap<String, String>) -> Self {
+    pub(super) fn new(attrs: &BTreeMap<String, String>, first_number: Option<u64>) -> Self {
         let middle = |stream: &str| {
             let mut out = format!("\",\"stream\":\"{stream}\",").into_bytes();
             if !attrs.is_empty() {
@@ -31,10 +36,10 @@ impl Encoder {
                 }
                 out.extend_from_slice(b"},");
             }
-            out.extend_from_slice(b"\"time\":\"");
+            out.extend_from_slice(if first_number.is_some() { b"\"number\":" } else { TIME });
             out
         };
-        Self { stamp: time::Stamp::new(), middle: [middle("stdout"), middle("stderr")] }
+        Self { stamp: time::Stamp::new(), middle: [middle("stdout"), middle("stderr")], number: first_number }
     }
 
     /// The longest that one entry can become.
@@ -50,6 +55,12 @@ impl Encoder {
             out.extend_from_slice(b"\\n");
         }
         out.extend_from_slice(&self.middle[usize::from(stream == Stream::Stderr)]);
+        if let Some(number) = &mut self.number {
+            // A vector takes all that is written to it.
+            let _ = write!(out, "{number},");
+            out.extend_from_slice(TIME);
+            *number += 1;
+        }
         out.extend_from_slice(self.stamp.format(at));
         out.extend_from_slice(b"\"}\n");
     }

@@ -3,7 +3,14 @@ use std::{collections::BTreeMap, path::Path};
 use super::*;
 
 fn config(path: &Path, max_size: u64, max_files: u32) -> JsonFile {
-    JsonFile { path: path.into(), max_size, max_files, compress: false, attrs: BTreeMap::new() }
+    JsonFile {
+        path: path.into(),
+        max_size,
+        max_files,
+        compress: false,
+        attrs: BTreeMap::new(),
+        first_number: None,
+    }
 }
 
 fn line(log: &mut LogFile, text: &str) {
