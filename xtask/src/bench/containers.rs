@@ -111,7 +111,7 @@ fn eight_at_a_time<T: Send, R: Send>(
     })
 }
 
-fn hundred_up(subject: &mut Subject) -> Result<f64> {
+pub(super) fn hundred_up(subject: &mut Subject) -> Result<f64> {
     let start = Instant::now();
     let ids = eight_at_a_time(subject, vec![(); 100], |client, ()| {
         let id = create(client, &["sleep", "100000"], "bridge")?;

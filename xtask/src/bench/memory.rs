@@ -9,7 +9,7 @@ use super::{Row, containers, report::Unit, subject::Subject};
 
 pub(super) const ROWS: &[Row] = &[
     Row::new("idle daemon with its helpers (PSS)", Unit::Kibibytes, 1, |s| {
-        thread::sleep(Duration::from_secs(1));
+        thread::sleep(IDLE);
         engine_pss(s)
     })
     .target(8192.0),
@@ -18,12 +18,15 @@ pub(super) const ROWS: &[Row] = &[
 
 const CONTAINERS: usize = 20;
 
+/// After it an engine keeps nothing ready for the next container.
+const IDLE: Duration = Duration::from_secs(6);
+
 fn per_container(subject: &mut Subject) -> Result<f64> {
     let before = helpers_pss(subject)?;
     for _ in 0..CONTAINERS {
         containers::one_running(subject)?;
     }
-    thread::sleep(Duration::from_secs(1));
+    thread::sleep(IDLE);
     let after = helpers_pss(subject)?;
     subject.remove_containers()?;
     Ok((after - before) / CONTAINERS as f64)
@@ -35,9 +38,27 @@ fn engine_pss(subject: &Subject) -> Result<f64> {
     Ok(pss(daemon)? + helpers_pss(subject)?)
 }
 
-/// KiB of the processes that work for the daemon: those below it and the shims that other engines leave beside it,
-/// without the processes inside containers.
+/// The processor time that the daemon and all that works for it have used so far.
+pub(super) fn engine_time(subject: &Subject) -> Result<Duration> {
+    let ticks = |pid: u32| -> Result<u64> {
+        let stat = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
+        let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
+        // utime and stime; the first field here is the third of all (proc_pid_stat(5)).
+        let times = fields.split(' ').skip(11).take(2);
+        Ok(times.filter_map(|time| time.parse::<u64>().ok()).sum())
+    };
+    let helpers: u64 = helpers(subject)?.into_iter().filter_map(|pid| ticks(pid).ok()).sum();
+    let all = ticks(daemon_pid(subject)?)? + helpers;
+    Ok(Duration::from_secs(all) / rustix::param::clock_ticks_per_second() as u32)
+}
+
 fn helpers_pss(subject: &Subject) -> Result<f64> {
+    Ok(helpers(subject)?.into_iter().filter_map(|pid| pss(pid).ok()).sum())
+}
+
+/// The processes that work for the daemon: those below it and the shims that other engines leave beside it,
+/// without the processes inside containers.
+fn helpers(subject: &Subject) -> Result<Vec<u32>> {
     let daemon = daemon_pid(subject)?;
     let own_namespace = fs_err::read_link("/proc/self/ns/pid")?;
     let processes = processes()?;
@@ -50,15 +71,15 @@ fn helpers_pss(subject: &Subject) -> Result<f64> {
         }
         false
     };
-    let mut sum = 0.0;
+    let mut out = Vec::new();
     for (&pid, process) in &processes {
         let shim = subject.daemon.is_none() && process.name.starts_with("containerd-shim");
         let outside = fs_err::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|ns| ns == own_namespace);
         if outside && (shim || descends(pid)) {
-            sum += pss(pid).unwrap_or(0.0);
+            out.push(pid);
         }
     }
-    Ok(sum)
+    Ok(out)
 }
 
 fn daemon_pid(subject: &Subject) -> Result<u32> {

@@ -12,6 +12,7 @@ mod registry;
 mod report;
 mod subject;
 mod volumes;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -125,6 +126,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         .chain(images::ROWS)
         .chain(files::ROWS)
         .chain(volumes::ROWS)
+        .chain(watch::ROWS)
         .chain(registry::ROWS);
     let mut measured = Vec::new();
     for row in

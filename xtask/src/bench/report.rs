@@ -9,6 +9,8 @@ use anyhow::Result;
 pub(super) enum Unit {
     Milliseconds,
     Kibibytes,
+    /// Per cent of one core.
+    Core,
     /// Of the same thing done without an engine.
     Ratio,
 }
@@ -18,6 +20,7 @@ impl Unit {
         match self {
             Self::Milliseconds => "ms",
             Self::Kibibytes => "KiB",
+            Self::Core => "% of a core",
             Self::Ratio => "× ext4",
         }
     }

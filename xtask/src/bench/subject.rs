@@ -106,10 +106,16 @@ impl Subject {
         self.cli_with(args, Stdio::null(), Stdio::null())
     }
 
-    /// As [`Subject::cli`], with the standard streams given.
-    pub(crate) fn cli_with(&self, args: &[&str], stdin: Stdio, stdout: Stdio) -> Result<f64> {
+    /// The engine's own command line, to be run.
+    pub(crate) fn cli_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.cli);
         command.arg("--host").arg(format!("unix://{}", self.client.socket().display())).args(args);
+        command
+    }
+
+    /// As [`Subject::cli`], with the standard streams given.
+    pub(crate) fn cli_with(&self, args: &[&str], stdin: Stdio, stdout: Stdio) -> Result<f64> {
+        let mut command = self.cli_command(args);
         command.stdin(stdin).stdout(stdout);
         let start = Instant::now();
         let status = command.status().with_context(|| format!("cannot run {}", self.cli.display()))?;
