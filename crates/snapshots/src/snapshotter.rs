@@ -97,6 +97,11 @@ pub trait Snapshotter: Send + Sync + 'static {
     /// [`Error::SnapshotExists`], [`Error::InvalidKey`], [`Error::LayerNotFound`].
     fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()>;
 
+    /// Whether [`prepare`](Self::prepare) copies all files below, so that nobody should call it on the off-chance.
+    fn copies(&self) -> bool {
+        false
+    }
+
     /// A detached mount of the snapshot's file system, writable, private, in no mount namespace yet: the receiver
     /// attaches it with `move_mount`, and it is gone when its last user is. It has what a container's own mounts stand on
     /// (`/proc`, `/etc/hosts`, …) even if no layer has; that is no change. At most one mount of a snapshot may exist

@@ -120,6 +120,10 @@ impl Snapshotter for Vfs {
         })
     }
 
+    fn copies(&self) -> bool {
+        true
+    }
+
     fn mount(&self, key: &str, _lifetime: Lifetime) -> Result<OwnedFd> {
         clone_mount(&self.root(key)?)
     }

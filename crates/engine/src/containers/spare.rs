@@ -146,7 +146,7 @@ pub(super) fn expect_another(parts: &Arc<Parts>, kind: Kind) {
     let Ok(mut slot) = parts.spares.slot.try_lock() else { return };
     let before = slot.last.replace((kind.clone(), Instant::now()));
     let again = before.is_some_and(|(last, at)| last == kind && at.elapsed() < PATIENCE);
-    if !slot.open || !again {
+    if !slot.open || !again || parts.snapshots.copies() {
         return;
     }
     let watched = std::mem::replace(&mut slot.watched, true);
