@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub(super) struct Probe {
     /// Merged into a body that runs a shell. `{net}` and `{volume}` stand for a network and a volume,
     /// `{other}` and `{bridged}` for containers, the latter on the default bridge, `{v4}` and `{v6}` for the beginnings of the
-    /// network's addresses.
+    /// network's addresses, `{scratch}` for a directory.
     pub(super) body: Value,
     pub(super) expect: Expect,
 }
@@ -225,7 +225,7 @@ fn rest() -> Vec<(Value, Expect)> {
 fn mounts() -> Vec<(Value, Expect)> {
     let bind = |options: Value| json!({ "Type": "bind", "Source": "/dev/shm", "Target": "/m", "BindOptions": options });
     let read_only = |options: Value| json!({ "Type": "bind", "Source": "/dev/shm", "Target": "/m", "ReadOnly": true, "BindOptions": options });
-    let created = json!({ "Type": "bind", "Source": "/dev/shm/skiff-walk", "Target": "/m",
+    let created = json!({ "Type": "bind", "Source": "{scratch}/made", "Target": "/m",
         "BindOptions": { "CreateMountpoint": true } });
     let driver =
         json!({ "Name": "local", "Options": { "type": "tmpfs", "device": "tmpfs", "o": "size=1m" } });

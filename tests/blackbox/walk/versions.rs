@@ -114,6 +114,7 @@ pub(super) const HEEDED: &[Heeded] = &[
 pub(super) struct Refused {
     pub(super) what: &'static str,
     pub(super) since: u32,
+    /// `SCRATCH` stands for a directory.
     body: fn() -> Value,
     words: &'static str,
 }
@@ -123,7 +124,7 @@ pub(super) const REFUSED: &[Refused] = &[
         what: "BindOptions.CreateMountpoint",
         since: 42,
         body: || {
-            json!({ "HostConfig": { "Mounts": [{ "Type": "bind", "Source": "/dev/shm/skiff-versions", "Target": "/m",
+            json!({ "HostConfig": { "Mounts": [{ "Type": "bind", "Source": "SCRATCH/made", "Target": "/m",
             "BindOptions": { "CreateMountpoint": true } }] } })
         },
         words: "bind source path does not exist",
@@ -203,7 +204,9 @@ fn requests_are_understood_as_in_their_version() -> Result<()> {
     }
     for Refused { what, since, body, words } in REFUSED {
         for minor in [24, since - 1, *since, 51] {
-            let answer = created(&mut test, minor, &body())?;
+            let scratch = tempfile::tempdir()?;
+            let body = body().to_string().replace("SCRATCH", &scratch.path().to_string_lossy());
+            let answer = created(&mut test, minor, &serde_json::from_str(&body)?)?;
             let refused = answer.status >= 400 && answer.message().contains(words);
             assert_eq!(refused, minor < *since, "1.{minor} {what}: {}", answer.text());
         }
