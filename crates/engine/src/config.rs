@@ -51,6 +51,8 @@ pub struct Config {
     pub runtimes: BTreeMap<String, Runtime>,
     /// The runtime of a request that asks for none.
     pub default_runtime: String,
+    /// Where specifications of the container device interface are looked for; none to do without.
+    pub cdi_spec_dirs: Vec<PathBuf>,
     /// Registries reached without TLS.
     pub insecure_registries: Vec<String>,
     /// Mirrors of the default registry.
@@ -171,6 +173,7 @@ impl Default for Config {
             labels: Vec::new(),
             runtimes: BTreeMap::new(),
             default_runtime: OWN_RUNTIMES[0].into(),
+            cdi_spec_dirs: vec!["/etc/cdi".into(), "/var/run/cdi".into()],
             insecure_registries: Vec::new(),
             registry_mirrors: Vec::new(),
             max_concurrent_downloads: 3,

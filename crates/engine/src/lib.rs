@@ -5,6 +5,7 @@
 //! Errors speak Docker's language ([`Error`]) and know no HTTP.
 
 mod apparmor;
+mod cdi;
 mod config;
 mod container;
 mod containers;

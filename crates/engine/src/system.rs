@@ -9,8 +9,8 @@ use skiff_logs::Driver;
 use skiff_runtime::cgroups::Controller;
 
 use crate::{
-    Events, Result, Runtime,
-    containers::Parts,
+    Events, Result, Runtime, cdi,
+    containers::{Parts, blocking},
     model::{Actor, Component, EventKind, Info, RuntimeInfo, Status, Timestamp, Version},
 };
 
@@ -119,6 +119,16 @@ impl System {
             security_options: self.security_options(),
             insecure_registries: config.insecure_registries.clone(),
             registry_mirrors: config.registry_mirrors.clone(),
+            cdi_spec_dirs: config
+                .cdi_spec_dirs
+                .iter()
+                .map(|dir| dir.to_string_lossy().into_owned())
+                .collect(),
+            discovered_devices: blocking({
+                let dirs = config.cdi_spec_dirs.clone();
+                move || cdi::Devices::read(&dirs).names()
+            })
+            .await?,
             default_address_pools: config.bridge.default_address_pools.clone(),
             warnings: self.warnings(),
         })

@@ -124,6 +124,8 @@ pub struct Info {
     pub firewall_backend: Option<FirewallInfo>,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: StringList,
+    #[serde(skip_serializing_if = "empty_list")]
+    pub discovered_devices: Option<Vec<DeviceInfo>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containerd: Option<Containerd>,
     pub warnings: StringList,
@@ -171,6 +173,16 @@ pub struct Runtime {
     pub r#type: String,
     #[serde(skip_serializing_if = "empty_map")]
     pub status: StringMap,
+}
+
+/// A device that containers can ask for by its name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+#[serde(rename = "system.DeviceInfo")]
+pub struct DeviceInfo {
+    pub source: String,
+    #[serde(rename = "ID")]
+    pub id: String,
 }
 
 /// The swarm, of which there is none.

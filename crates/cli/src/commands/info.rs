@@ -126,6 +126,7 @@ fn server(info: Section<'_>, out: &mut String) {
         }
     }
     indented(out, " CDI spec directories:", &info.texts("CDISpecDirs"));
+    indented(out, " Discovered Devices:", &devices(info));
     let _ = writeln!(out, " Swarm: {}", info.section("Swarm").text("LocalNodeState"));
     let runtimes = info.section("Runtimes").keys();
     if !runtimes.is_empty() {
@@ -256,4 +257,14 @@ fn host(info: Section<'_>, out: &mut String) {
         }
     }
     out.push('\n');
+}
+
+/// Devices by the name of whoever found them.
+fn devices(info: Section<'_>) -> Vec<String> {
+    let Some(Json::List(found)) = info.0.get("DiscoveredDevices") else { return Vec::new() };
+    let one = |device: &Json| {
+        let device = Section(device);
+        format!("{}: {}", device.text("Source"), device.text("ID"))
+    };
+    found.iter().map(one).collect()
 }

@@ -118,12 +118,16 @@ pub(crate) static INFO: StructShape = StructShape {
         ("DefaultAddressPools", "", List(&Any)),
         ("FirewallBackend", "", Pointer(&Any)),
         ("CDISpecDirs", "", STRINGS),
+        ("DiscoveredDevices", "", List(&Struct(&DEVICE))),
         ("Containerd", "", Pointer(&Any)),
         ("Warnings", "", STRINGS),
         ("ServerErrors", "", STRINGS),
         ("ClientInfo", "", Pointer(&Any)),
     ],
 };
+
+static DEVICE: StructShape =
+    StructShape { name: "system.DeviceInfo", fields: &[("Source", "", Str), ("ID", "", Str)] };
 
 static PLUGINS: StructShape = StructShape {
     name: "system.PluginsInfo",

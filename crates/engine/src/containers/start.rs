@@ -21,7 +21,7 @@ use super::{
     remove, stop,
 };
 use crate::{
-    Error, Result, Runtime, apparmor,
+    Error, Result, Runtime, apparmor, cdi,
     container::{Container, Live},
     failure,
     link::link,
@@ -271,7 +271,11 @@ fn launch(parts: &Parts, container: &Container, record: &ContainerRecord, others
         ipc: others.ipc.clone(),
         net: others.net.clone(),
     };
-    let spec = spec::make(record, &surroundings)?;
+    let mut spec = spec::make(record, &surroundings)?;
+    if let Some(requests) = record.host.resources.device_requests.as_deref().filter(|r| !r.is_empty()) {
+        let devices = cdi::Devices::read(&parts.config.cdi_spec_dirs);
+        devices.inject(&devices.asked_for(requests)?, &mut spec)?;
+    }
     let launch = match parts.config.runtime(&record.host.runtime) {
         Some(Runtime::Own) => Launch::Plan(plan(parts, record, &spec, network.netns.is_some(), &ready)?),
         Some(Runtime::Program { path, args }) => {

@@ -140,6 +140,10 @@ pub struct Info {
     pub init_binary: String,
     /// `name=seccomp,profile=builtin`, …
     pub security_options: Vec<String>,
+    /// Where specifications of the container device interface are looked for.
+    pub cdi_spec_dirs: Vec<String>,
+    /// The devices that they describe.
+    pub discovered_devices: Vec<String>,
     /// Registries reached without TLS.
     pub insecure_registries: Vec<String>,
     /// Mirrors of the default registry.

@@ -74,14 +74,6 @@ fn parse_rule(text: &str) -> Result<LinuxDeviceCgroup> {
 }
 
 fn asked_for(resources: &Resources) -> Result<Vec<Found>> {
-    if let Some(request) = resources.device_requests.iter().flatten().next() {
-        let capabilities = request.capabilities.iter().flatten().map(|set| format!("[{}]", set.join(" ")));
-        return Err(Error::Internal(format!(
-            "could not select device driver \"{}\" with capabilities: [{}]",
-            request.driver,
-            capabilities.collect::<Vec<_>>().join(" ")
-        )));
-    }
     let mut out = Vec::new();
     for mapping in resources.devices.iter().flatten() {
         out.extend(mapped(mapping)?);

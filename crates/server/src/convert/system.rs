@@ -119,7 +119,11 @@ pub(crate) fn info(info: Info) -> wire::Info {
         security_options: Some(info.security_options),
         default_address_pools: some_list(each(info.default_address_pools, pool)),
         firewall_backend: Some(wire::FirewallInfo { driver: "nftables".to_owned(), info: None }),
-        cdi_spec_dirs: Some(Vec::new()),
+        cdi_spec_dirs: Some(info.cdi_spec_dirs),
+        discovered_devices: some_list(each(info.discovered_devices, |id| wire::DeviceInfo {
+            source: "cdi".to_owned(),
+            id,
+        })),
         warnings: some_list(info.warnings),
         ..wire::Info::default()
     }

@@ -75,6 +75,10 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.dns_options = settings.list("dns-opts").to_vec();
     config.dns_search = settings.list("dns-search").to_vec();
     config.labels = settings.list("labels").to_vec();
+    if settings.contains("cdi-spec-dirs") {
+        let dirs = settings.list("cdi-spec-dirs").iter().filter(|dir| !dir.is_empty());
+        config.cdi_spec_dirs = dirs.map(PathBuf::from).collect();
+    }
     config.insecure_registries = settings.list("insecure-registries").to_vec();
     config.registry_mirrors =
         settings.list("registry-mirrors").iter().map(|m| mirror(m)).collect::<Result<_, _>>()?;

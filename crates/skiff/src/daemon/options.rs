@@ -109,7 +109,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("bip6", "bip6", Text, No, "IPv6 address for the default bridge"),
     option!("bridge", 'b', "bridge", Text, Yes, "Attach containers to a network bridge"),
     option!("", "builder", Any, Moot, ""),
-    option!("cdi-spec-dir", "cdi-spec-dirs", List, No, "CDI specification directories to use"),
+    option!("cdi-spec-dir", "cdi-spec-dirs", List, Yes, "CDI specification directories to use"),
     option!("cgroup-parent", "cgroup-parent", Text, Yes, "Set parent cgroup for all containers"),
     option!("config-file", "", Text, Yes, "Daemon configuration file (default \"/etc/docker/daemon.json\")"),
     option!("containerd", "containerd", Text, Moot, "containerd grpc address"),
