@@ -59,6 +59,19 @@ fn the_end_of_standard_input_reaches_the_process() -> Result<()> {
 }
 
 #[test]
+fn a_privileged_exec_may_call_no_more_than_its_container() -> Result<()> {
+    let mut test = Test::new()?;
+    let id = sleeping(&mut test)?;
+    let mount = "grep ^Seccomp: /proc/self/status; mount -t tmpfs x /mnt && echo mounted";
+    let body = json!({ "AttachStdout": true, "Privileged": true, "Cmd": ["sh", "-c", mount] });
+    let exec_id = exec(&mut test, &id, &body)?;
+    let start = json!({ "Detach": false, "Tty": false });
+    let mut stream = test.client.hijack(&format!("/exec/{exec_id}/start"), &Body::Json(&start))?;
+    assert_eq!(stream.read_frames()?.0, b"Seccomp:\t2\n");
+    Ok(())
+}
+
+#[test]
 fn a_tty_is_one() -> Result<()> {
     let mut test = Test::new()?;
     let id = sleeping(&mut test)?;

@@ -424,7 +424,7 @@ fn request(
             let process = serde_json::to_string(&process).map_err(|e| encoding(&e))?;
             EncodedPlan::new(&process)
         }
-        false => EncodedPlan::new(&exec_plan(parts, &record, config, &process, &spec)?),
+        false => EncodedPlan::new(&exec_plan(parts, &record, &process, &spec)?),
     };
     let [height, width] = options.console_size.or(config.console_size).unwrap_or_default();
     let size = WindowSize { rows: height as u16, columns: width as u16 };
@@ -441,18 +441,10 @@ fn request(
     })
 }
 
-fn exec_plan(
-    parts: &Parts,
-    record: &ContainerRecord,
-    config: &ExecConfig,
-    process: &Process,
-    spec: &Spec,
-) -> Result<ExecPlan> {
+fn exec_plan(parts: &Parts, record: &ContainerRecord, process: &Process, spec: &Spec) -> Result<ExecPlan> {
     let security = SecurityOptions::read(&record.host, &parts.config)?;
-    let seccomp = match config.privileged {
-        true => None,
-        false => parts.filters.get(&security.seccomp, spec::capabilities(record, &parts.host)?)?,
-    };
+    // The container's, whatever the exec may do besides: `--privileged` gives it capabilities and devices, no system calls.
+    let seccomp = parts.filters.get(&security.seccomp, spec::capabilities(record, &parts.host)?)?;
     let options = PlanOptions { id: record.id.to_string(), seccomp, ..PlanOptions::default() };
     plan::exec_plan(process, spec, &options, &parts.host.facts)
         .map_err(|e| Error::Invalid(format!("OCI runtime exec failed: exec failed: {e}")))
