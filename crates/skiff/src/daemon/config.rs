@@ -55,8 +55,13 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     let builtin_images = vec![crate::hello::IMAGE];
     let mut config = Config { debug: log.level == "debug", builtin_images, ..Config::default() };
     let default = Config::default();
-    config.root = settings.text("data-root").map_or(default.root, PathBuf::from);
-    config.run = settings.text("exec-root").map_or(default.run, PathBuf::from);
+    // Other processes, in other directories, are told of what lies in them.
+    let directory = |name: &str, default: PathBuf| match settings.text(name) {
+        Some(path) => std::path::absolute(path).map_err(|e| format!("invalid {name} {path:?}: {e}")),
+        None => Ok(default),
+    };
+    config.root = directory("data-root", default.root)?;
+    config.run = directory("exec-root", default.run)?;
     config.storage_driver = settings.text("storage-driver").map(str::to_owned);
     config.cgroup_parent = settings.text("cgroup-parent").unwrap_or(&default.cgroup_parent).to_owned();
     config.default_shm_size = settings.int("default-shm-size").unwrap_or(default.default_shm_size);
@@ -300,6 +305,8 @@ mod tests {
     fn settings_reach_their_places() {
         let config = read("--data-root /d --exec-root /e -D --mtu 1400 --icc=false --ip 127.0.0.1 --dns 1.1.1.1 --bip 10.9.0.1/24").unwrap();
         assert_eq!(config.engine.root, PathBuf::from("/d"));
+        let relative = read("--data-root d").unwrap().engine.root;
+        assert_eq!(relative, std::env::current_dir().unwrap().join("d"));
         assert_eq!(config.hosts, [Host::Unix("/e/skiff.sock".into())]);
         assert_eq!(config.pidfile, PathBuf::from("/e/skiff.pid"));
         assert_eq!(config.log, LogSettings { level: "debug", json: false });
