@@ -15,7 +15,7 @@ use libdeflater::{CompressionLvl, Compressor};
 /// The uncompressed size of a block: large enough that cutting costs little, small enough that many fit in memory.
 const BLOCK: usize = 512 << 10;
 
-/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 28).
+/// How hard it is tried: a level more costs more time than it saves on any link that is not very slow (ADR 27).
 const LEVEL: i32 = 1;
 
 /// Gives the compressed stream of `input` to `output`, piece by piece in order.
