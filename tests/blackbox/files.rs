@@ -428,6 +428,32 @@ fn volumes_are_read_and_written_and_kept_as_they_are_mounted() -> Result<()> {
 }
 
 #[test]
+fn of_a_volume_only_the_mounted_part_is_read_and_written() -> Result<()> {
+    let mut test = Test::new()?;
+    let name = test.volume_name("part");
+    let all = json!([{ "Type": "volume", "Source": name, "Target": "/v" }]);
+    let other = container(&mut test, json!({ "Mounts": all }), true)?;
+    let setup = "mkdir -p /v/sub; echo in > /v/sub/file; echo out > /v/top";
+    crate::exec::output(&mut test, &other, &["sh", "-c", setup])?;
+    let part =
+        json!([{ "Type": "volume", "Source": name, "Target": "/m", "VolumeOptions": { "Subpath": "sub" } }]);
+    let id = container(&mut test, json!({ "Mounts": part }), true)?;
+    for running in [true, false] {
+        if !running {
+            test.act(&id, "kill")?.ok()?;
+            test.client.post(&format!("/containers/{id}/wait"), &Value::Null)?.ok()?;
+        }
+        let seen = test.names(&id, "/m")?;
+        assert!(seen.contains(&"0 m/file".to_owned()) && !seen.contains(&"0 m/top".to_owned()), "{seen:?}");
+        let new = entry(&format!("new-{running}"), b'0', "", b"new");
+        test.put_archive(&id, "/m", &new, "")?.ok()?;
+    }
+    let listed = crate::exec::output(&mut test, &other, &["sh", "-c", "ls /v /v/sub"])?;
+    assert_eq!(listed, "/v:\nsub\ntop\n\n/v/sub:\nfile\nnew-false\nnew-true\n");
+    Ok(())
+}
+
+#[test]
 fn a_read_only_root_is_not_written() -> Result<()> {
     let mut test = Test::new()?;
     let dir = tempfile::tempdir()?;

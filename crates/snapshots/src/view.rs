@@ -28,6 +28,8 @@ use skiff_sys::mount::{Change, Propagation, attr, set_attributes};
 pub struct ViewMount {
     /// Where it is on the host.
     pub path: PathBuf,
+    /// The part of it that is mounted, opened; all of it if there is none.
+    pub part: Option<OwnedFd>,
     /// Where it is in the container.
     pub target: String,
     /// It can be written.
@@ -147,7 +149,11 @@ fn open_source(source: &ViewMount) -> io::Result<OwnedFd> {
         let e = io::Error::from(e);
         io::Error::new(e.kind(), format!("open {}: {e}", source.path.display()))
     };
-    let mount = open_tree(CWD, &source.path, flags).map_err(failed)?;
+    let mount = match &source.part {
+        Some(part) => open_tree(part, c"", flags | OpenTreeFlags::AT_EMPTY_PATH),
+        None => open_tree(CWD, &source.path, flags),
+    };
+    let mount = mount.map_err(failed)?;
     let change = Change {
         set: if source.writable { 0 } else { attr::RDONLY },
         propagation: Some(Propagation::Private),

@@ -52,9 +52,22 @@ impl Volumes {
         Ok(out)
     }
 
+    /// What a container sees of a volume, if that is not its whole directory: a part of it, or where a driver has mounted it. Blocks.
+    pub(crate) fn open_part(&self, mount: &MountPoint) -> Result<Option<OwnedFd>> {
+        let Some(volume) = self.known(&mount.name) else { return Ok(None) };
+        let running = volume.running();
+        let place = match (running.containers.is_empty(), volume.is_local()) {
+            (false, _) if !running.place.as_os_str().is_empty() => running.place.clone(),
+            (_, true) => self.inner.local.data(&mount.name),
+            // Its driver has not mounted it.
+            (_, false) => return Ok(None),
+        };
+        Ok(Some(open_inside(&place, subpath(mount).unwrap_or("."))?))
+    }
+
     fn acquire_one(&self, record: &ContainerRecord, mount: &MountPoint) -> Result<Option<Attached>> {
         let volume = self.known(&mount.name).ok_or_else(|| Error::NoSuchVolume(mount.name.clone()))?;
-        let subpath = mount.spec.as_ref().and_then(|s| s.volume.as_ref()).map_or("", |v| v.subpath.as_str());
+        let subpath = subpath(mount).unwrap_or_default();
         let mut running = volume.running();
         let first = !running.containers.contains(&record.id);
         let mounting = |e: skiff_volumes::Error| {
@@ -117,4 +130,10 @@ impl Volumes {
             self.tell("unmount", &mount.name, &mount.driver, &[("container", id.as_str())]);
         }
     }
+}
+
+/// The part of the volume that was asked for.
+fn subpath(mount: &MountPoint) -> Option<&str> {
+    let asked = mount.spec.as_ref()?.volume.as_ref()?.subpath.as_str();
+    (!asked.is_empty()).then_some(asked)
 }

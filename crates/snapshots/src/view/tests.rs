@@ -26,6 +26,7 @@ fn volumes_are_in_it_and_the_host_is_not() {
     let dir = places();
     let mount = |path: &str, target: &str, writable| ViewMount {
         path: dir.path().join(path),
+        part: None,
         target: target.into(),
         writable,
         recursive: true,
@@ -58,8 +59,13 @@ fn volumes_are_in_it_and_the_host_is_not() {
 #[test]
 fn what_it_took_from_the_host_is_let_go_with_it() {
     let dir = places();
-    let mount =
-        ViewMount { path: dir.path().join("volume"), target: "/d".into(), writable: true, recursive: true };
+    let mount = ViewMount {
+        path: dir.path().join("volume"),
+        part: None,
+        target: "/d".into(),
+        writable: true,
+        recursive: true,
+    };
     let view = view(&dir.path().join("root"), vec![mount], true).unwrap();
     assert!(fs_err::write(path(view.root()).join("new"), "x").is_err());
     fs_err::write(path(view.root()).join("d/new"), "x").unwrap();
@@ -75,8 +81,13 @@ fn the_root_can_be_mounted_again_without_what_is_in_it() {
     let driver = crate::open(store.path(), None).unwrap();
     driver.prepare("a", None, Lifetime::Durable).unwrap();
     let dir = places();
-    let mount =
-        ViewMount { path: dir.path().join("volume"), target: "/v".into(), writable: true, recursive: false };
+    let mount = ViewMount {
+        path: dir.path().join("volume"),
+        part: None,
+        target: "/v".into(),
+        writable: true,
+        recursive: false,
+    };
     let view = View::new(driver.mount("a", Lifetime::Durable).unwrap(), vec![mount], false).unwrap();
     let root = view.detach_root().unwrap();
     fs_err::write(path(root.as_fd()).join("written"), "x").unwrap();
@@ -95,6 +106,7 @@ fn what_cannot_be_mounted_is_named() {
     let dir = places();
     let mount = |path: &str, target: &str| ViewMount {
         path: dir.path().join(path),
+        part: None,
         target: target.into(),
         writable: true,
         recursive: true,

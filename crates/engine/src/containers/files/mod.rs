@@ -170,6 +170,7 @@ fn sources(parts: &Parts, record: &ContainerRecord) -> Result<Vec<ViewMount>> {
         let bind = mount.spec.as_ref().and_then(|s| s.bind.as_ref());
         sources.push(ViewMount {
             path: mount.source.clone().into(),
+            part: if mount.kind == MountKind::Volume { parts.volumes.open_part(mount)? } else { None },
             target: mount.destination.clone(),
             writable: mount.rw,
             recursive: !bind.is_some_and(|b| b.non_recursive),
@@ -180,7 +181,7 @@ fn sources(parts: &Parts, record: &ContainerRecord) -> Result<Vec<ViewMount>> {
         let (path, target) = (dir.join(name), format!("/etc/{name}"));
         if path.is_file() && !record.mounts.iter().any(|m| m.destination == target) {
             let writable = !record.host.readonly_rootfs;
-            sources.push(ViewMount { path, target, writable, recursive: false });
+            sources.push(ViewMount { path, part: None, target, writable, recursive: false });
         }
     }
     Ok(sources)
