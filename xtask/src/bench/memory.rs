@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
 const CONTAINERS: usize = 20;
 
 /// After it an engine keeps nothing ready for the next container.
-const IDLE: Duration = Duration::from_secs(6);
+const IDLE: Duration = Duration::from_secs(8);
 
 fn per_container(subject: &mut Subject) -> Result<f64> {
     let before = helpers_pss(subject)?;

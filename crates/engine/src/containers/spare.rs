@@ -182,17 +182,20 @@ fn replace(parts: &Parts, kind: Kind) {
 
 /// Lets go of the one that nobody wants, and ends when there is none.
 async fn watch(parts: &Arc<Parts>) {
+    let mut left = PATIENCE;
     loop {
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(left).await;
         let parts = parts.clone();
         let look = move || {
             let mut slot = parts.spares.lock();
             drop(slot.spare.take_if(|spare| spare.made_at.elapsed() >= PATIENCE));
-            slot.watched = slot.spare.is_some();
-            slot.watched
+            let left = slot.spare.as_ref().map(|spare| PATIENCE.saturating_sub(spare.made_at.elapsed()));
+            slot.watched = left.is_some();
+            left
         };
-        if !blocking(look).await.unwrap_or(false) {
-            return;
+        match blocking(look).await {
+            Ok(Some(more)) => left = more,
+            _ => return,
         }
     }
 }

@@ -93,14 +93,22 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// Gives memory back whenever nobody has asked for anything for a while.
+/// Gives memory back whenever nobody has asked for anything for a while, and once more when what was kept ready for the next
+/// request is gone too.
 async fn shrink_when_idle(activity: Arc<Activity>) {
     const QUIET: Duration = Duration::from_millis(500);
+    const NOTHING_KEPT: Duration = Duration::from_secs(6);
     loop {
         activity.over(QUIET).await;
-        memory::trim_heap();
-        memory::unmap_idle_code();
+        shrink();
+        tokio::time::sleep(NOTHING_KEPT).await;
+        shrink();
     }
+}
+
+fn shrink() {
+    memory::trim_heap();
+    memory::unmap_idle_code();
 }
 
 async fn accept_unix(listener: UnixListener, context: Context) {
