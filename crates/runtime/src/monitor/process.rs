@@ -1,9 +1,6 @@
 //! A forked child of the launcher becomes a monitor: starts its container, answers, and serves until the end.
 
-use std::{
-    collections::VecDeque,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
-};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -17,9 +14,9 @@ use super::{
     child::Child,
     foreign,
     log::LogFile,
-    protocol::{EncodedPlan, ExecRequest, Log, LogHealth, Stdio, Target, UnixTime},
-    reactor::{Reactor, Token, Watch},
-    server::Server,
+    protocol::{EncodedPlan, ExecRequest, Log, Stdio, Target},
+    reactor::Reactor,
+    server::{Born, Server},
     stdio::{self, Ends},
     wire::{self, Packet},
 };
@@ -127,36 +124,15 @@ fn start_container(
     let started = spawn(message.stdio, &plan_fds, apply);
     let lost = || StageError::refused(Stage::Sync, "");
     let started = started.and_then(|started| Ok((started, ours.ok_or_else(lost)?)));
-    let ((process, ends), (reactor, log)) =
+    let ((init, ends), (reactor, log)) =
         started.inspect_err(|_| Watched::new(&place.layout, &place.path).remove())?;
-    let started_at = UnixTime::now();
-    let mut init = Child::new(&reactor, 0, Target::Init, process, ends, message.stdio.stdin);
-    for (streams, socket) in message.attach.into_iter().zip(attached) {
-        init.attach(socket, streams);
-    }
-    Ok(Server {
-        listener: Watch::new(&reactor, listener, Token::Listener),
-        container: message.id,
-        run_dir: message.run_dir,
-        clients: Vec::new(),
-        next_client: 0,
-        children: vec![init],
-        next_child: 1,
-        started_at,
-        log,
-        reported: LogHealth::default(),
-        cgroup: Watched::new(&place.layout, &place.path),
-        ended_execs: VecDeque::new(),
-        record: None,
-        root: match plan.rootfs.source {
-            Rootfs::Fd(index) => plan_fds.into_iter().nth(index as usize),
-            Rootfs::Path(_) => None,
-        },
-        mounts: None,
-        foreign: None,
-        buffer: Vec::new(),
-        reactor,
-    })
+    let root = match plan.rootfs.source {
+        Rootfs::Fd(index) => plan_fds.into_iter().nth(index as usize),
+        Rootfs::Path(_) => None,
+    };
+    let cgroup = Watched::new(&place.layout, &place.path);
+    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign: None };
+    Ok(Server::new(message, born))
 }
 
 /// What a start needs beside its cgroup.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::SocketFlags;
+use rustix::{net::SocketFlags, process::Pid};
 use skiff_types::ContainerId;
 
 use super::{
@@ -19,7 +19,9 @@ use super::{
     protocol::{Event, ExecState, Exit, Hello, KEPT_EXECS, LogHealth, Target, UnixTime, VERSION},
     reactor::{EventFlags, Reactor, Token, Watch},
     record::ExitRecord,
+    stdio::Ends,
 };
+use crate::launcher::StartMessage;
 
 /// How long nothing must happen until buffers are given back.
 const IDLE: Duration = Duration::from_millis(100);
@@ -54,7 +56,51 @@ pub(crate) struct Server {
     pub(super) buffer: Vec<u8>,
 }
 
+/// What a start has brought up, whoever carried it out.
+pub(super) struct Born {
+    pub(super) reactor: Reactor,
+    pub(super) log: Option<LogFile>,
+    pub(super) listener: OwnedFd,
+    /// Clients attached before the first byte, as the message lists them.
+    pub(super) attached: Vec<OwnedFd>,
+    pub(super) init: (Pid, OwnedFd),
+    pub(super) ends: Ends,
+    pub(super) cgroup: Watched,
+    pub(super) root: Option<OwnedFd>,
+    pub(super) foreign: Option<Foreign>,
+}
+
 impl Server {
+    /// The server of a container that has just been started.
+    pub(super) fn new(message: StartMessage, born: Born) -> Self {
+        let Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign } = born;
+        let started_at = UnixTime::now();
+        let mut init = Child::new(&reactor, 0, Target::Init, init, ends, message.stdio.stdin);
+        for (streams, socket) in message.attach.into_iter().zip(attached) {
+            init.attach(socket, streams);
+        }
+        Self {
+            listener: Watch::new(&reactor, listener, Token::Listener),
+            container: message.id,
+            run_dir: message.run_dir,
+            clients: Vec::new(),
+            next_client: 0,
+            children: vec![init],
+            next_child: 1,
+            started_at,
+            log,
+            reported: LogHealth::default(),
+            cgroup,
+            ended_execs: VecDeque::new(),
+            record: None,
+            root,
+            mounts: None,
+            foreign,
+            buffer: Vec::new(),
+            reactor,
+        }
+    }
+
     /// Runs until the container has ended and everybody has been told.
     pub(crate) fn run(&mut self) {
         self.listener.want(Some(EventFlags::IN));

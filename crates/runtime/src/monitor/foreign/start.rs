@@ -1,7 +1,6 @@
 //! A start by the runtime's program.
 
 use std::{
-    collections::VecDeque,
     ffi::OsStr,
     os::fd::{AsFd, OwnedFd},
 };
@@ -15,11 +14,9 @@ use crate::{
     launcher::{Place, StartMessage},
     monitor::{
         cgroup::Watched,
-        child::Child,
         process::{open_log, split, streams as stream_failure},
-        protocol::{LogHealth, Target, UnixTime},
-        reactor::{Reactor, Token, Watch},
-        server::Server,
+        reactor::Reactor,
+        server::{Born, Server},
         stdio::{self, Ends},
     },
 };
@@ -43,36 +40,16 @@ pub(in crate::monitor) fn start(
     let mut foreign = Foreign::new(message.id.to_string(), &message.run_dir, runtime)?;
     let cgroup = Watched::new(&place.layout, &place.path);
     let started = foreign.start(runtime, message.stdio, &fds);
-    let (process, ends) = started.inspect_err(|_| {
+    let (init, ends) = started.inspect_err(|_| {
         foreign.delete();
         cgroup.kill_all();
         Watched::new(&place.layout, &place.path).remove();
     })?;
-    let mut init = Child::new(&reactor, 0, Target::Init, process, ends, message.stdio.stdin);
-    for (streams, socket) in message.attach.into_iter().zip(attached) {
-        init.attach(socket, streams);
-    }
-    Ok(Server {
-        listener: Watch::new(&reactor, listener, Token::Listener),
-        container: message.id,
-        run_dir: message.run_dir,
-        clients: Vec::new(),
-        next_client: 0,
-        children: vec![init],
-        next_child: 1,
-        started_at: UnixTime::now(),
-        log,
-        reported: LogHealth::default(),
-        cgroup,
-        ended_execs: VecDeque::new(),
-        record: None,
-        // Held although it is mounted nowhere any more: see the field.
-        root: fds.into_iter().next(),
-        mounts: None,
-        foreign: Some(foreign),
-        buffer: Vec::new(),
-        reactor,
-    })
+    // Held although it is mounted nowhere any more: see the field.
+    let root = fds.into_iter().next();
+    let foreign = Some(foreign);
+    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign };
+    Ok(Server::new(message, born))
 }
 
 impl Foreign {
