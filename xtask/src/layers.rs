@@ -15,13 +15,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skiff-archive", &[]),
     ("skiff-go", &[]),
     ("skiff-state", &[]),
-    ("skiff-logs", &["skiff-go", "skiff-sys"]),
+    ("skiff-tls", &[]),
+    ("skiff-logs", &["skiff-go", "skiff-sys", "skiff-tls"]),
     ("skiff-runtime", &["skiff-sys"]),
     ("skiff-snapshots", &["skiff-archive", "skiff-sys"]),
     ("skiff-network", &["skiff-sys"]),
     ("skiff-volumes", &["skiff-sys"]),
     ("skiff-images", &["skiff-archive", "skiff-snapshots"]),
-    ("skiff-distribution", &[]),
+    ("skiff-distribution", &["skiff-tls"]),
     (
         "skiff-engine",
         &[
@@ -38,7 +39,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("skiff-registry", &["skiff-state"]),
     ("skiff-server", &["skiff-engine", "skiff-api"]),
-    ("skiff-client", &["skiff-api"]),
+    ("skiff-client", &["skiff-api", "skiff-tls"]),
     ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api", "skiff-go"]),
     ("xtask", &["skiff-testkit"]),
     (

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use skiff_tls::Anybody;
 use tokio_rustls::rustls::{
     self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
@@ -13,7 +14,7 @@ use tokio_rustls::rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
@@ -105,7 +106,7 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     let bad = |e: &dyn fmt::Display| Error::Settings(e.to_string());
     let provider = Arc::new(ring::default_provider());
     let verifier: Arc<dyn ServerCertVerifier> = match trust.anybody {
-        true => Arc::new(Anybody(Arc::clone(&provider))),
+        true => Arc::new(Anybody::new(Arc::clone(&provider))),
         false => {
             let roots = Arc::new(authorities(&trust.authorities));
             let inner = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
@@ -129,14 +130,9 @@ pub(crate) fn client_config(trust: &Trust) -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// The system's authorities, or Mozilla's where the system has none, and these.
+/// The system's authorities and these.
 fn authorities(more: &[CertificateDer<'static>]) -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    // Files that cannot be read count as if they were not there: a host without a bundle still reaches public registries.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
+    let mut roots = skiff_tls::system_authorities();
     roots.add_parsable_certificates(more.iter().cloned());
     roots
 }
@@ -203,45 +199,6 @@ fn is_about_time_or_name(error: &rustls::Error) -> bool {
                 | Why::NotValidForNameContext { .. }
         )
     )
-}
-
-/// Takes every certificate; signatures are still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// What is wrong with the other end, in Go's words.

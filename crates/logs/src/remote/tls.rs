@@ -9,11 +9,11 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
+use skiff_tls::Anybody;
 use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    ClientConfig, RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 
 use crate::OptionError;
@@ -56,7 +56,7 @@ pub(super) fn config(option: &'static str, trust: Trust<'_>) -> Result<Arc<Clien
         .with_safe_default_protocol_versions()
         .map_err(|e| bad(&e))?;
     let builder = match trust.anybody {
-        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider))),
+        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody::new(provider))),
         false => builder.with_root_certificates(roots(trust.authorities)),
     };
     let Some((certificate, key)) = trust.identity else { return Ok(Arc::new(builder.with_no_client_auth())) };
@@ -68,20 +68,11 @@ pub(super) fn config(option: &'static str, trust: Trust<'_>) -> Result<Arc<Clien
     Ok(Arc::new(builder.with_client_auth_cert(chain, key).map_err(|e| wrong(&e))?))
 }
 
-/// The authorities in a file, or the system's, or Mozilla's where the system has none.
+/// The authorities in a file, or the system's.
 fn roots(file: Option<&[u8]>) -> RootCertStore {
+    let Some(pem) = file else { return skiff_tls::system_authorities() };
     let mut roots = RootCertStore::empty();
-    match file {
-        Some(pem) => {
-            roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
-        }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
-        }
-    }
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
     roots
 }
 
@@ -93,43 +84,4 @@ pub(super) fn has_certificates(pem: &[u8]) -> bool {
 /// The name that a certificate has to be for.
 pub(super) fn name(option: &'static str, host: &str) -> Result<ServerName<'static>, OptionError> {
     ServerName::try_from(host.to_owned()).map_err(|e| OptionError::value(option, format!("{host:?}: {e}")))
-}
-
-/// Takes every certificate; signatures are still checked.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
