@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use skiff_runtime::monitor::protocol::{Request, Target};
-use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot};
+use tokio::{io::AsyncReadExt, net::UnixStream, sync::oneshot, task::JoinHandle};
 
 use super::{
     health::{self, Check},
@@ -71,15 +71,22 @@ async fn program(
     command: &[String],
     stopped: &mut oneshot::Receiver<()>,
 ) -> Option<Outcome> {
+    let mut beginning = tokio::spawn(begin(parts.clone(), container.clone(), live.clone(), command.to_vec()));
     let begun = tokio::select! {
         biased;
-        _ = &mut *stopped => return None,
-        begun = tokio::time::timeout(STARTING, begin(parts, container, live, command)) => begun,
+        _ = &mut *stopped => {
+            kill_once_begun(live.clone(), beginning);
+            return None;
+        }
+        begun = tokio::time::timeout(STARTING, &mut beginning) => begun,
     };
     let (exec, stream) = match begun {
-        Ok(Ok(begun)) => begun,
-        Ok(Err(error)) => return Some((-1, error.to_string())),
+        Ok(begun) => match begun.expect("the start of a check does not panic") {
+            Ok(begun) => begun,
+            Err(error) => return Some((-1, error.to_string())),
+        },
         Err(_) => {
+            kill_once_begun(live.clone(), beginning);
             return Some((-1, format!("timed out starting health check for container {}", container.id)));
         }
     };
@@ -112,22 +119,30 @@ async fn program(
     })
 }
 
+/// A check that has begun: what runs, and its output.
+type Begun = (Arc<Exec>, Option<UnixStream>);
+
 async fn begin(
-    parts: &Arc<Parts>,
-    container: &Arc<Container>,
-    live: &Arc<Live>,
-    command: &[String],
-) -> Result<(Arc<Exec>, Option<UnixStream>)> {
-    let config = ExecConfig {
-        cmd: command.to_vec(),
-        attach_stdout: true,
-        attach_stderr: true,
-        ..ExecConfig::default()
-    };
-    let exec = execs::prepare(parts, container, live.clone(), config).await?;
-    health::note(parts, container, Some(exec.id()));
-    let stream = execs::launch(parts, container, live, &exec, ExecStart::default()).await?;
+    parts: Arc<Parts>,
+    container: Arc<Container>,
+    live: Arc<Live>,
+    cmd: Vec<String>,
+) -> Result<Begun> {
+    let config = ExecConfig { cmd, attach_stdout: true, attach_stderr: true, ..ExecConfig::default() };
+    let exec = execs::prepare(&parts, &container, live.clone(), config).await?;
+    health::note(&parts, &container, Some(exec.id()));
+    let stream = execs::launch(&parts, &container, &live, &exec, ExecStart::default()).await?;
     Ok((exec, stream))
+}
+
+/// Lets a start that nobody waits for any more come to its end: the monitor may have been asked already, and in a paused
+/// container it answers late. What it started must not stay.
+fn kill_once_begun(live: Arc<Live>, beginning: JoinHandle<Result<Begun>>) {
+    tokio::spawn(async move {
+        if let Ok(Ok((exec, _))) = beginning.await {
+            kill(&live, &exec).await;
+        }
+    });
 }
 
 async fn kill(live: &Live, exec: &Exec) {
