@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures every row of the targets, each against another engine in the same run.
 //!
-//! Samples of the two engines alternate, so that a machine that slows down slows both; the ratio is what to believe.
+//! The two engines take turns, so that a machine that slows down slows both; the ratio is what to believe. Each turn begins
+//! on a machine at rest: an engine pays for what it still does after its answers, and not for what the other does.
 //! Nothing here is asserted: the figures go to bench/results/.
 
 mod containers;
@@ -10,6 +11,7 @@ mod logs;
 mod memory;
 mod registry;
 mod report;
+mod rest;
 mod subject;
 mod volumes;
 mod watch;
@@ -32,6 +34,9 @@ usage: cargo xtask bench [--against SOCKET] [--cli PROGRAM] [--rows PREFIX[,PREF
   --rootfs TAR      the root file system that import, load and save move (default: a generated one of 200 MB)
   --results DIR     where the table and the plot go (default: bench/results)
 ";
+
+/// How often each engine has its turn, with an equal part of the samples.
+const TURNS: usize = 5;
 
 /// What to measure and against whom.
 struct Options {
@@ -154,11 +159,15 @@ fn measure(row: &Row, samples: usize, subjects: &mut [Subject]) -> Result<Measur
     }
     let outcome = (|| {
         // The first of each is a warm-up.
-        for round in 0..=samples {
+        for subject in subjects.iter_mut() {
+            (row.sample)(subject).with_context(|| subject.name().to_owned())?;
+        }
+        let turn = samples.div_ceil(TURNS);
+        for first in (0..samples).step_by(turn) {
             for (subject, taken) in subjects.iter_mut().zip(&mut taken) {
-                let value = (row.sample)(subject).with_context(|| subject.name().to_owned())?;
-                if round > 0 {
-                    taken.push(value);
+                rest::wait()?;
+                for _ in first..samples.min(first + turn) {
+                    taken.push((row.sample)(subject).with_context(|| subject.name().to_owned())?);
                 }
             }
         }

@@ -12,6 +12,7 @@ use super::{
     Row,
     images::{LAYERED, archive, forget_archive, remove_image, save_archive},
     report::Unit,
+    rest,
     subject::Subject,
 };
 
@@ -92,19 +93,14 @@ fn pull(subject: &mut Subject) -> Result<f64> {
         // Not there any more after the first time.
         let _ = remove_image(subject, &name);
     }
-    settle();
+    rest::wait()?;
     subject.cli(&["pull", "-q", &image()])
 }
 
 fn push(subject: &mut Subject) -> Result<f64> {
     serve(subject)?;
-    settle();
+    rest::wait()?;
     subject.cli(&["push", "-q", &image()])
-}
-
-/// What was written before is not this sample's affair.
-fn settle() {
-    rustix::fs::sync();
 }
 
 impl Subject {

@@ -110,7 +110,7 @@ pub(super) fn write(dir: &Path, rows: &[Measured], other: Option<&str>) -> Resul
 fn table(rows: &[Measured], other: Option<&str>) -> String {
     let other = other.unwrap_or("–");
     let mut text = format!(
-        "Medians with minimum and maximum; samples of the two engines alternate in one run.\n\n\
+        "Medians with minimum and maximum; the two engines took turns in one run, each beginning on a machine at rest.\n\n\
          | what | Skiff | {other} | ratio | target | reached |\n|---|---|---|---|---|---|\n"
     );
     for row in rows {
