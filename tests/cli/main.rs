@@ -5,6 +5,7 @@ mod attached;
 mod files;
 mod images;
 mod lists;
+mod manifests;
 mod networks;
 mod registries;
 mod volumes;

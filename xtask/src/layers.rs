@@ -40,7 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("skiff-registry", &["skiff-state"]),
     ("skiff-server", &["skiff-engine", "skiff-api"]),
     ("skiff-client", &["skiff-api", "skiff-tls"]),
-    ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api", "skiff-go"]),
+    ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api", "skiff-distribution", "skiff-go"]),
     ("xtask", &["skiff-testkit"]),
     (
         "skiff",

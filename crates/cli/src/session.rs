@@ -76,6 +76,11 @@ impl Session {
         Ok(Arc::clone(&self.client))
     }
 
+    /// Where the user's settings are.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Who the user is to registries.
     pub(crate) fn credentials(&self) -> Store<'_> {
         Store::new(&self.config, &self.directory)

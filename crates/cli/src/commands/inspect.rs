@@ -156,7 +156,7 @@ impl Printer {
                 let array = [b"[".as_slice(), &elements.join(b",".as_slice()), b"]"].concat();
                 let text = String::from_utf8_lossy(&array);
                 say::line(&if indent {
-                    crate::format::json::indent(&text)
+                    crate::format::json::indent(&text, "    ")
                 } else {
                     crate::format::json::compact(&text)
                 });

@@ -14,6 +14,7 @@ mod info;
 mod inspect;
 mod lifecycle;
 mod logs;
+mod manifest;
 mod networks;
 mod port;
 mod ports;
@@ -76,6 +77,11 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::Login => registry::login(call).await,
         Verb::Logout => registry::logout(call).await,
         Verb::Logs => logs::logs(call).await,
+        Verb::ManifestAnnotate => manifest::annotate(call),
+        Verb::ManifestCreate => manifest::create(call).await,
+        Verb::ManifestInspect => manifest::inspect(call).await,
+        Verb::ManifestPush => manifest::push(call).await,
+        Verb::ManifestRm => manifest::rm(call),
         Verb::NetworkConnect => networks::connect(call).await,
         Verb::NetworkCreate => networks::create(call).await,
         Verb::NetworkDisconnect => networks::disconnect(call).await,

@@ -11,15 +11,15 @@ pub(crate) fn compact(json: &str) -> String {
     out
 }
 
-/// Indented by four blanks a level, as Go's `json.Indent` does.
-pub(crate) fn indent(json: &str) -> String {
+/// Indented by `unit` a level, as Go's `json.Indent` does.
+pub(crate) fn indent(json: &str, unit: &str) -> String {
     let compact = compact(json);
     let mut out = String::with_capacity(compact.len() * 2);
     let mut depth = 0usize;
     let mut opened = false;
     let newline = |out: &mut String, depth: usize| {
         out.push('\n');
-        out.extend(std::iter::repeat_n("    ", depth));
+        out.extend(std::iter::repeat_n(unit, depth));
     };
     walk(&compact, |c, quoted| {
         let closes = !quoted && matches!(c, '}' | ']');
@@ -72,7 +72,7 @@ mod tests {
         let text = r#"[ {"a": 1.0,"b":[],"c":{},"d":["x, y: [z]\"",null]} ]"#;
         assert_eq!(compact(text), r#"[{"a":1.0,"b":[],"c":{},"d":["x, y: [z]\"",null]}]"#);
         assert_eq!(
-            indent(text),
+            indent(text, "    "),
             "[\n    {\n        \"a\": 1.0,\n        \"b\": [],\n        \"c\": {},\n        \"d\": [\n            \
              \"x, y: [z]\\\"\",\n            null\n        ]\n    }\n]"
         );

@@ -7,6 +7,7 @@ mod files;
 mod image;
 mod lifecycle;
 mod look;
+mod manifest;
 mod network;
 mod registry;
 mod root;

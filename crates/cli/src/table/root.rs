@@ -1,7 +1,8 @@
 //! The tree: which name leads to which command, at the top and below `container`, `image` and the others.
 
 use super::{
-    files::*, image::*, lifecycle::*, look::*, network::*, registry::*, start::*, system::*, volume::*,
+    files::*, image::*, lifecycle::*, look::*, manifest::*, network::*, registry::*, start::*, system::*,
+    volume::*,
 };
 use crate::{
     grammar::{Entry, Flag, Group, Node, Section, list, switch, value},
@@ -54,6 +55,7 @@ pub(crate) static ROOT: Group = Group {
         top("info", &INFO),
         group("container", &CONTAINER),
         group("image", &IMAGE),
+        group("manifest", &MANIFEST),
         group("network", &NETWORK_GROUP),
         group("system", &SYSTEM),
         group("volume", &VOLUME_GROUP),
@@ -137,6 +139,17 @@ static IMAGE: Group = Group {
     ],
 };
 
+static MANIFEST: Group = Group {
+    about: "Manage Docker image manifests and manifest lists",
+    entries: &[
+        leaf("annotate", &MANIFEST_ANNOTATE),
+        leaf("create", &MANIFEST_CREATE),
+        leaf("inspect", &MANIFEST_INSPECT),
+        leaf("push", &MANIFEST_PUSH),
+        leaf("rm", &MANIFEST_RM),
+    ],
+};
+
 static NETWORK_GROUP: Group = Group {
     about: "Manage networks",
     entries: &[
@@ -183,7 +196,6 @@ pub(crate) static UNSUPPORTED: &[&str] = &[
     "config",
     "context",
     "image build",
-    "manifest",
     "node",
     "plugin",
     "secret",
