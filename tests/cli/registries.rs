@@ -1,7 +1,10 @@
 //! Images from and to registries, and who the user is to them.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use skiff_testkit::{
+    Engine,
     image::{Tar, busybox},
     registry::{Registry, digest},
 };
@@ -167,5 +170,73 @@ fn who_signs_in_is_known_until_he_signs_out() -> Result<()> {
         failed(&said(args, b"")?, why);
     }
     said(&["rmi", &image], b"")?.ok();
+    Ok(())
+}
+
+/// The story that people learn registries by. `registry:2` is in the binary; Docker would have to pull it.
+#[test]
+fn a_registry_is_an_image_away() -> Result<()> {
+    let mut test = Test::new()?;
+    if matches!(test.engine, Engine::Other(_)) {
+        return Ok(());
+    }
+    let files = tempfile::tempdir()?;
+    let hash = ["run", "--rm", "--entrypoint", "htpasswd", "registry:2", "-Bbn", "testuser", "testpassword"];
+    let line = test.run(&hash)?.ok();
+    assert!(line.starts_with("testuser:$2"), "{line}");
+    fs_err::write(files.path().join("htpasswd"), line)?;
+
+    let name = test.name("registry");
+    let auth = format!("{}:/auth", files.path().display());
+    let started = [
+        &["run", "-d", "-p", "127.0.0.1:5000:5000", "--name", &name, "-v", &auth][..],
+        &["-e", "REGISTRY_AUTH=htpasswd", "-e", "REGISTRY_AUTH_HTPASSWD_REALM=Registry Realm"],
+        &["-e", "REGISTRY_AUTH_HTPASSWD_PATH=/auth/htpasswd", "registry:2"],
+    ];
+    test.run(&started.concat())?.ok();
+    let config = format!("{}/config", files.path().display());
+    let signed_in = |password: &str| {
+        let mut command = test.command(&["login", "-u", "testuser", "--password-stdin", "127.0.0.1:5000"]);
+        command.env("DOCKER_CONFIG", &config);
+        super::run_command(command, password.as_bytes())
+    };
+    let up = Instant::now() + Duration::from_secs(20);
+    let refused = loop {
+        let said = signed_in("wrong")?;
+        if said.err.contains("401") || Instant::now() > up {
+            break said;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(refused.code == 1 && refused.err.contains("401 Unauthorized"), "{refused:?}");
+    let welcome = signed_in("testpassword")?;
+    assert!(welcome.code == 0 && welcome.out.contains("Login Succeeded"), "{welcome:?}");
+
+    let image = "127.0.0.1:5000/busybox:v1";
+    test.run(&["tag", "busybox", image])?.ok();
+    let known = |args: &[&str]| {
+        let mut command = test.command(args);
+        super::said(command.env("DOCKER_CONFIG", &config).output()?)
+    };
+    let denied = test.run(&["push", image])?;
+    assert!(denied.code == 1 && denied.err.contains("no basic auth credentials"), "{denied:?}");
+    known(&["push", "-q", image])?.ok();
+    test.run(&["rmi", image])?.ok();
+    assert_eq!(known(&["pull", "-q", image])?.ok(), format!("{image}\n"));
+    test.run(&["rmi", image])?.ok();
+
+    let inside = |url: &str| {
+        let network = format!("container:{name}");
+        test.run(&["run", "--rm", "--network", &network, "busybox", "wget", "-qO-", url])
+    };
+    let closed = inside("http://127.0.0.1:5000/v2/_catalog")?;
+    assert!(closed.code != 0 && closed.err.contains("401"), "{closed:?}");
+    let catalog = inside("http://testuser:testpassword@127.0.0.1:5000/v2/_catalog")?.ok();
+    assert_eq!(catalog.trim(), r#"{"repositories":["busybox"]}"#);
+    let collected = ["exec", &name, "registry", "garbage-collect", "/etc/docker/registry/config.yml"];
+    assert!(test.run(&collected)?.ok().starts_with("links removed: 0\n"));
+    test.run(&["stop", &name])?.ok();
+    let ended = test.run(&["inspect", "-f", "{{.State.ExitCode}}", &name])?.ok();
+    assert_eq!(ended, "0\n", "it ends by itself when it is told to");
     Ok(())
 }

@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "skiff",
         &[
             "skiff-api",
+            "skiff-archive",
             "skiff-cli",
             "skiff-engine",
             "skiff-registry",

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::{self, Read},
     net::{IpAddr, Ipv4Addr},
     path::PathBuf,
 };
@@ -111,8 +112,8 @@ impl Config {
 pub struct BuiltinImage {
     /// Its name with its tag, as people write it.
     pub name: &'static str,
-    /// The tar of its only layer.
-    pub layer: &'static [u8],
+    /// Gives the tar of its only layer.
+    pub layer: fn() -> io::Result<Box<dyn Read + Send>>,
     /// Dockerfile instructions that make its configuration.
     pub changes: &'static [&'static str],
 }

@@ -1,8 +1,8 @@
 //! The binary: looks at its name and first argument, and takes the role they name.
 
+mod builtin;
 mod daemon;
 mod doctor;
-mod hello;
 mod registry;
 
 use std::{
@@ -29,6 +29,12 @@ fn main() -> ExitCode {
     }
     if name == Some(init::NAME) {
         return init::main(arguments);
+    }
+    match name {
+        // In the image of that name.
+        Some("registry" | "entrypoint.sh") => return registry::packed(text(arguments)),
+        Some("htpasswd") => return registry::htpasswd(text(arguments)),
+        _ => {}
     }
     match arguments.next().as_deref().and_then(OsStr::to_str) {
         Some("init") if name != Some("docker") => init::main(arguments),

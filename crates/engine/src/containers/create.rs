@@ -113,7 +113,12 @@ async fn bring_builtin(parts: &Arc<Parts>, name: &str) -> Result<()> {
         ..ImportOptions::default()
     };
     let images = parts.images.clone();
-    blocking(move || images.import(&mut &*image.layer, &options)).await??;
+    blocking(move || {
+        let mut layer = (image.layer)()
+            .map_err(|e| Error::Internal(format!("cannot make the image {}: {e}", image.name)))?;
+        Ok::<_, Error>(images.import(&mut layer, &options)?)
+    })
+    .await??;
     Ok(())
 }
 

@@ -56,7 +56,8 @@ type Values = BTreeMap<&'static str, String>;
 /// Flags without dashes, and their values.
 pub type Flags = Vec<(String, String)>;
 
-/// Reads the configuration. `flags` are pairs of a flag without dashes and its value.
+/// Reads the configuration. `flags` are pairs of a flag without dashes and its value; `usual` is how clients are told apart
+/// where nothing says it.
 ///
 /// # Errors
 /// In words for the operator: which setting, where it stands, what is wrong.
@@ -64,6 +65,7 @@ pub fn configure(
     file: Option<&Path>,
     environment: impl IntoIterator<Item = (String, String)>,
     flags: &[(String, String)],
+    usual: AuthMode,
 ) -> Result<Config, String> {
     let environment: BTreeMap<String, String> = environment.into_iter().collect();
     let named = environment.get("REGISTRY_CONFIGURATION_PATH").map(PathBuf::from);
@@ -88,7 +90,7 @@ pub fn configure(
         key.kind.check(value).map_err(|reason| format!("--{flag}: {reason}"))?;
         values.insert(key.name, value.clone());
     }
-    build(&values)
+    build(&values, usual)
 }
 
 /// Whether a flag is one, and takes no value.
@@ -143,7 +145,7 @@ fn set(values: &mut Values, name: &str, value: String) -> Result<(), String> {
     Ok(())
 }
 
-fn build(values: &Values) -> Result<Config, String> {
+fn build(values: &Values, usual: AuthMode) -> Result<Config, String> {
     let text = |name: &str| values.get(name).map(String::as_str);
     let flag = |name: &str, otherwise| text(name).and_then(boolean).unwrap_or(otherwise);
     let time =
@@ -171,7 +173,7 @@ fn build(values: &Values) -> Result<Config, String> {
     if settings.proxy.is_none() && values.keys().any(|key| key.starts_with("proxy.")) {
         return Err("proxy.remoteurl is missing".to_owned());
     }
-    settings.auth = auth(values)?;
+    settings.auth = auth(values, usual)?;
     settings.secret = text("http.secret").map(str::to_owned);
     settings.url = text("http.host").map(url).transpose()?;
     Ok(Config {
@@ -184,12 +186,13 @@ fn build(values: &Values) -> Result<Config, String> {
 }
 
 /// A file that is named wants to be used.
-fn auth(values: &Values) -> Result<AuthMode, String> {
+fn auth(values: &Values, usual: AuthMode) -> Result<AuthMode, String> {
     let text = |name: &str| values.get(name).map(String::as_str);
     let path = text("auth.htpasswd.path");
-    match text("auth").unwrap_or(if path.is_some() { "htpasswd" } else { "accounts" }) {
-        "none" => Ok(AuthMode::None),
-        "htpasswd" => Ok(AuthMode::Htpasswd {
+    match text("auth").or(path.map(|_| "htpasswd")) {
+        None => Ok(usual),
+        Some("none") => Ok(AuthMode::None),
+        Some("htpasswd") => Ok(AuthMode::Htpasswd {
             path: path.ok_or("auth is htpasswd, but auth.htpasswd.path names no file")?.into(),
             realm: text("auth.htpasswd.realm").unwrap_or("Skiff registry").to_owned(),
         }),
@@ -234,7 +237,7 @@ mod tests {
         let own = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
             pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
         };
-        configure(Some(&path), own(env), &own(flags))
+        configure(Some(&path), own(env), &own(flags), AuthMode::Accounts)
             .map_err(|e| e.replace(&path.display().to_string(), "FILE"))
     }
 

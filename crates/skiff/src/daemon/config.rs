@@ -52,7 +52,7 @@ pub(crate) enum Name {
 pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig, String> {
     refuse_unsupported(settings)?;
     let log = log_settings(settings)?;
-    let builtin_images = vec![crate::hello::IMAGE];
+    let builtin_images = crate::builtin::IMAGES.to_vec();
     let mut config = Config { debug: log.level == "debug", builtin_images, ..Config::default() };
     let default = Config::default();
     // Other processes, in other directories, are told of what lies in them.

@@ -1,6 +1,9 @@
 //! `skiff registry gc`: collects garbage now.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use serde_json::Value;
 
@@ -22,7 +25,12 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         ["--help" | "-h"] => return say(USAGE),
         _ => return fail(USAGE),
     };
-    match Operator::new(&PathBuf::from(root)).ask("POST", "/gc", &Value::Null) {
+    collect(&PathBuf::from(root))
+}
+
+/// Collects garbage of the registry that runs over this directory.
+pub(super) fn collect(root: &Path) -> ExitCode {
+    match Operator::new(root).ask("POST", "/gc", &Value::Null) {
         Ok(done) => say(&format!(
             "links removed: {}\nblobs removed: {}\nleftovers removed: {}\nuploads given up: {}\ntags and manifests expired: {}\n",
             done["links"], done["blobs"], done["leftovers"], done["uploads"], done["expired"]

@@ -4,9 +4,13 @@ mod accounts;
 mod gc;
 mod htpasswd;
 mod operator;
+mod packed;
 mod serve;
 
 use std::{io::Write, process::ExitCode};
+
+pub(crate) use packed::main as packed;
+use skiff_registry::AuthMode;
 
 const USAGE: &str = "Usage:  skiff registry COMMAND
 
@@ -26,13 +30,18 @@ Run 'skiff registry COMMAND --help' for more information on a command.
 /// Runs the command that the arguments after `registry` name.
 pub(crate) fn main(mut arguments: impl Iterator<Item = String>) -> ExitCode {
     match arguments.next().as_deref() {
-        Some("serve") => serve::main(arguments),
+        Some("serve") => serve::main(arguments, AuthMode::Accounts),
         Some("gc") => gc::main(arguments),
         Some("htpasswd") => htpasswd::main(arguments),
         Some(kind @ ("user" | "project" | "robot")) => accounts::main(kind, arguments),
         None | Some("--help" | "-h" | "help") => say(USAGE),
         Some(other) => fail(&format!("skiff registry: unknown command: {other}\n\n{USAGE}")),
     }
+}
+
+/// Runs `htpasswd`, which Apache's and docker's registry image have as a program of its own.
+pub(crate) fn htpasswd(arguments: impl Iterator<Item = String>) -> ExitCode {
+    htpasswd::main(arguments)
 }
 
 fn say(text: &str) -> ExitCode {

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, path::Path, process::ExitCode, time::Duration};
 
-use skiff_registry::{Config, Listen, Registry, Server, configure, flags, load_tls, split_flags};
+use skiff_registry::{AuthMode, Config, Listen, Registry, Server, configure, flags, load_tls, split_flags};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, level_filters::LevelFilter};
 
@@ -24,15 +24,15 @@ fn usage() -> String {
     text
 }
 
-/// Runs the registry until it is told to end.
-pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+/// Runs the registry until it is told to end. `usual` is how clients are told apart where nothing is configured.
+pub(super) fn main(arguments: impl Iterator<Item = String>, usual: AuthMode) -> ExitCode {
     let arguments: Vec<String> = arguments.collect();
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
         return say(&usage());
     }
     let prepared = split_flags(arguments).and_then(|(flags, rest)| match rest.as_slice() {
-        [] => configure(None, std::env::vars(), &flags),
-        [file] => configure(Some(Path::new(file)), std::env::vars(), &flags),
+        [] => configure(None, std::env::vars(), &flags, usual),
+        [file] => configure(Some(Path::new(file)), std::env::vars(), &flags, usual),
         [_, extra, ..] => Err(format!("unexpected argument: {extra}")),
     });
     match prepared.and_then(run) {
