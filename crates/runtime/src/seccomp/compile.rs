@@ -295,21 +295,58 @@ fn ranges(outcomes: BTreeMap<u32, Outcome>, default: u32) -> Vec<(u32, Outcome)>
     ranges
 }
 
-/// A binary search.
+/// A binary search over groups of ranges.
 fn decide(code: &mut Assembler, ranges: &[(u32, Outcome)], default: u32, abi: Abi) -> Place {
-    match ranges {
+    search(code, &grouped(ranges), default, abi)
+}
+
+fn search(code: &mut Assembler, groups: &[&[(u32, Outcome)]], default: u32, abi: Abi) -> Place {
+    match groups {
         [] => code.answer(default),
-        [(_, Outcome::Fixed(action))] => code.answer(*action),
-        [(_, Outcome::Conditional(rules))] => {
+        [[(_, usual), others @ ..]] => {
+            // Every second one is as the first.
+            let rest = outcome(code, usual, default, abi);
+            others.iter().step_by(2).rev().fold(rest, |rest, (number, single)| {
+                let place = outcome(code, single, default, abi);
+                code.equal(*number, place, rest)
+            })
+        }
+        _ => {
+            let (low, high) = groups.split_at(groups.len() / 2);
+            let [high_part, low_part] = [high, low].map(|part| search(code, part, default, abi));
+            code.at_least(high[0][0].0, high_part, low_part)
+        }
+    }
+}
+
+fn outcome(code: &mut Assembler, outcome: &Outcome, default: u32, abi: Abi) -> Place {
+    match outcome {
+        Outcome::Fixed(action) => code.answer(*action),
+        Outcome::Conditional(rules) => {
             let otherwise = code.answer(default);
             rules.iter().rev().fold(otherwise, |next, (conditions, action)| {
                 code.rule(conditions, *action, abi.is_32_bit(), next)
             })
         }
-        _ => {
-            let (low, high) = ranges.split_at(ranges.len() / 2);
-            let [high_part, low_part] = [high, low].map(|part| decide(code, part, default, abi));
-            code.at_least(high[0].0, high_part, low_part)
-        }
     }
+}
+
+/// Ranges that are told apart by naming single numbers: of the same outcome, with one number of another between two of them.
+/// Each such number then costs one test, and no search.
+fn grouped(ranges: &[(u32, Outcome)]) -> Vec<&[(u32, Outcome)]> {
+    /// More would be asked one after the other for too long.
+    const MOST_SINGLES: usize = 3;
+    let mut groups = Vec::new();
+    let mut rest = ranges;
+    while let Some((_, usual)) = rest.first() {
+        let goes_on = |at: usize| match rest.get(at + 1..at + 3) {
+            Some([single, next]) => next.0 == single.0 + 1 && next.1 == *usual,
+            _ => false,
+        };
+        let singles = (0..MOST_SINGLES).take_while(|n| goes_on(2 * n)).count();
+        let (group, later) = rest.split_at(1 + 2 * singles);
+        groups.push(group);
+        rest = later;
+    }
+    groups
 }
