@@ -47,9 +47,8 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let network = networks(parts, &request)?;
     let apparmor_profile = SecurityOptions::read(&request.host, &parts.config)?.apparmor.unwrap_or_default();
     // Another's network brings another's name.
-    let plain = mounts.is_empty()
-        && !matches!(validate::network_mode(&request.host.network_mode), NetworkMode::Container(_));
-    let kind = (plain && request.host.resources.cgroup_parent.is_empty())
+    let own_name = !matches!(validate::network_mode(&request.host.network_mode), NetworkMode::Container(_));
+    let kind = (own_name && request.host.resources.cgroup_parent.is_empty())
         .then(|| Kind { chain: image.chain, lifetime: request.host.lifetime() });
     let spare = kind.as_ref().and_then(|kind| parts.spares.take(kind));
     let id = spare.as_ref().map_or_else(ContainerId::random, |spare| spare.id);
@@ -88,7 +87,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
             blocking(move || drop(spare)).await?;
             return Err(e);
         }
-        make(&parts, record, plain, image, spare).await?;
+        make(&parts, record, own_name, image, spare).await?;
         if let Some(kind) = kind {
             spare::expect_another(&parts, kind);
         }
@@ -140,12 +139,13 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
 async fn make(
     parts: &Arc<Parts>,
     record: ContainerRecord,
-    plain: bool,
+    own_name: bool,
     image: Image,
     spare: Option<Spare>,
 ) -> Result<()> {
     let container = Container::new(record);
-    let committed = plain.then(|| parts.records.put(&container.record()).at_once());
+    let without_volumes = container.record().mounts.is_empty();
+    let committed = without_volumes.then(|| parts.records.put(&container.record()).at_once());
     let (made, prepared) = oneshot::channel();
     tokio::task::spawn_blocking({
         let (parts, container) = (parts.clone(), container.clone());
@@ -160,7 +160,7 @@ async fn make(
                 Ok(volumes)
             });
             let good = done.is_ok();
-            if made.send(done).is_ok() && good && plain {
+            if made.send(done).is_ok() && good && own_name {
                 *ahead = match spare {
                     Some(spare) => ahead::adopt(&parts, &record, spare),
                     None => ahead::make(&parts, &container, &record),
