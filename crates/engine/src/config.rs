@@ -135,6 +135,8 @@ pub struct BridgeConfig {
     pub mtu: u32,
     /// Write firewall rules.
     pub firewall: bool,
+    /// The host's own firewall decides on packets from outside to published ports.
+    pub respect_host: bool,
     /// Turn forwarding on.
     pub ip_forward: bool,
     /// A host that did not forward before may then forward for others too.
@@ -201,6 +203,7 @@ impl Default for BridgeConfig {
             ip_masquerade: true,
             mtu: 0,
             firewall: true,
+            respect_host: true,
             ip_forward: true,
             ip_forward_no_drop: false,
             allow_direct_routing: false,

@@ -250,6 +250,7 @@ fn net_config(bridge: &BridgeConfig, id: NetworkId) -> Result<NetConfig> {
         userland_proxy: bridge.userland_proxy,
         default_gateway: bridge.default_gateway,
         firewall: bridge.firewall,
+        respect_host: bridge.respect_host,
         default_bind_address: bridge.default_binding.unwrap_or(IpAddr::from([0, 0, 0, 0])),
         mtu: bridge.mtu,
         ..NetConfig::new(id)

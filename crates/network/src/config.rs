@@ -47,6 +47,9 @@ pub struct NetConfig {
     pub ip_forward_no_drop: bool,
     /// Whether to write the firewall table (`--iptables`). Without it published ports are served by the daemon alone.
     pub firewall: bool,
+    /// Whether the host's own input policy decides who reaches published ports from outside
+    /// (`--firewall=respect-host`); otherwise everybody does. Without a table it always decides.
+    pub respect_host: bool,
     /// Whether other hosts may reach containers' addresses by a route of their own (`--allow-direct-routing`).
     pub allow_direct_routing: bool,
     /// Whether the daemon serves what the kernel cannot forward to a published port (`--userland-proxy`). Without it
@@ -76,6 +79,7 @@ impl NetConfig {
             ip_forward: true,
             ip_forward_no_drop: false,
             firewall: true,
+            respect_host: true,
             allow_direct_routing: false,
             userland_proxy: true,
             default_bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -14,7 +14,7 @@ use crate::{
     NetworkError, NetworkRecord, NetworkRequest, PortSpec,
     bridge::HostFacts,
     config::AddressPool,
-    firewall::Guard,
+    firewall::{Guard, Usher},
     ipam,
     janitor::{Dead, Janitor},
     netlink::Netlink,
@@ -46,6 +46,8 @@ pub struct Network {
     pub(crate) dns: Arc<Dns>,
     /// Puts the table back when somebody removes it.
     pub(crate) _guard: Option<Guard>,
+    /// Sends on what the host's policy let in to published ports.
+    pub(crate) _usher: Option<Usher>,
 }
 
 /// What is the same for all networks.

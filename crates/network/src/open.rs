@@ -12,7 +12,7 @@ use skiff_types::NetworkId;
 use crate::{
     BridgeInfo, Dns, EndpointRecord, NetConfig, NetworkError, NetworkRecord,
     bridge::{self, HostFacts},
-    firewall::{Firewall, Guard, plan::Rules},
+    firewall::{Firewall, Guard, Usher, plan::Rules},
     janitor::Janitor,
     netlink::Netlink,
     network::{Network, Shared, lock},
@@ -56,6 +56,7 @@ pub(crate) fn open(
     let becomes_router = default.is_some() && config.ip_forward && !sysctl::forwards(false)?;
     let firewall = match config.firewall {
         true => Some(Firewall::open(Rules {
+            respect_host: config.respect_host,
             direct: config.allow_direct_routing,
             drop_foreign4: becomes_router && !config.ip_forward_no_drop,
             drop_foreign6: false,
@@ -76,6 +77,7 @@ pub(crate) fn open(
         dns: dns.clone(),
     };
     endpoints.iter().for_each(|record| state.name_endpoint(record));
+    let usher = (config.firewall && config.respect_host).then(Usher::start).transpose()?;
     // The table comes first, so that no link is there before its rules are.
     state.rewrite_table()?;
     let uplink = match (&plan, &default) {
@@ -94,7 +96,16 @@ pub(crate) fn open(
 
     let pool_size = if uplink.is_some() { config.pool_size } else { 0 };
     let pool = pool::Pool::start(uplink, pool_size, config.pool_size.div_ceil(2))?;
-    let network = Network { pool, state, default, janitor: Janitor::start()?, shared, dns, _guard: guard };
+    let network = Network {
+        pool,
+        state,
+        default,
+        janitor: Janitor::start()?,
+        shared,
+        dns,
+        _guard: guard,
+        _usher: usher,
+    };
     network.keep_loose_if_needed();
     Ok(network)
 }

@@ -34,6 +34,8 @@ const MODULES: &[&str] = &[
     "nft_fib_inet",
     "nft_redir",
     "nft_reject_inet",
+    "nfnetlink_log",
+    "nft_log",
 ];
 
 /// The first process, until the disk is there: the command line says what is run from it.

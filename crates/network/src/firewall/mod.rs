@@ -5,8 +5,11 @@
 //! rules nor the cost of a lookup grows with their number.
 
 mod guard;
+mod judged;
+mod packet;
 pub(crate) mod plan;
 mod ports;
+mod usher;
 mod zone;
 
 use rustix::io::Errno;
@@ -21,6 +24,7 @@ use crate::{
 pub(crate) use guard::Guard;
 use plan::{FOREIGN4, FOREIGN6, FORWARD, Rules, TABLE};
 pub(crate) use ports::is_translated;
+pub(crate) use usher::Usher;
 pub(crate) use zone::Zone;
 
 /// The kernel's table and the socket through which it is written.

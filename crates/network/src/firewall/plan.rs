@@ -3,7 +3,8 @@
 //! ```text
 //! guard    (prerouting, raw)   what claims to come from or go to the loopback network without being there is dropped,
 //!                              because published loopback addresses are rewritten before the kernel would look
-//! inbound  (prerouting, nat)   local destinations → publish
+//! inbound  (prerouting, nat)   local destinations → publish; from outside only if the host's policy is not asked, or
+//!                              let the packet in (see judged.rs)
 //! outbound (output, nat)       the same for what the host itself sends, 127.0.0.1 included
 //! publish                      address . protocol . port → container's address . port
 //! forward  (forward, filter)   neighbours pass; nothing else leaves an internal network; to a bridge → inward; from a
@@ -19,7 +20,7 @@
 
 use ipnet::Ipv4Net;
 
-use super::{ports::Elements, zone::Zone};
+use super::{judged, ports::Elements, zone::Zone};
 use crate::{
     endpoint::EndpointRecord,
     nft::{Chain, Element, Expr, Hook, Op, Set, ct, field, kind, meta},
@@ -84,6 +85,8 @@ const ICMPV6: u8 = 58;
 /// What the table says of all networks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rules {
+    /// Whether the host's input policy decides who reaches published ports from outside.
+    pub(crate) respect_host: bool,
     /// Whether published ports can also be reached at the containers' own addresses, by everybody.
     pub(crate) direct: bool,
     /// Whether IPv4 that neither comes from nor goes to a bridge is not forwarded.
@@ -101,6 +104,9 @@ pub(crate) fn table<'a>(
     // Made first so that it can be deleted whether or not it was there.
     let mut ops = vec![Op::AddTable, Op::DeleteTable, Op::AddTable];
     ops.extend(sets());
+    if rules.respect_host {
+        ops.extend(judged::sets());
+    }
     ops.extend(chains(rules));
     ops.extend(rules_of_chains(rules));
     ops.extend(zones.into_iter().flat_map(Zone::add));
@@ -129,8 +135,8 @@ fn add(set: &'static str, elements: Vec<Element>) -> Op {
 
 fn sets() -> Vec<Op> {
     use kind::{FAMILY, INTERFACE, IPV4, IPV6, PORT, PROTOCOL};
-    let set = |name, key| Set { name, key, data: &[], intervals: false };
-    let map = |name, key, data| Set { name, key, data, intervals: false };
+    let set = |name, key| Set { name, key, data: &[], intervals: false, lasting: None };
+    let map = |name, key, data| Set { name, key, data, intervals: false, lasting: None };
     let sets = [
         set(BRIDGES, &[INTERFACE]),
         set(NEIGHBOURS, &[INTERFACE, INTERFACE]),
@@ -168,6 +174,9 @@ fn chains(rules: &Rules) -> Vec<Op> {
         base(LEAVING, "nat", Hook::POSTROUTING, 100),
     ];
     chains.extend(foreign(rules).map(|(_, name)| Chain { name, hook: None }));
+    if rules.respect_host {
+        chains.extend(judged::chains());
+    }
     chains.into_iter().map(Op::AddChain).collect()
 }
 
@@ -186,15 +195,17 @@ fn rules_of_chains(rules: &Rules) -> Vec<Op> {
     rule(GUARD, vec![not_loopback(), in_net(field::IPV4_DESTINATION, loopback()), vec![Expr::Drop]]);
     rule(GUARD, vec![not_loopback(), from_loopback_net(), vec![Expr::Drop]]);
 
-    let local = || {
-        vec![
-            Expr::DestinationType { to: 0 },
-            Expr::Equal { register: 0, value: LOCAL.to_ne_bytes().to_vec() },
-        ]
-    };
     // Without ICC one container reaches another's published port through the daemon: the bridge would not carry it.
     rule(INBOUND, vec![vec![input(0), in_set(CLOSED), Expr::Accept]]);
-    rule(INBOUND, vec![local(), vec![Expr::Jump(PUBLISH)]]);
+    if rules.respect_host {
+        rule(INBOUND, vec![vec![input(0), in_set(BRIDGES)], local(), vec![Expr::Jump(PUBLISH)]]);
+        for family in [FAMILY_IPV4, FAMILY_IPV6] {
+            rule(INBOUND, vec![judged::is_admitted(family), vec![Expr::Jump(PUBLISH)]]);
+        }
+        judged::rules().into_iter().for_each(|(chain, parts)| rule(chain, vec![parts]));
+    } else {
+        rule(INBOUND, vec![local(), vec![Expr::Jump(PUBLISH)]]);
+    }
     // What the host sends to [::1] the kernel would not let out by a bridge: the daemon serves it.
     let to_loopback6 = vec![
         Expr::Payload { field: field::IPV6_DESTINATION, to: 0 },
@@ -267,7 +278,12 @@ fn rules_of_chains(rules: &Rules) -> Vec<Op> {
     ops
 }
 
-fn input(to: u32) -> Expr {
+/// Addressed to the host.
+pub(super) fn local() -> Vec<Expr> {
+    vec![Expr::DestinationType { to: 0 }, Expr::Equal { register: 0, value: LOCAL.to_ne_bytes().to_vec() }]
+}
+
+pub(super) fn input(to: u32) -> Expr {
     Expr::Meta { key: meta::INPUT_NAME, to }
 }
 
@@ -275,11 +291,11 @@ fn output(to: u32) -> Expr {
     Expr::Meta { key: meta::OUTPUT_NAME, to }
 }
 
-fn in_set(set: &'static str) -> Expr {
+pub(super) fn in_set(set: &'static str) -> Expr {
     Expr::InSet { set, key: 0 }
 }
 
-fn of_family(family: u8) -> Vec<Expr> {
+pub(super) fn of_family(family: u8) -> Vec<Expr> {
     vec![Expr::Meta { key: meta::FAMILY, to: 0 }, Expr::Equal { register: 0, value: vec![family] }]
 }
 
@@ -289,7 +305,7 @@ fn words(family: u8) -> u32 {
 }
 
 /// Protocol and port of the destination.
-fn port_key(first: u32) -> Vec<Expr> {
+pub(super) fn port_key(first: u32) -> Vec<Expr> {
     vec![
         Expr::Meta { key: meta::PROTOCOL, to: first },
         Expr::Payload { field: field::DESTINATION_PORT, to: first + 1 },
@@ -297,7 +313,7 @@ fn port_key(first: u32) -> Vec<Expr> {
 }
 
 /// Address, protocol and port of the destination.
-fn full_key(family: u8) -> Vec<Expr> {
+pub(super) fn full_key(family: u8) -> Vec<Expr> {
     let field = if family == FAMILY_IPV6 { field::IPV6_DESTINATION } else { field::IPV4_DESTINATION };
     let mut key = vec![Expr::Payload { field, to: 0 }];
     key.extend(port_key(words(family)));
@@ -318,7 +334,7 @@ fn loopback() -> Ipv4Net {
     Ipv4Net::new_assert(std::net::Ipv4Addr::new(127, 0, 0, 0), 8)
 }
 
-fn bits(key: u32, bits: u32) -> Vec<Expr> {
+pub(super) fn bits(key: u32, bits: u32) -> Vec<Expr> {
     vec![
         Expr::Ct { key, to: 0 },
         Expr::And { register: 0, mask: bits.to_ne_bytes().to_vec() },
@@ -326,7 +342,7 @@ fn bits(key: u32, bits: u32) -> Vec<Expr> {
     ]
 }
 
-fn dnat_done() -> Vec<Expr> {
+pub(super) fn dnat_done() -> Vec<Expr> {
     bits(ct::STATUS, ct::DNAT)
 }
 

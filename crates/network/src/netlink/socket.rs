@@ -1,6 +1,9 @@
 //! A netlink socket: send a batch, hear of each message's fate.
 
-use std::{mem::MaybeUninit, os::fd::OwnedFd};
+use std::{
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use rustix::{
     io::{self, Errno},
@@ -42,6 +45,12 @@ pub(crate) struct Netlink {
     transactional: bool,
     /// The next sequence number. Answers to earlier batches are recognised by theirs and dropped.
     next: u32,
+}
+
+impl AsFd for Netlink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Netlink {

@@ -2,7 +2,7 @@
 
 use rustix::io::Errno;
 
-use super::op::{Chain, Element, Op, Set, SetKind};
+use super::op::{Chain, Element, Lasting, Op, Set, SetKind};
 use crate::netlink::{
     Batch, Failure, Message, Netlink,
     message::{ACK, APPEND, CREATE, attribute},
@@ -141,9 +141,13 @@ fn push_for(batch: &mut Batch, family: Family, kind: u16, flags: u16, build: imp
 fn add_set(m: &mut Message<'_>, table: &str, set: &Set, id: u32) {
     const INTERVAL: u32 = 4;
     const MAP: u32 = 8;
+    const TIMEOUT: u32 = 0x10;
+    const DYNAMIC: u32 = 0x20;
+    let flags =
+        [(!set.data.is_empty(), MAP), (set.intervals, INTERVAL), (set.lasting.is_some(), TIMEOUT | DYNAMIC)];
     m.str(1, table);
     m.str(2, set.name);
-    m.be32(3, if set.data.is_empty() { 0 } else { MAP } | if set.intervals { INTERVAL } else { 0 });
+    m.be32(3, flags.iter().filter(|(has, _)| *has).fold(0, |all, (_, flag)| all | flag));
     m.be32(4, type_number(set.key));
     m.be32(5, padded_length(set.key));
     if !set.data.is_empty() {
@@ -151,6 +155,10 @@ fn add_set(m: &mut Message<'_>, table: &str, set: &Set, id: u32) {
         m.be32(7, padded_length(set.data));
     }
     m.be32(10, id);
+    if let Some(Lasting { size, timeout }) = set.lasting {
+        m.nest(9, |m| m.be32(1, size));
+        m.bytes(11, &timeout.to_be_bytes());
+    }
     if let [one] = set.key
         && one.host_order
     {

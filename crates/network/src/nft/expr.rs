@@ -101,6 +101,19 @@ pub(crate) enum Expr {
     },
     /// Rewrite the source to the outgoing interface's address.
     Masquerade,
+    /// Put the key that starts at the register into a set with a timeout, or have it stay there longer. A set that is
+    /// full ends the rule.
+    Update {
+        /// The set.
+        set: &'static str,
+        /// The first register of the key.
+        key: u32,
+    },
+    /// Send a copy of the packet to whoever listens to this group of netfilter's log, at once.
+    Log {
+        /// The group.
+        group: u16,
+    },
     /// Let it pass this table.
     Accept,
     /// Drop it.
@@ -144,6 +157,8 @@ pub(crate) mod meta {
 pub(crate) mod ct {
     pub(crate) const STATE: u32 = 0;
     pub(crate) const STATUS: u32 = 2;
+    /// `NF_CT_STATE_BIT` of new.
+    pub(crate) const NEW: u32 = 8;
     /// `NF_CT_STATE_BIT` of established and related.
     pub(crate) const ESTABLISHED_OR_RELATED: u32 = 2 | 4;
     /// `IPS_DST_NAT`.
@@ -223,6 +238,15 @@ impl Expr {
                 m.be32(3, register(address));
             }),
             Self::Masquerade => expression(list, "masq", |_| {}),
+            Self::Update { set, key } => expression(list, "dynset", |m| {
+                m.str(1, set);
+                m.be32(3, 1); // NFT_DYNSET_OP_UPDATE
+                m.be32(4, register(key));
+            }),
+            Self::Log { group } => expression(list, "log", |m| {
+                m.bytes(1, &group.to_be_bytes());
+                m.bytes(4, &1u16.to_be_bytes()); // no packet waits for a second one
+            }),
             Self::Accept => verdict(list, 1, None),
             Self::Drop => verdict(list, 0, None),
             Self::Jump(chain) => verdict(list, -3, Some(chain)),

@@ -11,5 +11,5 @@ mod watch;
 
 pub(crate) use encode::{Family, Policy, commit, has_chain, policy};
 pub(crate) use expr::{Expr, Field, ct, field, meta};
-pub(crate) use op::{Chain, Element, Hook, Op, Set, kind};
+pub(crate) use op::{Chain, Element, Hook, Lasting, Op, Set, kind};
 pub(crate) use watch::{Seen, Watch};

@@ -54,6 +54,17 @@ pub(crate) struct Set {
     pub(crate) data: &'static [SetKind],
     /// Whether its elements are intervals: where each begins and, as another element, where it has ended.
     pub(crate) intervals: bool,
+    /// Whether rules put elements in, and how long they stay.
+    pub(crate) lasting: Option<Lasting>,
+}
+
+/// How many elements rules may put into a set, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lasting {
+    /// How many at once.
+    pub(crate) size: u32,
+    /// How many milliseconds each.
+    pub(crate) timeout: u64,
 }
 
 /// The type of one part of a key or value: the number by which `nft list` shows it, and its length in bytes.
@@ -130,6 +141,8 @@ pub(crate) struct Hook {
 impl Hook {
     /// `prerouting`.
     pub(crate) const PREROUTING: u32 = 0;
+    /// `input`.
+    pub(crate) const INPUT: u32 = 1;
     /// `forward`.
     pub(crate) const FORWARD: u32 = 2;
     /// `output`.

@@ -303,6 +303,53 @@ pub(crate) fn run(command: &str) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// Runs a command in the calling thread's namespace; whether it succeeded.
+pub(crate) fn attempt(command: &str) -> bool {
+    let mut words = command.split_ascii_whitespace();
+    let program = words.next().expect("a program");
+    let output = Command::new(program).args(words).output().unwrap_or_else(|e| panic!("{program}: {e}"));
+    output.status.success()
+}
+
+/// The table as `nft` shows it, without the senders that were let in a moment ago and without its owner.
+pub(crate) fn table() -> String {
+    let listed = run("nft -s list table inet skiff");
+    let sender = |line: &str| line.contains("elements") && line.contains(&HOST.to_string());
+    // An owner is a line of flags, an empty one behind it, and a comment.
+    let flags = |line: &str| line.starts_with("\tflags");
+    let lines = listed.lines().filter(|line| !sender(line) && !flags(line));
+    let plain: String =
+        lines.map(|line| line.split(" # progname").next().unwrap_or(line).to_owned() + "\n").collect();
+    plain.replacen("{\n\n", "{\n", 1)
+}
+
+/// Whether the kernel keeps others from changing a table that has an owner, and keeps it when the owner is gone.
+pub(crate) fn kernel_keeps_tables() -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    (numbers.next().expect("a number"), numbers.next().expect("a number")) >= (6, 9)
+}
+
+/// Counts the packets to a port, or a range of them, that arrive somewhere.
+pub(crate) struct Counter<'a>(&'a Namespace);
+
+impl<'a> Counter<'a> {
+    /// None yet.
+    pub(crate) fn new(place: &'a Namespace, ports: &str) -> Self {
+        place.run("nft add table inet seen");
+        place.run("nft add chain inet seen every { type filter hook prerouting priority raw ; }");
+        place.run(&format!("nft add rule inet seen every th dport {ports} counter"));
+        Self(place)
+    }
+
+    /// How many so far.
+    pub(crate) fn packets(&self) -> u64 {
+        let listed = self.0.run("nft list chain inet seen every");
+        let (_, behind) = listed.split_once("counter packets ").expect("a counter");
+        behind.split(' ').next().and_then(|number| number.parse().ok()).expect("a number")
+    }
+}
+
 /// Waits until `condition` holds; the limit only ends a test that would wait for ever.
 pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let until = std::time::Instant::now() + Duration::from_secs(120);

@@ -99,7 +99,7 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
         settings.text("seccomp-profile").filter(|profile| *profile != "builtin").map(PathBuf::from);
     modes(settings, &mut config)?;
     check_values(settings, &config)?;
-    config.bridge = bridge(settings)?;
+    config.bridge = bridge(settings, name)?;
     let tls = tls_files(settings);
     let default_pidfile = config.run.join("skiff.pid");
     Ok(DaemonConfig {
@@ -219,7 +219,7 @@ fn check_values(settings: &Settings, config: &Config) -> Result<(), String> {
     Ok(())
 }
 
-fn bridge(settings: &Settings) -> Result<BridgeConfig, String> {
+fn bridge(settings: &Settings, called: Name) -> Result<BridgeConfig, String> {
     let default = BridgeConfig::default();
     let flag = |id, default| settings.flag(id).unwrap_or(default);
     let bip = settings.text("bip").map(str::to_owned);
@@ -229,6 +229,13 @@ fn bridge(settings: &Settings) -> Result<BridgeConfig, String> {
             "You specified -b & --bip, mutually exclusive options. Please specify only one".to_owned()
         );
     }
+    let respect_host = match (settings.text("firewall"), called) {
+        (Some("respect-host"), _) | (None, Name::Skiff) => true,
+        (Some("docker"), _) | (None, Name::Dockerd) => false,
+        (Some(other), _) => {
+            return Err(format!("invalid firewall {other:?}: must be \"respect-host\" or \"docker\""));
+        }
+    };
     Ok(BridgeConfig {
         name,
         bip,
@@ -237,6 +244,7 @@ fn bridge(settings: &Settings) -> Result<BridgeConfig, String> {
         ip_masquerade: flag("ip-masq", default.ip_masquerade),
         mtu: u32::try_from(settings.int("mtu").unwrap_or(0)).unwrap_or(u32::MAX),
         firewall: flag("iptables", default.firewall),
+        respect_host,
         ip_forward: flag("ip-forward", default.ip_forward),
         ip_forward_no_drop: flag("ip-forward-no-drop", default.ip_forward_no_drop),
         allow_direct_routing: flag("allow-direct-routing", default.allow_direct_routing),
@@ -322,6 +330,19 @@ mod tests {
             config.hosts,
             [Host::Unix("/run/skiff/skiff.sock".into()), Host::Unix("/var/run/docker.sock".into())]
         );
+    }
+
+    #[test]
+    fn the_hosts_firewall_is_respected_unless_docker_is_asked_for() {
+        let respects = |line: &str, name| {
+            let settings = flags::parse(line.split_whitespace().map(str::to_owned)).unwrap();
+            configure(&settings, name).map(|config| config.engine.bridge.respect_host)
+        };
+        assert!(respects("", Name::Skiff).unwrap());
+        assert!(!respects("", Name::Dockerd).unwrap());
+        assert!(!respects("--firewall=docker", Name::Skiff).unwrap());
+        assert!(respects("--firewall respect-host", Name::Dockerd).unwrap());
+        assert!(respects("--firewall=none", Name::Skiff).unwrap_err().contains("invalid firewall \"none\""));
     }
 
     #[test]

@@ -137,6 +137,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("exec-root", "exec-root", Text, Yes, "Root directory for execution state files (default \"/run/skiff\")"),
     option!("experimental", "experimental", Bool(false), Yes, "Enable experimental features"),
     option!("feature", "features", Any, Moot, "Enable feature in the daemon"),
+    option!("firewall", "firewall", Text, Yes, "Who decides on packets from outside to published ports: the host's own firewall (\"respect-host\"), or nobody (\"docker\", the default of dockerd)"),
     option!("fixed-cidr", "fixed-cidr", Text, Yes, "IPv4 subnet for the default bridge network"),
     option!("fixed-cidr-v6", "fixed-cidr-v6", Text, No, "IPv6 subnet for the default bridge network"),
     option!("group", 'G', "group", Text, Yes, "Group for the unix socket (default \"docker\")"),

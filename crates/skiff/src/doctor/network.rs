@@ -3,12 +3,14 @@
 use super::{Finding, line, storage::module_exists};
 
 /// Parts of the kernel, what is lost without them, and whether that is too much.
-const PARTS: [(&str, &str, bool); 5] = [
+const PARTS: [(&str, &str, bool); 7] = [
     ("bridge", "no network but the host's and none", true),
     ("veth", "no network but the host's and none", true),
     ("nf_tables", "ports cannot be published, nor containers kept apart", true),
     ("nf_nat", "containers do not reach other hosts, and ports cannot be published", true),
     ("nf_conntrack", "the firewall cannot tell answers from questions", true),
+    ("nft_log", "the daemon starts only with --firewall=docker", false),
+    ("nfnetlink_log", "the daemon starts only with --firewall=docker", false),
 ];
 
 pub(super) fn findings() -> Vec<Finding> {
@@ -51,7 +53,8 @@ fn built_in(name: &str) -> bool {
     let sign = match name {
         "bridge" => "/proc/sys/net/bridge",
         "nf_conntrack" => "/proc/sys/net/netfilter/nf_conntrack_max",
-        "nf_nat" | "nf_tables" => "/proc/net/netfilter/nf_log",
+        "nf_nat" | "nf_tables" | "nft_log" => "/proc/net/netfilter/nf_log",
+        "nfnetlink_log" => "/proc/net/netfilter/nfnetlink_log",
         _ => return false,
     };
     std::path::Path::new(sign).exists()
