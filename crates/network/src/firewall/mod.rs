@@ -1,7 +1,9 @@
 //! The firewall: one table, `inet skiff`, that only Skiff writes.
 //!
 //! [`plan`] says what the table holds for given networks and ports; [`Firewall`] keeps the kernel's in step, each
-//! change one transaction. Making a network or publishing a port adds elements to sets and maps, so neither the number of
+//! change one transaction. From Linux 6.9 on the table belongs to the daemon's socket: nobody else can change it, `nft flush ruleset`
+//! passes it by, and it stays when the daemon ends, then for everybody to change. Before, the [`Guard`] puts it back when it was
+//! changed. Making a network or publishing a port adds elements to sets and maps, so neither the number of
 //! rules nor the cost of a lookup grows with their number.
 
 mod guard;
@@ -11,6 +13,8 @@ pub(crate) mod plan;
 mod ports;
 mod usher;
 mod zone;
+
+use std::{thread, time::Duration};
 
 use rustix::io::Errno;
 
@@ -27,11 +31,17 @@ pub(crate) use ports::is_translated;
 pub(crate) use usher::Usher;
 pub(crate) use zone::Zone;
 
+/// How often, and after how long each time, to ask again for a table that another process holds.
+const PATIENCE: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// The kernel's table and the socket through which it is written.
 #[derive(Debug)]
 pub(crate) struct Firewall {
     socket: Netlink,
     rules: Rules,
+    /// Whether the kernel keeps the table from others, as far as is known.
+    owned: bool,
 }
 
 /// Whether a change found the table as it was left.
@@ -60,7 +70,7 @@ impl Firewall {
                 "iptables' FORWARD chain drops what its rules do not accept: containers may be cut off from other hosts"
             );
         }
-        Ok(Self { socket, rules })
+        Ok(Self { socket, rules, owned: true })
     }
 
     /// Whether the table is there.
@@ -88,8 +98,25 @@ impl Firewall {
         zones: impl IntoIterator<Item = &'a Zone>,
         endpoints: impl IntoIterator<Item = (&'a Zone, &'a EndpointRecord)>,
     ) -> Result<(), NetworkError> {
-        let ops = plan::table(&self.rules, zones, endpoints);
-        nft::commit(&mut self.socket, TABLE, &ops).map_err(NetworkError::kernel("write table inet skiff"))
+        let (zones, endpoints) = (Vec::from_iter(zones), Vec::from_iter(endpoints));
+        let mut write = |owned| {
+            let ops = plan::table(&self.rules, owned, zones.iter().copied(), endpoints.iter().copied());
+            nft::commit(&mut self.socket, TABLE, &ops)
+        };
+        let mut written = write(self.owned);
+        // A daemon that was just killed lets go of the table when the last copy of its socket is closed.
+        for _ in 0..PATIENCE {
+            if written != Err(Errno::PERM) {
+                break;
+            }
+            thread::sleep(PAUSE);
+            written = write(self.owned);
+        }
+        if self.owned && matches!(written, Err(Errno::OPNOTSUPP | Errno::INVAL)) {
+            written = write(false);
+            self.owned = written.is_err();
+        }
+        written.map_err(NetworkError::kernel("write table inet skiff"))
     }
 
     /// Makes a network known.

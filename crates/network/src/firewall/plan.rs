@@ -95,14 +95,18 @@ pub(crate) struct Rules {
     pub(crate) drop_foreign6: bool,
 }
 
-/// The steps that replace the whole table.
+/// The steps that replace the whole table by one that is ours alone, or by one that everybody may change.
 pub(crate) fn table<'a>(
     rules: &Rules,
+    owned: bool,
     zones: impl IntoIterator<Item = &'a Zone>,
     endpoints: impl IntoIterator<Item = (&'a Zone, &'a EndpointRecord)>,
 ) -> Vec<Op> {
-    // Made first so that it can be deleted whether or not it was there.
-    let mut ops = vec![Op::AddTable, Op::DeleteTable, Op::AddTable];
+    let mut ops = match owned {
+        true => vec![Op::DestroyTable, Op::AddOwnTable],
+        // Made first so that it can be deleted whether or not it was there.
+        false => vec![Op::AddTable, Op::DeleteTable, Op::AddTable],
+    };
     ops.extend(sets());
     if rules.respect_host {
         ops.extend(judged::sets());

@@ -20,6 +20,9 @@ const NEW_RULE: u16 = 6;
 const NEW_SET: u16 = 9;
 const NEW_ELEMENTS: u16 = 12;
 const DELETE_ELEMENTS: u16 = 14;
+const DESTROY_TABLE: u16 = 26;
+/// `NFT_TABLE_F_OWNER | NFT_TABLE_F_PERSIST`.
+const OWNED: u32 = 2 | 4;
 
 /// The address family of a table (`NFPROTO_…`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,11 +106,10 @@ pub(crate) fn has_chain(socket: &mut Netlink, table: &str, chain: &str) -> Resul
 
 fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
     match op {
-        Op::AddTable => push(batch, NEW_TABLE, CREATE | ack, |m| {
-            m.str(1, table);
-            m.be32(2, 0);
-        }),
+        Op::AddTable => add_table(batch, table, 0, ack),
+        Op::AddOwnTable => add_table(batch, table, OWNED, ack),
         Op::DeleteTable => push(batch, DELETE_TABLE, ack, |m| m.str(1, table)),
+        Op::DestroyTable => push(batch, DESTROY_TABLE, ack, |m| m.str(1, table)),
         Op::AddSet(set) => {
             let id = batch.count();
             push(batch, NEW_SET, CREATE | ack, |m| add_set(m, table, set, id));
@@ -125,6 +127,13 @@ fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
             push_elements(batch, DELETE_ELEMENTS, 0, ack, table, set, elements);
         }
     }
+}
+
+fn add_table(batch: &mut Batch, table: &str, flags: u32, ack: u16) {
+    push(batch, NEW_TABLE, CREATE | ack, |m| {
+        m.str(1, table);
+        m.be32(2, flags);
+    });
 }
 
 fn push(batch: &mut Batch, kind: u16, flags: u16, build: impl FnOnce(&mut Message<'_>)) {

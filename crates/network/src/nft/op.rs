@@ -7,8 +7,13 @@ use super::expr::Expr;
 pub(crate) enum Op {
     /// Make the table if it is not there.
     AddTable,
+    /// Make a table that nobody can change or remove but through this socket, and that is still there when the socket is
+    /// not: everybody can then. Linux 6.9 and later.
+    AddOwnTable,
     /// Remove the table with all that is in it.
     DeleteTable,
+    /// The same, if there is one. Linux 6.3 and later.
+    DestroyTable,
     /// Make a set or a map.
     AddSet(Set),
     /// Make a chain.
