@@ -38,7 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("skiff-registry", &["skiff-state"]),
-    ("skiff-server", &["skiff-engine", "skiff-api"]),
+    ("skiff-server", &["skiff-engine", "skiff-api", "skiff-sys"]),
     ("skiff-client", &["skiff-api", "skiff-tls"]),
     ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api", "skiff-distribution", "skiff-go"]),
     ("xtask", &["skiff-testkit"]),

@@ -74,7 +74,9 @@ pub(crate) struct Phase {
     pub(crate) last: WaitOutcome,
     pub(crate) removed: bool,
     /// How many attached clients may still lack some of the output.
-    pub(crate) readers: usize,
+    pub(crate) lacking: usize,
+    /// How many attached clients may not have taken all of it from their connections.
+    pub(crate) behind: usize,
 }
 
 impl Container {
@@ -176,8 +178,11 @@ impl Container {
 
     /// Counts an attached client until the guard is dropped.
     pub(crate) fn reader(self: &Arc<Self>) -> Reader {
-        self.phase.send_modify(|phase| phase.readers += 1);
-        Reader(self.clone())
+        self.phase.send_modify(|phase| {
+            phase.lacking += 1;
+            phase.behind += 1;
+        });
+        Reader { container: self.clone(), lacking: true }
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<Phase> {
@@ -259,18 +264,35 @@ impl Container {
 }
 
 /// An attached client that may still lack some of a container's output. Whoever waits for the end of the container is
-/// answered when there is none left, as clients stop to listen then.
-pub struct Reader(Arc<Container>);
+/// answered when there is none left, as clients stop to listen then: at first those that began to wait before the end,
+/// which know where it lies in the output, then, when the guards are dropped, those that ask how it ended.
+pub struct Reader {
+    container: Arc<Container>,
+    lacking: bool,
+}
+
+impl Reader {
+    /// The whole output is in the client's connection, though the client may not have taken it from there.
+    #[must_use]
+    pub fn served(mut self) -> Self {
+        self.lacking = false;
+        self.container.phase.send_modify(|phase| phase.lacking -= 1);
+        self
+    }
+}
 
 impl fmt::Debug for Reader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Reader").field(&self.0.id).finish()
+        f.debug_tuple("Reader").field(&self.container.id).finish()
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.0.phase.send_modify(|phase| phase.readers -= 1);
+        self.container.phase.send_modify(|phase| {
+            phase.lacking -= usize::from(self.lacking);
+            phase.behind -= 1;
+        });
     }
 }
 

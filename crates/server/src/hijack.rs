@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use rustix::event::{PollFd, PollFlags, poll};
 use skiff_api::stream;
-use skiff_engine::{Attached, LogStream};
+use skiff_engine::{Attached, LogStream, Reader};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
@@ -31,8 +31,8 @@ pub(crate) struct Hijack {
     pub(crate) stdin: bool,
     /// Called if the client left by the detach keys.
     pub(crate) on_detach: Box<dyn FnOnce() + Send>,
-    /// Awaited before the end of the output is shown to the client.
-    pub(crate) settle: BoxFuture<'static, ()>,
+    /// Awaited before the end of the output is shown to the client; dropped when the client has taken the output.
+    pub(crate) settle: BoxFuture<'static, Option<Reader>>,
     /// How bytes travel between us and the client.
     pub(crate) transport: Transport,
 }
@@ -84,6 +84,10 @@ const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 /// what came with it. Starting a program takes longer anyway.
 const HEAD_GAP: Duration = Duration::from_millis(1);
 
+/// For so long a client may take to read what it was sent before it counts as having read it, and how often that is looked at.
+const READ_WITHIN: Duration = Duration::from_millis(50);
+const READ_CHECK: Duration = Duration::from_millis(1);
+
 /// Bytes read from a container at once.
 const OUTPUT_BUFFER: usize = 64 << 10;
 const INPUT_BUFFER: usize = 16 << 10;
@@ -132,7 +136,7 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
         }
         end
     };
-    {
+    let reader = {
         let mut output = std::pin::pin!(copy_output(
             &mut container_out,
             &mut client_out,
@@ -145,16 +149,29 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
         };
         match end {
             None => settle.await,
-            Some(InputEnd::Left) => {}
-            Some(InputEnd::Detached) => on_detach(),
+            Some(InputEnd::Left) => None,
+            Some(InputEnd::Detached) => {
+                on_detach();
+                None
+            }
             Some(InputEnd::Closed) => tokio::select! {
                 _ = &mut output => settle.await,
-                () = hung_up(watched) => {}
+                () = hung_up(&watched) => None,
             },
         }
-    }
+    };
     let _ = client_out.write_all(outgoing.farewell()).await;
     let _ = client_out.shutdown().await;
+    if reader.is_some() {
+        let _ = tokio::time::timeout(READ_WITHIN, taken(&watched)).await;
+    }
+}
+
+/// Waits until the other side has taken everything.
+async fn taken(socket: impl AsFd) {
+    while skiff_sys::socket::untaken(&socket).is_ok_and(|bytes| bytes > 0) {
+        tokio::time::sleep(READ_CHECK).await;
+    }
 }
 
 async fn send_first(

@@ -6,7 +6,7 @@ use skiff_types::ContainerId;
 use tokio::time::timeout;
 
 use super::{WaitCondition, WaitOutcome, Waiting, parts::Parts};
-use crate::{Error, Result};
+use crate::{Error, Result, container::Phase};
 
 /// A client that does not read its output makes others wait no longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,7 +57,12 @@ pub(super) fn wait(parts: &Parts, reference: &str, condition: WaitCondition) -> 
         // The container is held here, so its phase cannot close.
         let outcome = reached.map(|phase| phase.last.clone());
         if !container.is_awaited() {
-            let _ = timeout(PATIENCE, watch.wait_for(|phase| phase.running || phase.readers == 0)).await;
+            let listening = |phase: &Phase| match condition {
+                // Who asks so may read the answer before output that came first, on another connection.
+                WaitCondition::NotRunning => phase.behind,
+                WaitCondition::NextExit | WaitCondition::Removed => phase.lacking,
+            };
+            let _ = timeout(PATIENCE, watch.wait_for(|phase| phase.running || listening(phase) == 0)).await;
         }
         drop(container);
         outcome.map_err(|_| Error::Internal("the engine is shutting down".into()))

@@ -49,7 +49,7 @@ async fn attached_by(
             ..Opened::default()
         })),
         stdin,
-        settle: Box::pin(std::future::ready(())),
+        settle: Box::pin(std::future::ready(None)),
         on_detach: Box::new(move || seen.store(true, Ordering::SeqCst)),
         transport,
     };
@@ -141,4 +141,14 @@ async fn a_websocket_carries_messages_without_frames() {
     drop(monitor);
     assert_eq!(read_all(&mut client).await, b"\x82\x03out\x88\x00");
     task.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_has_not_read_is_noticed() {
+    let (mut client, mut server) = UnixStream::pair().unwrap();
+    taken(&server).await;
+    server.write_all(b"output").await.unwrap();
+    assert!(tokio::time::timeout(READ_WITHIN, taken(&server)).await.is_err());
+    client.read_exact(&mut [0; 6]).await.unwrap();
+    taken(&server).await;
 }

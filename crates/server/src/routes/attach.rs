@@ -4,7 +4,7 @@ use std::future::ready;
 
 use http::{HeaderValue, Response, header};
 use skiff_api::stream::{MULTIPLEXED, RAW};
-use skiff_engine::AttachOptions;
+use skiff_engine::{AttachOptions, Reader};
 
 use crate::{
     failure::{Failure, Outcome},
@@ -37,7 +37,7 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
         head: hijack::head(request.wants_upgrade(), content_type).into_bytes(),
         open: Box::pin(ready(attached.into())),
         stdin,
-        settle: Box::pin(async { drop(reader) }),
+        settle: Box::pin(async { reader.map(Reader::served) }),
         on_detach: Box::new(move || containers.detached(&name)),
         transport: Transport::Plain,
     }))
@@ -68,7 +68,7 @@ pub(super) async fn attach_websocket(context: &Context, request: &Request, name:
         head: websocket::head(key.as_bytes()).into_bytes(),
         open: Box::pin(ready(attached.into())),
         stdin,
-        settle: Box::pin(async { drop(reader) }),
+        settle: Box::pin(async { reader.map(Reader::served) }),
         on_detach: Box::new(move || containers.detached(&name)),
         transport: Transport::WebSocket { kind, framed },
     }))

@@ -59,7 +59,10 @@ pub(super) async fn start(context: &Context, mut request: Request, id: &str) -> 
         stdin: exec.config.attach_stdin,
         on_detach: Box::new(move || execs.detached(&detached)),
         // Clients ask for the exit code as soon as the output ends.
-        settle: Box::pin(async move { ending.settled(&name).await }),
+        settle: Box::pin(async move {
+            ending.settled(&name).await;
+            None
+        }),
         transport: Transport::Plain,
     }))
 }
