@@ -389,3 +389,48 @@ fn lists_find_containers_by_their_volumes() -> Result<()> {
     }
     Ok(())
 }
+
+fn on_host(test: &Test, line: &str) -> Result<()> {
+    let status = test.engine.inside("sh").args(["-c", line]).status()?;
+    anyhow::ensure!(status.success(), "{line}: {status}");
+    Ok(())
+}
+
+#[test]
+fn a_mount_is_shared_with_the_host_as_far_as_it_is_asked_for() -> Result<()> {
+    let mut test = Test::new()?;
+    let place = tempfile::tempdir()?;
+    let place = place.path().display();
+    on_host(&test, &format!("mount -t tmpfs place {place}; mount --make-private {place}"))?;
+    let done = share(&mut test, &place.to_string());
+    on_host(&test, &format!("umount -R {place}"))?;
+    done
+}
+
+fn share(test: &mut Test, place: &str) -> Result<()> {
+    on_host(test, &format!("mkdir {place}/host {place}/own"))?;
+    let line =
+        "until [ -e /m/host/seen ]; do sleep 0.1; done; mount -t tmpfs inner /m/own && touch /m/own/seen";
+    let body = |propagation: &str| {
+        let mut body = Test::body(&["sh", "-c", line]);
+        body["HostConfig"]["Binds"] = json!([format!("{place}:/m:{propagation}")]);
+        body["HostConfig"]["Privileged"] = json!(true);
+        body
+    };
+    for (propagation, lacks) in [("rshared", "shared"), ("rslave", "shared or slave")] {
+        let id = test.create(&body(propagation))?;
+        let refused = test.act(&id, "start")?;
+        let words = format!("path {place} is mounted on {place} but it is not a {lacks} mount");
+        assert_eq!((refused.status, refused.message()), (500, words));
+    }
+    on_host(test, &format!("mount --make-shared {place}"))?;
+    for (propagation, reaches_out) in [("rslave", false), ("rshared", true)] {
+        let id = test.up(&body(propagation))?;
+        on_host(test, &format!("mount -t tmpfs outer {place}/host && touch {place}/host/seen"))?;
+        assert_eq!(test.wait(&id)?, 0, "{propagation}");
+        let seen = on_host(test, &format!("test -e {place}/own/seen")).is_ok();
+        assert_eq!(seen, reaches_out, "{propagation}");
+        on_host(test, &format!("umount {place}/host"))?;
+    }
+    Ok(())
+}

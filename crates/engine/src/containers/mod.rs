@@ -27,6 +27,7 @@ mod mounts;
 mod parts;
 mod policy;
 mod probe;
+mod propagation;
 mod prune;
 mod reconcile;
 mod remove;

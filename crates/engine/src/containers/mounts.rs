@@ -9,7 +9,7 @@ use rustix::{
 use skiff_runtime::plan::{MountKind as StepKind, MountSource, Plan};
 use skiff_volumes::{clone_mount, open_inside, open_inside_of};
 
-use super::{etc, parts::Parts};
+use super::{etc, parts::Parts, propagation};
 use crate::{
     Error, Result,
     model::{ContainerRecord, MountKind, MountPoint},
@@ -28,6 +28,7 @@ pub(super) struct Ready {
 /// Makes everything ready. Volumes are to be released if the container does not start. Blocks.
 pub(super) fn prepare(parts: &Parts, record: &ContainerRecord, dir: &Path) -> Result<Ready> {
     make_missing_sources(record)?;
+    propagation::check(&record.mounts)?;
     if record.host.ipc_mode == "shareable" {
         etc::mount_shm(dir, record.host.shm_size)?;
     }

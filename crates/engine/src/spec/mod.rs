@@ -87,6 +87,9 @@ pub(crate) fn make(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<
         .masked_paths(host.masked_paths.clone().unwrap_or_default())
         .readonly_paths(host.readonly_paths.clone().unwrap_or_default())
         .sysctl(namespaces::sysctls(record));
+    if let Some(propagation) = mounts::propagation(record) {
+        linux = linux.rootfs_propagation(propagation);
+    }
     let devices = devices::nodes(&host.resources, host.privileged)?;
     if !devices.is_empty() {
         linux = linux.devices(devices);

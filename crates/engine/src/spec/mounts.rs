@@ -8,7 +8,7 @@ use skiff_runtime::{
 use super::{INIT_TARGET, Shared, Surroundings, incomplete, process};
 use crate::{
     Error, Result,
-    model::{ContainerRecord, MountKind, MountPoint, TmpfsOptions},
+    model::{BindOptions, ContainerRecord, MountKind, MountPoint, TmpfsOptions},
     validate::clean_path,
 };
 
@@ -136,6 +136,9 @@ fn asked_for(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<Vec<Mo
 
 fn bind(point: &MountPoint) -> Result<Mount> {
     let asked = point.spec.as_ref().and_then(|s| s.bind.as_ref());
+    if let Some(asked) = asked {
+        no_conflict(asked, point.rw)?;
+    }
     let recursive = !asked.is_some_and(|b| b.non_recursive);
     let mut options = vec![if recursive { "rbind" } else { "bind" }];
     if !point.rw {
@@ -149,6 +152,27 @@ fn bind(point: &MountPoint) -> Result<Mount> {
         options.push(&point.propagation);
     }
     mount("bind", &point.source, &point.destination, &options)
+}
+
+/// Docker too finds out at the start.
+fn no_conflict(asked: &BindOptions, writable: bool) -> Result<()> {
+    let conflict = match (asked.read_only_non_recursive, asked.read_only_force_recursive) {
+        (true, _) if writable => "!ReadOnly && BindOptions.ReadOnlyNonRecursive",
+        (_, true) if writable => "!ReadOnly && BindOptions.ReadOnlyForceRecursive",
+        (true, true) => "ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive",
+        _ => return Ok(()),
+    };
+    Err(Error::Internal(format!("mount options conflict: {conflict}")))
+}
+
+/// How far the root file system must share for what the mounts are asked to share.
+pub(super) fn propagation(record: &ContainerRecord) -> Option<&'static str> {
+    let asked = |words: [&str; 2]| record.mounts.iter().any(|m| words.contains(&m.propagation.as_str()));
+    match () {
+        () if asked(["shared", "rshared"]) => Some("shared"),
+        () if asked(["slave", "rslave"]) => Some("rslave"),
+        () => None,
+    }
 }
 
 fn tmpfs(target: &str, asked: Vec<String>) -> Result<Mount> {
