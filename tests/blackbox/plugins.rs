@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use skiff_testkit::{http::Body, image::Tar};
 
 use crate::Test;
 
@@ -165,6 +166,44 @@ fn a_plugins_volume_is_used_as_any_other() -> Result<()> {
     test.client.delete(&format!("/containers/{id}"))?.ok()?;
     assert_eq!(test.client.delete(&format!("/volumes/{name}"))?.status, 204);
     assert!(!place.exists());
+    Ok(())
+}
+
+#[test]
+fn files_of_a_volume_are_reached_while_its_container_does_not_run() -> Result<()> {
+    let mut test = Test::new()?;
+    let plugin = Plugin::start(test.name("plugin"))?;
+    let (plugged, bound) = (test.volume_name("plugged"), test.volume_name("bound"));
+    let elsewhere = tempfile::tempdir()?;
+    test.volume(&json!({ "Name": plugged, "Driver": plugin.name }))?;
+    let options = json!({ "type": "none", "o": "bind", "device": elsewhere.path() });
+    test.volume(&json!({ "Name": bound, "DriverOpts": options }))?;
+    let mut body = Test::body(&["true"]);
+    body["HostConfig"]["Binds"] = json!([format!("{plugged}:/plugged"), format!("{bound}:/bound")]);
+    let id = test.create(&body)?;
+    let before = plugin.asked("VolumeDriver.Mount").len();
+
+    let mut tar = Tar::default();
+    tar.entry("copied", b'0', 0o644, "", b"from outside\n");
+    let tar = tar.finish();
+    for (target, place) in
+        [("/plugged", plugin.files.path().join(&plugged)), ("/bound", elsewhere.path().into())]
+    {
+        let at = |path: &str| format!("/containers/{id}/archive?path={target}{path}");
+        test.client.request("PUT", &at(""), &Body::Bytes("application/x-tar", &tar))?.ok()?;
+        assert_eq!(fs_err::read_to_string(place.join("copied"))?, "from outside\n", "{target}");
+        let got = test.client.get(&at("/copied"))?.ok()?;
+        assert_eq!(&got.body[512..525], b"from outside\n", "{target}");
+    }
+    let mounts = plugin.asked("VolumeDriver.Mount");
+    assert!(mounts.len() > before);
+    test.until("every mount is undone", |_| {
+        let undone = plugin.asked("VolumeDriver.Unmount");
+        Ok(mounts.len() == undone.len() && mounts.iter().all(|mount| undone.contains(mount)))
+    })?;
+    // A start finds them as any other.
+    test.start(&id)?;
+    assert_eq!(test.wait(&id)?, 0);
     Ok(())
 }
 

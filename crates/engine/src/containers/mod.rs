@@ -57,7 +57,7 @@ pub(crate) use files::Views;
 pub use files::{Archived, PathStat, PutOptions};
 pub(crate) use forwarding::Forwarders;
 pub use logs::LogStream;
-pub(crate) use parts::{LauncherSlot, Parts, blocking, to_the_end};
+pub(crate) use parts::{LauncherSlot, Parts, blocking, in_place, to_the_end};
 pub(crate) use policy::ON_UNHEALTHY;
 pub(crate) use spare::Spares;
 pub(crate) use wait::Departed;

@@ -8,6 +8,7 @@ use skiff_volumes::{clone_mount, open_inside};
 use super::{Volumes, of_container};
 use crate::{
     Error, Result,
+    containers::in_place,
     model::{ContainerRecord, MountPoint},
 };
 
@@ -30,7 +31,7 @@ impl Volumes {
     pub(crate) fn acquire(&self, record: &ContainerRecord) -> Result<Vec<Attached>> {
         let mut out = Vec::new();
         for mount in of_container(&record.mounts) {
-            match self.acquire_one(record, mount) {
+            match self.acquire_one(&record.id, mount) {
                 Ok(attached) => out.extend(attached),
                 Err(e) => {
                     self.release(&record.id, &record.mounts);
@@ -52,6 +53,23 @@ impl Volumes {
         Ok(out)
     }
 
+    /// Mounts those of a container's volumes that are no plain directories, for somebody who looks into it while it does not run.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// A volume cannot be mounted.
+    pub(crate) fn visit(&self, mounts: &[MountPoint]) -> Result<Visit> {
+        let elsewhere = |mount: &&MountPoint| {
+            self.known(&mount.name).is_some_and(|volume| !volume.is_local() || volume.options.needs_mount())
+        };
+        let mounts = of_container(mounts).filter(elsewhere).cloned().collect();
+        let visit = Visit { volumes: self.clone(), id: ContainerId::random(), mounts };
+        for mount in &visit.mounts {
+            self.acquire_one(&visit.id, mount)?;
+        }
+        Ok(visit)
+    }
+
     /// What a container sees of a volume, if that is not its whole directory: a part of it, or where a driver has mounted it. Blocks.
     pub(crate) fn open_part(&self, mount: &MountPoint) -> Result<Option<OwnedFd>> {
         let Some(volume) = self.known(&mount.name) else { return Ok(None) };
@@ -65,11 +83,11 @@ impl Volumes {
         Ok(Some(open_inside(&place, subpath(mount).unwrap_or("."))?))
     }
 
-    fn acquire_one(&self, record: &ContainerRecord, mount: &MountPoint) -> Result<Option<Attached>> {
+    fn acquire_one(&self, id: &ContainerId, mount: &MountPoint) -> Result<Option<Attached>> {
         let volume = self.known(&mount.name).ok_or_else(|| Error::NoSuchVolume(mount.name.clone()))?;
         let subpath = subpath(mount).unwrap_or_default();
         let mut running = volume.running();
-        let first = !running.containers.contains(&record.id);
+        let first = !running.containers.contains(id);
         let mounting = |e: skiff_volumes::Error| {
             Error::from(e).labelled(format!("error while mounting volume '{}'", mount.source))
         };
@@ -77,16 +95,16 @@ impl Volumes {
             if volume.options.needs_mount() {
                 running.place = self.inner.local.mount(&mount.name, &volume.options).map_err(mounting)?;
             } else if subpath.is_empty() {
-                running.containers.insert(record.id);
+                running.containers.insert(*id);
                 return Ok(None);
             } else {
                 running.place = self.inner.local.data(&mount.name);
             }
         } else if first {
             let plugin = self.plugin(&mount.driver)?;
-            running.place = plugin.mount(&mount.name, &record.id.to_string()).map_err(mounting)?;
+            running.place = plugin.mount(&mount.name, &id.to_string()).map_err(mounting)?;
         }
-        running.containers.insert(record.id);
+        running.containers.insert(*id);
         let source = running.place.to_string_lossy().into_owned();
         let fd = match subpath {
             "" if volume.is_local() => open_inside(&running.place, ".")?,
@@ -129,6 +147,26 @@ impl Volumes {
             let id = record.id.to_string();
             self.tell("unmount", &mount.name, &mount.driver, &[("container", id.as_str())]);
         }
+    }
+}
+
+/// Volumes that are mounted for a visitor, who counts as one more container. Dropping it lets go of them; that blocks.
+pub(crate) struct Visit {
+    volumes: Volumes,
+    id: ContainerId,
+    mounts: Vec<MountPoint>,
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if self.mounts.is_empty() {
+            return;
+        }
+        let release = || self.volumes.release(&self.id, &self.mounts);
+        match tokio::runtime::Handle::try_current() {
+            Ok(_) => in_place(release),
+            Err(_) => release(),
+        };
     }
 }
 

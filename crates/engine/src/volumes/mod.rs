@@ -15,7 +15,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-pub(crate) use attach::Attached;
+pub(crate) use attach::{Attached, Visit};
 use hold::{Holds, Mode};
 
 use skiff_types::ContainerId;

@@ -26,7 +26,23 @@ use crate::{
     ArchiveWriter, Error, Result,
     container::Container,
     model::{ContainerRecord, MountKind},
+    volumes::Visit,
 };
+
+/// A view, and the volumes that are mounted for as long as it is there.
+struct Opened {
+    // Dropped first: what it has mounted is of the volumes.
+    view: Arc<View>,
+    _visit: Option<Visit>,
+}
+
+impl std::ops::Deref for Opened {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
 
 /// The views of a container that there are at the moment.
 pub(crate) type Views = Vec<Weak<View>>;
@@ -101,7 +117,7 @@ fn detach(parts: &Parts, views: &mut Views, record: &ContainerRecord) -> Result<
 const TRIES: u32 = 5;
 
 /// A view of a container's file system, with or without its volumes.
-async fn open(parts: &Arc<Parts>, container: &Arc<Container>, mounts: bool) -> Result<Arc<View>> {
+async fn open(parts: &Arc<Parts>, container: &Arc<Container>, mounts: bool) -> Result<Opened> {
     let mut failure = None;
     for _ in 0..TRIES {
         // No start and no removal meanwhile.
@@ -142,9 +158,10 @@ fn build(
     container: &Container,
     attached: Option<(OwnedFd, OwnedFd)>,
     mounts: bool,
-) -> Result<Arc<View>> {
+) -> Result<Opened> {
     use std::os::fd::AsFd;
     let record = container.record().clone();
+    let visit = (mounts && attached.is_none()).then(|| parts.volumes.visit(&record.mounts)).transpose()?;
     let sources = if mounts { sources(parts, &record)? } else { Vec::new() };
     // What was mounted for a start that has not come is used up. Before the views are locked: a start locks them later too.
     let ahead = container.ahead().take().map(|ahead| ahead.root);
@@ -156,7 +173,7 @@ fn build(
     };
     let view = Arc::new(View::new(root, sources, record.host.readonly_rootfs)?);
     views.push(Arc::downgrade(&view));
-    Ok(view)
+    Ok(Opened { view, _visit: visit })
 }
 
 /// What is mounted in a container: volumes, binds, and its files of `/etc` once it has been started.
