@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -145,18 +146,37 @@ async fn dial(origin: &Origin) -> Result<TcpStream, RequestError> {
     let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
     let mut addresses: Vec<_> = found.map(Iterator::collect).unwrap_or_default();
     // IPv4 first: a host without a way to the other world fails at once, but a broken way costs the whole time.
-    addresses.sort_by_key(std::net::SocketAddr::is_ipv6);
-    let mut last = RequestError::Lookup(origin.host.clone());
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    if addresses.is_empty() {
+        let server = tokio::task::spawn_blocking(name_server).await.unwrap_or_default();
+        return Err(RequestError::Lookup { host: origin.host.clone(), server });
+    }
+    let mut last = None;
     for one in addresses {
         match TcpStream::connect(one).await {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
-            Err(cause) => last = RequestError::Dial { address: one.to_string(), cause },
+            Err(cause) => last = Some(RequestError::Dial { address: one.to_string(), cause }),
         }
     }
-    Err(last)
+    Err(last.expect("there was an address to try"))
+}
+
+/// The name server that is asked first, as errors name it. Blocks.
+fn name_server() -> String {
+    let text = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    first_name_server(&text)
+}
+
+fn first_name_server(resolv_conf: &str) -> String {
+    let mut servers = resolv_conf.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        (words.next() == Some("nameserver")).then(|| words.next()?.parse::<IpAddr>().ok())?
+    });
+    let first = servers.next().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    SocketAddr::new(first, 53).to_string()
 }
 
 /// Asks a proxy for a tunnel (RFC 9110, section 9.3.6).
@@ -198,4 +218,17 @@ where
     // Its errors reach whoever waits for an answer on it.
     tokio::spawn(async move { connection.await.ok() });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_name_server_is_named() {
+        let text = "# nameserver 1.1.1.1\nsearch a\nnameserver\t10.0.0.2\nnameserver 10.0.0.3\n";
+        assert_eq!(first_name_server(text), "10.0.0.2:53");
+        assert_eq!(first_name_server("nameserver fd00::1"), "[fd00::1]:53");
+        assert_eq!(first_name_server(""), "127.0.0.1:53");
+    }
 }

@@ -70,8 +70,13 @@ pub enum Error {
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
     /// The host's name means nothing.
-    #[error("dial tcp: lookup {0}: no such host")]
-    Lookup(String),
+    #[error("dial tcp: lookup {host} on {server}: no such host")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// The first name server of this machine, with its port.
+        server: String,
+    },
     /// No connection.
     #[error("dial tcp {address}: connect: {}", go_words(.cause))]
     Dial {

@@ -14,7 +14,7 @@ pub struct ImageSummary {
     pub id: String,
     pub labels: StringMap,
     pub parent_id: String,
-    pub repo_digests: Vec<String>,
+    pub repo_digests: StringList,
     pub repo_tags: Vec<String>,
     pub shared_size: i64,
     pub size: i64,

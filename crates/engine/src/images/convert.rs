@@ -1,5 +1,6 @@
 //! Images of the store as the engine shows them.
 
+use serde_json::Value;
 use skiff_images::Image;
 
 use crate::model::{ContainerConfig, HealthConfig, HistoryEntry, ImageInspect, ImageSummary, RootFsLayers};
@@ -15,6 +16,8 @@ pub(super) fn inspect(image: &Image, driver: &str) -> ImageInspect {
         created: config.created,
         docker_version: config.docker_version.clone(),
         author: config.author.clone(),
+        container: config.other.get("container").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        container_config: of_container(config),
         config: container_config(&config.config.clone().unwrap_or_default()),
         architecture: config.architecture.clone(),
         variant: config.variant.clone(),
@@ -26,6 +29,12 @@ pub(super) fn inspect(image: &Image, driver: &str) -> ImageInspect {
         root_fs: RootFsLayers { layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect() },
         last_tagged: image.last_tagged,
     }
+}
+
+/// What `commit` notes of the container, and Docker's builder noted until version 23.
+fn of_container(config: &skiff_images::ImageConfig) -> Option<ContainerConfig> {
+    let noted = serde_json::from_value(config.other.get("container_config")?.clone()).ok()?;
+    Some(container_config(&noted))
 }
 
 /// Docker shows the latest step's comment if the image has none.

@@ -53,6 +53,10 @@ pub struct ImageInspect {
     pub author: String,
     /// Configuration.
     pub config: ImageConfig,
+    /// The container that it was made of; empty if it was not.
+    pub container: String,
+    /// That container's configuration.
+    pub container_config: Option<ContainerConfig>,
     /// Processor.
     pub architecture: String,
     /// Its variant.

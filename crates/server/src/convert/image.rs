@@ -19,15 +19,19 @@ pub(crate) fn summary(image: ImageSummary, version: ApiVersion) -> wire::ImageSu
         id: format!("sha256:{}", image.id),
         labels: some_map(image.labels),
         parent_id: image.parent_id,
-        repo_digests: image.repo_digests,
+        repo_digests: Some(image.repo_digests),
         repo_tags: image.repo_tags,
         shared_size: image.shared_size,
         size: image.size,
         virtual_size: if version.at_least(44) { 0 } else { image.size },
     };
-    if !version.at_least(43) && shown.repo_tags.is_empty() && shown.repo_digests.is_empty() {
-        shown.repo_tags.push("<none>:<none>".to_owned());
-        shown.repo_digests.push("<none>@<none>".to_owned());
+    let nameless = shown.repo_digests.as_ref().is_some_and(Vec::is_empty);
+    if !version.at_least(43) && nameless {
+        shown.repo_digests = None;
+        if shown.repo_tags.is_empty() {
+            shown.repo_tags.push("<none>:<none>".to_owned());
+            shown.repo_digests = Some(vec!["<none>@<none>".to_owned()]);
+        }
     }
     shown
 }
@@ -63,8 +67,9 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> wire::ImageIn
         parent: image.parent,
         comment: image.comment,
         created: created.unwrap_or_else(|| if old { time::NEVER.to_owned() } else { String::new() }),
-        container: None,
-        container_config: (!version.at_least(45)).then(wire::Config::default),
+        container: Some(image.container).filter(|id| !version.at_least(45) && !id.is_empty()),
+        container_config: (!version.at_least(45))
+            .then(|| image.container_config.map(inspect::shown_config).unwrap_or_default()),
         docker_version: image.docker_version,
         author: image.author,
         config: Some(shown),

@@ -135,7 +135,8 @@ pub(super) async fn create(context: &Context, request: Request) -> Outcome<Reply
     };
     let tar = Box::new(body::reader(request.body).await);
     let id = context.engine.images.import(import, tar).await?;
-    Ok(Reply::ok(&JsonMessage { status: id, ..JsonMessage::default() }))
+    let told = line(&JsonMessage { status: id, ..JsonMessage::default() });
+    Ok(Reply::stream("application/json", stream::iter([Ok(told)])))
 }
 
 /// Progress and errors both come as lines of JSON: the answer has begun before the archive is read.
@@ -161,12 +162,16 @@ pub(super) async fn load(context: &Context, request: Request) -> Outcome<Reply> 
         }
     });
     let lines = stream::unfold(receiver, |mut receiver: mpsc::UnboundedReceiver<JsonMessage>| async {
-        let mut line = serde_json::to_vec(&receiver.recv().await?).expect("wire types have string keys only");
-        // Docker's progress lines end as HTTP's do.
-        line.extend_from_slice(b"\r\n");
-        Some((Ok(Bytes::from(line)), receiver))
+        Some((Ok(line(&receiver.recv().await?)), receiver))
     });
     Ok(Reply::stream("application/json", lines))
+}
+
+/// Docker's lines of progress end as HTTP's do.
+fn line(message: &JsonMessage) -> Bytes {
+    let mut line = serde_json::to_vec(message).expect("wire types have string keys only");
+    line.extend_from_slice(b"\r\n");
+    line.into()
 }
 
 /// How often a layer's progress is worth a line.
