@@ -55,7 +55,11 @@ pub(crate) fn plan(error: &PlanError) -> Error {
                     "is not allowed in the host's network namespace",
                     "not allowed in host network namespace",
                 )
-                .replace("in the host's IPC namespace", "in the hosts ipc namespace");
+                .replace("in the host's IPC namespace", "in the hosts ipc namespace")
+                .replace(
+                    "conflicts with hostname",
+                    "is not allowed as it conflicts with the OCI \"hostname\" field",
+                );
             format!("sysctl {reason}")
         }
         PlanError::Invalid { field: "linux.resources", reason } => match reason.split_once(": ") {
@@ -103,6 +107,7 @@ fn words(failure: &StageError) -> (String, i32) {
             format!("error setting rlimits for ready process: error setting rlimit {program}: {errno}")
         }
         Stage::Sysctl => sysctl(failure),
+        Stage::Hostname => format!("{program}: {}", errno_text(failure.errno)),
         Stage::Cgroup => {
             let errno = errno_text(failure.errno);
             format!("error setting cgroup config for procHooks process: {program}: {errno}")

@@ -127,7 +127,7 @@ async fn apply(parts: &Arc<Parts>, container: &Arc<Container>, request: UpdateRe
     if before.auto_remove
         && request.restart_policy.as_ref().is_some_and(|p| !matches!(p.name.as_str(), "" | "no"))
     {
-        return Err(Error::Internal(
+        return Err(Error::Conflict(
             "Restart policy cannot be updated because AutoRemove is enabled for the container".into(),
         )
         .labelled(label()));

@@ -16,8 +16,8 @@ use crate::{
     container::Container,
     images::not_for,
     model::{
-        ContainerConfig, ContainerRecord, CreateRequest, Created, EndpointSettings, MountKind, MountPoint,
-        NetworkState, Timestamp,
+        ContainerConfig, ContainerRecord, CreateRequest, Created, EndpointSettings, HostConfig, MountKind,
+        MountPoint, NetworkState, Timestamp,
     },
     names,
     records::durable,
@@ -31,7 +31,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let image = image(parts, &request)?;
     let merged = image.config.config.clone().unwrap_or_default();
     let args = super::merge::with_image(&mut request.config, &merged)?;
-    others_exist(parts, &request)?;
+    name_others(parts, &mut request.host)?;
     let links = links::asked(parts, &request)?;
     request.host.links = None;
     let mut warnings = checked.warnings;
@@ -41,7 +41,7 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     }
     let mut mounts = checked.mounts;
     inherit_mounts(parts, &request, &mut mounts)?;
-    add_image_volumes(&request.config, &request.host.volume_driver, &mut mounts);
+    add_image_volumes(&request.config, &request.host.volume_driver, &mut mounts)?;
     find_images(parts, &mut mounts)?;
     parts.volumes.choose(&mut mounts)?;
     let network = networks(parts, &request)?;
@@ -236,13 +236,17 @@ fn reserve_name(parts: &Parts, asked: Option<&str>, id: ContainerId) -> Result<S
     }
 }
 
-/// Containers whose namespaces are to be shared must be there, though they need not run yet. Docker calls it a bad
-/// request, not a missing container.
-fn others_exist(parts: &Parts, request: &CreateRequest) -> Result<()> {
-    for mode in [&request.host.pid_mode, &request.host.ipc_mode] {
-        if let Some(other) = mode.strip_prefix("container:") {
-            parts.registry.resolve(other).map_err(|e| Error::Invalid(e.to_string()))?;
+/// Containers whose namespaces are to be shared are noted by their ids, as names change. They need not run yet, and who lends
+/// a network need not be there. Docker calls it a bad request, not a missing container.
+fn name_others(parts: &Parts, host: &mut HostConfig) -> Result<()> {
+    let found = |mode: &str| mode.strip_prefix("container:").map(|other| parts.registry.resolve(other));
+    for mode in [&mut host.pid_mode, &mut host.ipc_mode] {
+        if let Some(other) = found(mode) {
+            *mode = format!("container:{}", other.map_err(|e| Error::Invalid(e.to_string()))?.id);
         }
+    }
+    if let Some(Ok(other)) = found(&host.network_mode) {
+        host.network_mode = format!("container:{}", other.id);
     }
     Ok(())
 }
@@ -278,9 +282,15 @@ fn inherit_mounts(parts: &Parts, request: &CreateRequest, mounts: &mut Vec<Mount
     Ok(())
 }
 
-fn add_image_volumes(config: &ContainerConfig, driver: &str, mounts: &mut Vec<MountPoint>) {
+fn add_image_volumes(config: &ContainerConfig, driver: &str, mounts: &mut Vec<MountPoint>) -> Result<()> {
     for target in &config.volumes {
         let destination = validate::clean_path(target);
+        if destination == "/" {
+            return Err(Error::Invalid(
+                "invalid mount config for type \"volume\": invalid specification: destination can't be '/'"
+                    .into(),
+            ));
+        }
         if mounts.iter().any(|m| m.destination == destination) {
             continue;
         }
@@ -293,6 +303,7 @@ fn add_image_volumes(config: &ContainerConfig, driver: &str, mounts: &mut Vec<Mo
             ..MountPoint::default()
         });
     }
+    Ok(())
 }
 
 fn fill_in_hostname(request: &mut CreateRequest, id: ContainerId, host: &str) {
@@ -301,10 +312,8 @@ fn fill_in_hostname(request: &mut CreateRequest, id: ContainerId, host: &str) {
     }
     let mode = validate::network_mode(&request.host.network_mode);
     request.config.hostname = match mode {
-        _ if request.host.uts_mode == "host" => host.to_owned(),
         NetworkMode::Host => host.to_owned(),
-        // The other container's, found when this one starts.
-        NetworkMode::Container(_) => String::new(),
+        // Whoever shares another's network gets its name at the start.
         _ => id.short(),
     };
 }

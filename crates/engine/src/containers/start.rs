@@ -108,7 +108,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         if reason == Reason::Asked {
             record.restart_count = 0;
         }
-        if let (Some(net), true) = (&others.net_of, record.config.hostname.is_empty()) {
+        if let Some(net) = &others.net_of {
             record.config.hostname.clone_from(&net.record().config.hostname);
         }
     };

@@ -99,8 +99,8 @@ fn mapped(mapping: &DeviceMapping) -> Result<Vec<Found>> {
         }
         return Ok(found);
     }
-    let target = Path::new(&mapping.path_in_container);
-    device(&meta, target, &mapping.cgroup_permissions)?
+    let target = Path::new("/").join(&mapping.path_in_container);
+    device(&meta, &target, &mapping.cgroup_permissions)?
         .map(|found| vec![found])
         .ok_or_else(|| gather("not a device node".into()))
 }

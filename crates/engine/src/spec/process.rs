@@ -71,8 +71,7 @@ fn args(record: &ContainerRecord, daemon: &Config) -> Vec<String> {
 /// Docker's variables, then the container's; a name given twice keeps its first place and its last value.
 pub(super) fn environment(record: &ContainerRecord) -> Vec<String> {
     let config = &record.config;
-    let hostname = super::namespaces::hostname(record).unwrap_or_default();
-    let mut out = vec![PATH.to_owned(), format!("HOSTNAME={hostname}")];
+    let mut out = vec![PATH.to_owned(), format!("HOSTNAME={}", record.config.hostname)];
     if config.tty {
         out.push("TERM=xterm".to_owned());
     }

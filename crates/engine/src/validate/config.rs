@@ -1,6 +1,6 @@
 //! The program's configuration.
 
-use super::invalid;
+use super::{clean_path, invalid};
 use crate::{
     Result,
     model::{ContainerConfig, HealthConfig, check::Probe},
@@ -24,6 +24,13 @@ pub(super) fn check(config: &ContainerConfig) -> Result<()> {
         environment(variable)?;
     }
     config.healthcheck.as_ref().map_or(Ok(()), health)
+}
+
+/// The working directory is noted as it will be.
+pub(super) fn fill_in(config: &mut ContainerConfig) {
+    if !config.working_dir.is_empty() {
+        config.working_dir = clean_path(&config.working_dir);
+    }
 }
 
 /// `NAME=value`, or a name alone.

@@ -56,9 +56,9 @@ fn address(
     if parsed.is_none() {
         faults.push(format!("invalid {} address: {text}", if ipv6 { "IPv6" } else { "IPv4" }));
     }
-    let Some(network) = network else { return };
-    let pools = if ipv6 { &network.ipv6 } else { &network.ipv4 };
-    if !builtin && !pools.iter().any(|pool| !pool.chosen) {
+    let pools = network.map_or(&[][..], |network| if ipv6 { &network.ipv6 } else { &network.ipv4 });
+    // The default bridge's subnets count as configured.
+    if !pools.iter().any(|pool| builtin || !pool.chosen) {
         faults.push(
             "user specified IP address is supported only when connecting to networks with user configured subnets"
                 .to_owned(),

@@ -42,6 +42,11 @@ pub(super) fn fill_in(config: &mut HostConfig, host: &Host, daemon: &Config) {
             config.log_config.config.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }
+    let labelled = |options: &[String]| options.iter().any(|option| option.starts_with("label="));
+    let reaches_out = config.privileged || config.ipc_mode == "host" || config.pid_mode == "host";
+    if reaches_out && !config.security_opt.as_deref().is_some_and(labelled) {
+        config.security_opt.get_or_insert_default().push("label=disable".into());
+    }
     let unconfined = config.privileged
         || config
             .security_opt
@@ -93,6 +98,9 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
     }
     for option in config.security_opt.iter().flatten() {
         security_option(option)?;
+    }
+    if let Some(option) = config.storage_opt.keys().find(|option| !option.eq_ignore_ascii_case("size")) {
+        return Err(Error::Internal(format!("Unknown option {option}")));
     }
     if !config.storage_opt.is_empty() {
         // Recorded: Docker answers 500 here.

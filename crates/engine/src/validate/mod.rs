@@ -39,6 +39,7 @@ pub(crate) struct Checked {
 pub(crate) fn create(request: &mut CreateRequest, host: &Host, daemon: &Config) -> Result<Checked> {
     let mut warnings = Vec::new();
     config::check(&request.config)?;
+    config::fill_in(&mut request.config);
     host::fill_in(&mut request.host, host, daemon);
     host::check(&request.host, daemon)?;
     network::check(&request.config, &request.host)?;

@@ -28,7 +28,7 @@ pub(crate) fn network_mode(mode: &str) -> NetworkMode {
         "" | "default" | "bridge" => NetworkMode::Bridge,
         "host" => NetworkMode::Host,
         "none" => NetworkMode::None,
-        other => match other.strip_prefix("container:") {
+        other => match other.strip_prefix("container:").or((other == "container").then_some("")) {
             Some(container) => NetworkMode::Container(container.to_owned()),
             None => NetworkMode::Named(other.to_owned()),
         },

@@ -212,12 +212,12 @@ pub(super) fn become_root() -> Result<(), StageError> {
 }
 
 fn set_names(plan: &Plan) -> Result<(), StageError> {
-    let failed = |errno| StageError::new(Stage::Hostname, errno, "");
+    let failed = |call| move |errno| StageError::new(Stage::Hostname, errno, call);
     if let Some(name) = &plan.hostname {
-        rustix::system::sethostname(name.as_bytes()).map_err(failed)?;
+        rustix::system::sethostname(name.as_bytes()).map_err(failed("sethostname"))?;
     }
     if let Some(name) = &plan.domainname {
-        rustix::system::setdomainname(name.as_bytes()).map_err(failed)?;
+        rustix::system::setdomainname(name.as_bytes()).map_err(failed("setdomainname"))?;
     }
     Ok(())
 }

@@ -44,7 +44,8 @@ struct Rules {
 }
 
 /// What every container may use, whatever its spec says: creating nodes, and the devices that a runtime puts into `/dev`
-/// (null, zero, full, random, urandom, tty, the ptys). It comes after the spec's own list.
+/// (null, zero, full, random, urandom, tty, the ptys), and `/dev/net/tun`, which is of no use without a capability over a
+/// network and is counted on by those who have one. It comes after the spec's own list.
 pub fn runtime_default_rules() -> Vec<LinuxDeviceCgroup> {
     let rule = |typ, major: Option<i64>, minor: Option<i64>, access: &str| {
         let builder = LinuxDeviceCgroupBuilder::default().allow(true).typ(typ).access(access);
@@ -64,6 +65,7 @@ pub fn runtime_default_rules() -> Vec<LinuxDeviceCgroup> {
         char_device(1, Some(9)),
         char_device(136, None),
         char_device(5, Some(2)),
+        char_device(10, Some(200)),
     ]
 }
 

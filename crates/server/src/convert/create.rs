@@ -261,13 +261,22 @@ pub(crate) fn asked_config(config: wire::Config) -> ContainerConfig {
     }
 }
 
-/// What `update` shall change.
-pub(crate) fn update(wire: wire::HostConfig) -> UpdateRequest {
+/// What `update` shall change, and what of it only Windows can.
+///
+/// # Errors
+/// Limits that only Windows has.
+pub(crate) fn update(wire: wire::HostConfig) -> Outcome<(UpdateRequest, Vec<String>)> {
+    if wire.io_maximum_bandwidth != 0 || wire.io_maximum_iops != 0 {
+        return Err(Failure::invalid(
+            "Invalid QoS settings: linux does not support Maximum IO Bandwidth or Maximum IO IOps",
+        ));
+    }
+    let warnings = of_other_systems(&wire)?;
     let mut resources = host::asked_resources(&wire);
     // 0 and everything below mean "no limit".
     resources.pids_limit = resources.pids_limit.map(|limit| limit.max(0));
     let policy = Some(wire.restart_policy).filter(|p| *p != wire::RestartPolicy::default());
-    UpdateRequest { resources, restart_policy: policy.map(host::asked_policy) }
+    Ok((UpdateRequest { resources, restart_policy: policy.map(host::asked_policy) }, warnings))
 }
 
 #[cfg(test)]

@@ -82,9 +82,9 @@ pub(super) async fn update(context: &Context, mut request: Request, name: &str) 
     if !request.version.at_least(40) {
         wire.pids_limit = None;
     }
-    let changes = convert::create::update(wire);
+    let (changes, mut warnings) = convert::create::update(wire)?;
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
-    let warnings = finish(async move { containers.update(&name, changes).await }).await?;
+    warnings.extend(finish(async move { containers.update(&name, changes).await }).await?);
     // Go's nil, unless there is something to say.
     let warnings = (!warnings.is_empty()).then_some(warnings);
     Ok(Reply::ok(&UpdateResponse { warnings }))

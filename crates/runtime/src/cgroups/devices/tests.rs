@@ -82,7 +82,7 @@ fn dockers_list_is_a_deny_and_its_exceptions() {
     assert_eq!(texts[1], "devices.allow c 1:3 rwm");
     assert_eq!(texts[2], "devices.allow c *:* m", "the denial of what is not allowed needs no write");
     assert_eq!(texts.iter().filter(|text| text.contains("c 1:3 ")).count(), 1, "doubles are written once");
-    assert_eq!(texts.len(), 11);
+    assert_eq!(texts.len(), 12);
 
     let words = program(&list).expect("compiles");
     assert!(run(&words, Kind::Char, 1, 3, READ | WRITE));
@@ -91,6 +91,7 @@ fn dockers_list_is_a_deny_and_its_exceptions() {
     assert!(!run(&words, Kind::Block, 8, 0, READ));
     assert!(!run(&words, Kind::Char, 10, 229, READ | WRITE));
     assert!(!run(&words, Kind::Char, 9, 1, READ));
+    assert!(run(&words, Kind::Char, 10, 200, READ | WRITE), "/dev/net/tun");
 }
 
 #[test]

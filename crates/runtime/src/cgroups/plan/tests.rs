@@ -225,7 +225,7 @@ fn devices_are_steps_or_a_program() {
 
     let parsed: LinuxResources = serde_json::from_value(resources).expect("a resources section");
     let extended = plan(&parsed, &crate::cgroups::runtime_default_rules(), &v1(), Current::default());
-    assert_eq!(extended.expect("plannable").steps.len(), 11);
+    assert_eq!(extended.expect("plannable").steps.len(), 12);
 }
 
 #[test]
