@@ -205,7 +205,7 @@ fn options_reach_the_engine_as_docker_sends_them() -> Result<()> {
     let format =
         "{{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}} {{.NetworkSettings.Networks.bridge.MacAddress}}";
     let shown = test.run(&["inspect", "-f", format, &name])?.ok();
-    assert_eq!(shown, "[CAP_CHOWN CAP_NET_ADMIN] [CAP_MKNOD] 02:42:ac:11:00:99\n");
+    assert_eq!(shown, "[CAP_CHOWN CAP_NET_ADMIN] [CAP_CHOWN CAP_MKNOD] 02:42:ac:11:00:99\n");
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod images;
 mod lists;
 mod manifests;
 mod networks;
+mod options;
 mod registries;
 mod volumes;
 mod watch;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use skiff_client::{Client, Query};
 
-use super::Call;
+use super::{Call, transfer::refuse_signatures};
 use crate::{
     credentials::server_of,
     failure::{Failure, Outcome},
@@ -62,6 +62,7 @@ pub(super) async fn create_container(
     mut body: Value,
 ) -> Result<String, Failure> {
     let Call { matches, args, .. } = call;
+    refuse_signatures(call)?;
     let cid_file = CidFile::reserve(matches.some("cidfile"))?;
     let reference = Reference::parse(&args[0])?;
     let pull = matches.text("pull");

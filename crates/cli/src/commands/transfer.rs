@@ -236,7 +236,7 @@ pub(super) async fn pull(call: Call<'_>) -> Outcome {
 }
 
 /// Docker's signatures of images are not supported: an image is taken for what its digest says.
-fn refuse_signatures(call: Call<'_>) -> Outcome {
+pub(super) fn refuse_signatures(call: Call<'_>) -> Outcome {
     match call.matches.on("disable-content-trust") {
         true => Ok(()),
         false => Err("Docker Content Trust is not supported by this version of skiff".into()),

@@ -111,7 +111,7 @@ pub(crate) fn build(
     }
     let mut host = host_config(matches, resources)?;
     let mut set = |key: &str, value: Value| host.insert(key.to_owned(), value);
-    set("Binds", json!(binds));
+    set("Binds", nullable(binds));
     set("NetworkMode", endpoints.mode.into());
     set("PortBindings", json!(ports.bindings));
     if matches.on("rm") && !matches!(restart["Name"].as_str(), Some("" | "no")) {
@@ -367,9 +367,8 @@ fn host_config(matches: &Matches, resources: Map<String, Value>) -> Result<Map<S
     ] {
         set(field, nullable(matches.all(option)));
     }
-    let (add, drop) = capabilities(&matches.all("cap-add"), &matches.all("cap-drop"));
-    set("CapAdd", nullable(add));
-    set("CapDrop", nullable(drop));
+    set("CapAdd", nullable(capabilities(&matches.all("cap-add"))));
+    set("CapDrop", nullable(capabilities(&matches.all("cap-drop"))));
     for (option, field) in [("dns", "Dns"), ("dns-search", "DnsSearch"), ("dns-option", "DnsOptions")] {
         set(field, json!(matches.all(option)));
     }
@@ -415,16 +414,8 @@ fn host_config(matches: &Matches, resources: Map<String, Value>) -> Result<Map<S
     Ok(host)
 }
 
-/// Capabilities by their full names, each once and in order; `ALL` makes others needless, and what is added is not
-/// dropped.
-fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
-    let add = named(add);
-    let mut drop = named(drop);
-    drop.retain(|name| !add.contains(name));
-    (add, drop)
-}
-
-fn named(capabilities: &[String]) -> Vec<String> {
+/// Capabilities by their full names, each once and in order; `ALL` makes others needless.
+fn capabilities(capabilities: &[String]) -> Vec<String> {
     let mut names: Vec<String> = capabilities
         .iter()
         .map(|name| name.trim().to_uppercase())

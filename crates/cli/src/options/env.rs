@@ -21,8 +21,13 @@ fn here(name: &str) -> Option<String> {
 pub(crate) fn read(files: &[String], given: Vec<String>, inherit: bool) -> Result<Vec<String>, String> {
     let mut all = Vec::new();
     for file in files {
-        let content = fs_err::read(file).map_err(|e| go_open_error(file, &e))?;
-        lines(&content, inherit, &mut all).map_err(|e| format!("invalid env file ({file}): {e}"))?;
+        let invalid = |why: String| format!("invalid env file ({file}): {why}");
+        let content = fs_err::read(file).map_err(|e| match e.kind() {
+            // Opened well, read badly.
+            std::io::ErrorKind::IsADirectory => invalid(go_open_error(file, &e)),
+            _ => go_open_error(file, &e),
+        })?;
+        lines(&content, inherit, &mut all).map_err(invalid)?;
     }
     all.extend(given);
     Ok(all)

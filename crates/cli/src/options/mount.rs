@@ -234,6 +234,10 @@ pub(crate) fn parse_volume(text: &str) -> Result<Volume, String> {
             let (host, rest) = text.split_once(':').unwrap_or((text, ""));
             Ok(Volume::Bind(format!("{}:{rest}", absolute(host))))
         }
+        // A letter alone is taken for a drive: the engine refuses it.
+        [drive, _, _, _] if drive.len() == 1 && drive.as_bytes()[0].is_ascii_alphabetic() => {
+            Ok(Volume::Bind(text.to_owned()))
+        }
         _ => Err(format!("invalid spec: {text}: too many colons")),
     }
 }

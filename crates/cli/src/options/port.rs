@@ -39,6 +39,11 @@ impl Ports {
             return Err(format!("invalid port format for --expose: {text}"));
         }
         let (port, protocol) = split_protocol(text);
+        if port.is_empty() {
+            return Err(format!(
+                "invalid range format for --expose: {text}, error: Empty string specified for ports."
+            ));
+        }
         let (start, end) = parse_range(port)
             .map_err(|e| format!("invalid range format for --expose: {text}, error: {e}"))?;
         for port in start..=end {
