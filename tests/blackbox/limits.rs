@@ -93,7 +93,7 @@ fn limits_that_make_no_sense_are_refused() -> Result<()> {
 }
 
 /// What a container reads of its own control group: this file of v1, or that of v2.
-fn limit(test: &mut Test, id: &str, v1: &str, v2: &str) -> Result<String> {
+pub(crate) fn limit(test: &mut Test, id: &str, v1: &str, v2: &str) -> Result<String> {
     let line = format!("cat /sys/fs/cgroup/{v2} 2>/dev/null || cat /sys/fs/cgroup/{v1}");
     Ok(exec::output(test, id, &["sh", "-c", &line])?.trim().to_owned())
 }

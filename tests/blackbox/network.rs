@@ -22,7 +22,7 @@ fn server(test: &mut Test, text: &str, ports: &Value) -> Result<String> {
 }
 
 /// What a connection from the engine's host brings back.
-fn ask(test: &Test, host: &str, port: &str) -> Result<String> {
+pub(crate) fn ask(test: &Test, host: &str, port: &str) -> Result<String> {
     for _ in 0..50 {
         let mut command = test.engine.inside("busybox");
         let output = command.args(["nc", "-w", "2", host, port]).stdin(Stdio::null()).output()?;

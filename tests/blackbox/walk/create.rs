@@ -1,18 +1,23 @@
-//! Every field of the body of `POST /containers/create`: what is sent is seen in `inspect`, mostly also from within the container,
-//! or it is refused by name.
+//! Every field of the body of `POST /containers/create`: what is sent is seen in `inspect`, and, where there is anything to see, from
+//! within the container or by what becomes of it; or it is refused by name.
 
 use serde_json::{Value, json};
+
+use super::effects;
+use crate::Test;
 
 /// A part of a body, and what comes of it.
 pub(super) struct Probe {
     /// Merged into a body that runs a shell. `{net}` and `{volume}` stand for a network and a volume,
     /// `{other}` and `{bridged}` for containers, the latter on the default bridge, `{v4}` and `{v6}` for the beginnings of the
-    /// network's addresses, `{scratch}` for a directory.
+    /// network's addresses, `{scratch}` for a directory, `{cgroup}` for a control group, `{disk}` and `{number}` for a disk of the
+    /// host, `{host}` for the host's name.
     pub(super) body: Value,
     pub(super) expect: Expect,
 }
 
-/// What comes of a probe.
+/// What comes of a probe. Lines of shell may use `cg FILE VALUE FILE VALUE`: whether the container's control group of version 1 or
+/// that of version 2 says so.
 #[derive(Clone, Copy)]
 pub(super) enum Expect {
     /// `inspect` shows it.
@@ -23,13 +28,19 @@ pub(super) enum Expect {
     Done(&'static str),
     /// `inspect` shows it; on a machine that cannot do it, a warning or the refusal has these words.
     ShownOr(&'static str),
+    /// As [`Expect::ShownOr`]; where it is shown, this line of shell succeeds in the container.
+    SeenOr(&'static str, &'static str),
+    /// `inspect` shows it, and this holds of the container, which runs this line of shell when it is started.
+    Checked(&'static str, fn(&mut Test, &str) -> anyhow::Result<()>),
+    /// `inspect` shows it, and the start fails with these words.
+    Unstartable(&'static str),
     /// The answer has a warning with these words.
     Warned(&'static str),
     /// The request fails with these words.
     Refused(&'static str),
 }
 
-use Expect::{Done, Refused, Seen, Shown, ShownOr, Warned};
+use Expect::{Checked, Done, Refused, Seen, SeenOr, Shown, ShownOr, Unstartable, Warned};
 
 pub(super) fn probes() -> Vec<Probe> {
     let of =
@@ -45,8 +56,13 @@ pub(super) fn probes() -> Vec<Probe> {
 }
 
 fn portable() -> Vec<(Value, Expect)> {
-    let check = json!({ "Test": ["CMD", "true"], "Interval": 1_000_000_000, "Timeout": 2_000_000_000,
-        "StartPeriod": 3_000_000_000_u64, "StartInterval": 4_000_000_000_u64, "Retries": 5 });
+    let check = json!({ "Test": ["CMD", "echo", "well"], "Interval": 60_000_000_000_u64, "Timeout": 2_000_000_000,
+        "StartPeriod": 30_000_000_000_u64, "StartInterval": 100_000_000, "Retries": 5 });
+    let by_shell = json!({ "Test": ["CMD-SHELL", "well"], "Interval": 100_000_000 });
+    let gateways = |of_net: i64, of_bridge: i64| {
+        json!({ "HostConfig": { "NetworkMode": "{net}" }, "NetworkingConfig": { "EndpointsConfig": {
+            "{net}": { "GwPriority": of_net }, "bridge": { "GwPriority": of_bridge } } } })
+    };
     vec![
         (
             json!({ "Hostname": "hn", "Domainname": "dn" }),
@@ -54,14 +70,33 @@ fn portable() -> Vec<(Value, Expect)> {
         ),
         (json!({ "User": "app" }), Seen("[ `id -un` = app ]")),
         (json!({ "AttachStdin": true, "AttachStdout": true, "AttachStderr": true }), Shown),
-        (json!({ "OpenStdin": true, "StdinOnce": true }), Shown),
-        (json!({ "ExposedPorts": { "80/tcp": {} } }), Shown),
-        (json!({ "Tty": true }), Seen("test -t 1")),
+        (json!({ "OpenStdin": true, "StdinOnce": true }), Checked("cat", effects::input_ends)),
+        (
+            json!({ "ExposedPorts": { "8000/tcp": {} }, "HostConfig": { "NetworkMode": "bridge", "PublishAllPorts": true } }),
+            Checked(effects::SERVE, effects::answers_from_outside),
+        ),
+        (
+            json!({ "ExposedPorts": { "8000/tcp": {} }, "HostConfig": { "NetworkMode": "bridge",
+                "PortBindings": { "8000/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "" }] } } }),
+            Checked(effects::SERVE, effects::answers_from_outside),
+        ),
+        (
+            json!({ "Tty": true, "HostConfig": { "ConsoleSize": [20, 30] } }),
+            Seen("test -t 1 && [ \"`stty size`\" = '20 30' ]"),
+        ),
         (json!({ "Env": ["A=b c"] }), Seen("[ \"$A\" = 'b c' ]")),
-        (json!({ "Healthcheck": check }), Shown),
+        (
+            json!({ "Healthcheck": check }),
+            Checked("sleep 60", |test, id| effects::is_well(test, id, "well\n")),
+        ),
+        (
+            json!({ "Shell": ["echo", "by shell:"], "Healthcheck": by_shell }),
+            Checked("sleep 60", |test, id| effects::is_well(test, id, "by shell: well\n")),
+        ),
         (json!({ "ArgsEscaped": true }), Shown),
-        (json!({ "Image": "busybox", "Cmd": ["true"], "Entrypoint": ["env"] }), Shown),
+        (json!({ "Image": "busybox", "Cmd": ["a", "=", "a"], "Entrypoint": ["test"] }), Seen("")),
         (json!({ "Volumes": { "/vol": {} } }), Seen("grep -q ' /vol ' /proc/mounts")),
+        (json!({ "Volumes": { "/etc": {} } }), Seen("grep -q ' /etc ' /proc/mounts && [ -e /etc/passwd ]")),
         (json!({ "WorkingDir": "/tmp" }), Seen("[ `pwd` = /tmp ]")),
         (
             json!({ "NetworkDisabled": true, "HostConfig": { "NetworkMode": "bridge" } }),
@@ -71,58 +106,87 @@ fn portable() -> Vec<(Value, Expect)> {
             json!({ "MacAddress": "02:42:0a:0a:0a:0a", "HostConfig": { "NetworkMode": "bridge" } }),
             Seen("grep -q 02:42:0a:0a:0a:0a /sys/class/net/eth0/address"),
         ),
-        (json!({ "OnBuild": ["RUN true"], "Labels": { "a": "b" }, "Shell": ["/bin/sh", "-c"] }), Shown),
-        (json!({ "StopSignal": "SIGUSR1", "StopTimeout": 3 }), Shown),
+        (json!({ "OnBuild": ["RUN true"] }), Shown),
+        (json!({ "Labels": { "walked": "yes" } }), Checked("", effects::is_found_by_its_label)),
+        (
+            json!({ "StopSignal": "SIGUSR1", "StopTimeout": 60 }),
+            Checked(
+                "trap 'exit 7' USR1; trap '' TERM; echo up; while :; do sleep 0.1; done",
+                effects::stops_with_7,
+            ),
+        ),
+        (gateways(5, 1), Seen("ip route | grep -q 'default via {v4}'")),
+        (gateways(1, 5), Seen("! ip route | grep -q 'default via {v4}'")),
     ]
 }
 
 fn limits() -> Vec<(Value, Expect)> {
-    let rate = json!([{ "Path": "/dev/sda", "Rate": 1000 }]);
+    let rate = |rate: u64| json!([{ "Path": "{disk}", "Rate": rate }]);
     vec![
         (
-            json!({ "Memory": 64 << 20, "MemoryReservation": 32 << 20, "MemorySwap": 64 << 20 }),
+            json!({ "Memory": 64 << 20, "MemoryReservation": 32 << 20, "MemorySwap": 96 << 20 }),
             Seen(
-                "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null | grep -qx 67108864",
+                "cg memory/memory.limit_in_bytes 67108864 memory.max 67108864 &&
+                cg memory/memory.soft_limit_in_bytes 33554432 memory.low 33554432 &&
+                cg memory/memory.memsw.limit_in_bytes 100663296 memory.swap.max 33554432",
             ),
         ),
-        (
-            json!({ "CpuShares": 512 }),
-            Seen(
-                "cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null | grep -qEx '512|20|59'",
-            ),
-        ),
+        (json!({ "CpuShares": 512 }), Seen("cg cpu/cpu.shares 512 cpu.weight 20 || cg . . cpu.weight 59")),
         (
             json!({ "CpuPeriod": 50_000, "CpuQuota": 20_000 }),
             Seen(
-                "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null | grep -qEx '20000( 50000)?'",
+                "cg cpu/cpu.cfs_quota_us 20000 cpu.max '20000 50000' && cg cpu/cpu.cfs_period_us 50000 cpu.max '20000 50000'",
             ),
         ),
-        (
-            json!({ "NanoCpus": 500_000_000 }),
-            Seen(
-                "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null | grep -qEx '50000( 100000)?'",
-            ),
-        ),
+        (json!({ "NanoCpus": 500_000_000 }), Seen("cg cpu/cpu.cfs_quota_us 50000 cpu.max '50000 100000'")),
         (json!({ "CpuRealtimePeriod": 1_000_000, "CpuRealtimeRuntime": 100 }), ShownOr("real-time")),
         (
             json!({ "CpusetCpus": "0", "CpusetMems": "0" }),
-            Seen("grep -qx 'Cpus_allowed_list:.0' /proc/self/status"),
+            Seen(
+                "grep -qx 'Cpus_allowed_list:.0' /proc/self/status && cg cpuset/cpuset.mems 0 cpuset.mems 0",
+            ),
         ),
+        (json!({ "PidsLimit": 77 }), Seen("cg pids/pids.max 77 pids.max 77")),
         (
-            json!({ "PidsLimit": 77 }),
-            Seen("cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null | grep -qx 77"),
+            json!({ "CgroupParent": "{cgroup}", "CgroupnsMode": "host" }),
+            Seen("grep -q ':{cgroup}/' /proc/self/cgroup"),
         ),
-        (json!({ "CgroupParent": "/skiff/walk" }), Shown),
         (json!({ "BlkioWeight": 300 }), ShownOr("Your kernel does not support Block I/O weight")),
         (
             json!({ "BlkioWeightDevice": [{ "Path": "/dev/sda", "Weight": 300 }] }),
             ShownOr("Your kernel does not support Block I/O weight_device"),
         ),
-        (json!({ "BlkioDeviceReadBps": rate, "BlkioDeviceWriteBps": rate }), Shown),
-        (json!({ "BlkioDeviceReadIOps": rate, "BlkioDeviceWriteIOps": rate }), Shown),
+        (
+            json!({ "BlkioDeviceReadBps": rate(1 << 20), "BlkioDeviceWriteBps": rate(2 << 20) }),
+            Seen(
+                "cg blkio/blkio.throttle.read_bps_device '{number} 1048576' . . &&
+                cg blkio/blkio.throttle.write_bps_device '{number} 2097152' . . ||
+                cg . . io.max '{number} rbps=1048576 wbps=2097152 riops=max wiops=max'",
+            ),
+        ),
+        (
+            json!({ "BlkioDeviceReadIOps": rate(77), "BlkioDeviceWriteIOps": rate(88) }),
+            Seen(
+                "cg blkio/blkio.throttle.read_iops_device '{number} 77' . . &&
+                cg blkio/blkio.throttle.write_iops_device '{number} 88' . . ||
+                cg . . io.max '{number} rbps=max wbps=max riops=77 wiops=88'",
+            ),
+        ),
         (json!({ "KernelMemoryTCP": 8 << 20 }), ShownOr("does not support kernel memory TCP")),
-        (json!({ "MemorySwappiness": 60 }), ShownOr("Your kernel does not support memory swappiness")),
-        (json!({ "OomKillDisable": true, "Memory": 64 << 20 }), ShownOr("OomKillDisable discarded")),
+        (
+            json!({ "MemorySwappiness": 37 }),
+            SeenOr(
+                "Your kernel does not support memory swappiness",
+                "cg memory/memory.swappiness 37 . . || [ ! -d /sys/fs/cgroup/memory ]",
+            ),
+        ),
+        (
+            json!({ "OomKillDisable": true, "Memory": 64 << 20 }),
+            SeenOr(
+                "OomKillDisable discarded",
+                "grep -qx 'oom_kill_disable 1' /sys/fs/cgroup/memory/memory.oom_control",
+            ),
+        ),
         (
             json!({ "Ulimits": [{ "Name": "nofile", "Soft": 100, "Hard": 200 }] }),
             Seen("[ `ulimit -Sn`-`ulimit -Hn` = 100-200 ]"),
@@ -144,8 +208,11 @@ fn devices() -> Vec<(Value, Expect)> {
     let gpu = json!({ "Driver": "", "Count": 0, "DeviceIDs": ["0"], "Capabilities": [["gpu"]], "Options": { "a": "b" } });
     vec![
         (json!({ "Devices": [device] }), Seen("[ -c /dev/mine ]")),
-        (json!({ "DeviceCgroupRules": ["c 1:3 rwm"] }), Shown),
-        (json!({ "DeviceRequests": [gpu] }), Shown),
+        (
+            json!({ "DeviceCgroupRules": ["c 10:237 r"] }),
+            Seen("mknod /tmp/d c 10 237 && head -c 0 </tmp/d && ! (echo >/tmp/d) 2>/dev/null"),
+        ),
+        (json!({ "DeviceRequests": [gpu] }), Unstartable("could not select device driver")),
     ]
 }
 
@@ -168,7 +235,10 @@ fn namespaces() -> Vec<(Value, Expect)> {
         (json!({ "NetworkMode": "none" }), Seen("[ `ls /sys/class/net | grep -c eth` = 0 ]")),
         (json!({ "PidMode": "host" }), Seen("[ $$ != 1 ]")),
         (json!({ "IpcMode": "none" }), Seen("! grep -q ' /dev/shm ' /proc/mounts")),
-        (json!({ "UTSMode": "host", "UsernsMode": "host" }), Shown),
+        (
+            json!({ "UTSMode": "host", "UsernsMode": "host" }),
+            Seen("[ `hostname` = {host} ] && grep -q ' 0 *0 *4294967295' /proc/self/uid_map"),
+        ),
         (
             json!({ "CgroupnsMode": "private" }),
             Seen("[ \"`cut -d: -f3- /proc/self/cgroup | sort -u`\" = / ]"),
@@ -186,11 +256,6 @@ fn namespaces() -> Vec<(Value, Expect)> {
             Seen("grep -q '1.2.3.4.far' /etc/hosts"),
         ),
         (
-            json!({ "NetworkMode": "bridge", "PortBindings": { "80/tcp": [{ "HostIp": "127.0.0.1", "HostPort": "" }] } }),
-            Shown,
-        ),
-        (json!({ "NetworkMode": "bridge", "PublishAllPorts": true }), Shown),
-        (
             json!({ "NetworkMode": "bridge", "Links": ["{bridged}:linked"] }),
             Done("grep -q '[[:space:]]linked' /etc/hosts"),
         ),
@@ -201,18 +266,24 @@ fn rest() -> Vec<(Value, Expect)> {
     vec![
         (json!({ "ContainerIDFile": "/tmp/id" }), Shown),
         (json!({ "LogConfig": { "Type": "json-file", "Config": { "max-size": "1m" } } }), Shown),
-        (json!({ "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 2 } }), Shown),
-        (json!({ "AutoRemove": true, "Cgroup": "" }), Shown),
-        (json!({ "ConsoleSize": [20, 30] }), Shown),
+        (json!({ "LogConfig": { "Type": "none", "Config": {} } }), Checked("echo x", effects::has_no_log)),
+        (
+            json!({ "RestartPolicy": { "Name": "on-failure", "MaximumRetryCount": 2 } }),
+            Checked("exit 1", effects::restarts_twice),
+        ),
+        (json!({ "AutoRemove": true, "Cgroup": "" }), Checked("", effects::goes_by_itself)),
         (json!({ "Annotations": { "a": "b" } }), Shown),
         (
             json!({ "CapAdd": ["CAP_NET_ADMIN"], "CapDrop": ["CAP_CHOWN"] }),
-            Seen("! chown app /tmp 2>/dev/null"),
+            Seen("! chown app /tmp 2>/dev/null && grep -qx 'CapEff:.00000000a80435fa' /proc/self/status"),
         ),
         (json!({ "GroupAdd": ["2000"] }), Seen("id -G | grep -qw 2000")),
         (json!({ "Privileged": true }), Seen("mount -t tmpfs none /tmp")),
         (json!({ "SecurityOpt": ["no-new-privileges"] }), Seen("grep -qx 'NoNewPrivs:.1' /proc/self/status")),
-        (json!({ "Init": true }), Shown),
+        (
+            json!({ "Init": true }),
+            SeenOr("docker-init", "[ $$ != 1 ] && grep -q docker-init /proc/1/cmdline"),
+        ),
         (json!({ "Runtime": "runc" }), Shown),
         (json!({ "Isolation": "default" }), Shown),
         (
@@ -223,14 +294,16 @@ fn rest() -> Vec<(Value, Expect)> {
 }
 
 fn mounts() -> Vec<(Value, Expect)> {
-    let bind = |options: Value| json!({ "Type": "bind", "Source": "/dev/shm", "Target": "/m", "BindOptions": options });
-    let read_only = |options: Value| json!({ "Type": "bind", "Source": "/dev/shm", "Target": "/m", "ReadOnly": true, "BindOptions": options });
+    // There are mounts below it.
+    let bind =
+        |options: Value| json!({ "Type": "bind", "Source": "/dev", "Target": "/m", "BindOptions": options });
+    let read_only = |options: Value| json!({ "Type": "bind", "Source": "/dev", "Target": "/m", "ReadOnly": true, "BindOptions": options });
     let created = json!({ "Type": "bind", "Source": "{scratch}/made", "Target": "/m",
         "BindOptions": { "CreateMountpoint": true } });
     let driver =
         json!({ "Name": "local", "Options": { "type": "tmpfs", "device": "tmpfs", "o": "size=1m" } });
     let volume = json!({ "Type": "volume", "Target": "/m",
-        "VolumeOptions": { "NoCopy": true, "Labels": { "a": "b" }, "DriverConfig": driver } });
+        "VolumeOptions": { "Labels": { "a": "b" }, "DriverConfig": driver } });
     vec![
         (
             json!({ "Type": "bind", "Source": "/dev/shm", "Target": "/m", "ReadOnly": true, "Consistency": "cached" }),
@@ -238,15 +311,28 @@ fn mounts() -> Vec<(Value, Expect)> {
         ),
         (
             bind(json!({ "Propagation": "rprivate", "NonRecursive": true })),
-            Seen("grep -q ' /m ' /proc/mounts"),
+            Seen("grep -q ' /m ' /proc/mounts && ! grep -q ' /m/' /proc/mounts"),
         ),
-        (read_only(json!({ "ReadOnlyNonRecursive": true })), Seen("grep -q ' /m ' /proc/mounts")),
+        (
+            bind(json!({ "Propagation": "rprivate" })),
+            Seen(
+                "grep -q ' /m/pts rw' /proc/self/mountinfo && ! grep -E ' /m .*(shared|master):' /proc/self/mountinfo",
+            ),
+        ),
+        (
+            read_only(json!({ "ReadOnlyNonRecursive": true })),
+            Seen("grep -q ' /m ro' /proc/self/mountinfo && grep -q ' /m/pts rw' /proc/self/mountinfo"),
+        ),
         (
             read_only(json!({ "ReadOnlyForceRecursive": true, "Propagation": "rprivate" })),
-            Seen("grep -q ' /m ' /proc/mounts"),
+            Seen("grep -q ' /m ro' /proc/self/mountinfo && grep -q ' /m/pts ro' /proc/self/mountinfo"),
         ),
         (created, Seen("grep -q ' /m ' /proc/mounts")),
-        (volume, Seen("[ `df -k /m | awk 'END { print $2 }'` = 1024 ]")),
+        (volume, Checked("[ `df -k /m | awk 'END { print $2 }'` = 1024 ]", effects::has_a_labelled_volume)),
+        (
+            json!({ "Type": "volume", "Target": "/etc", "VolumeOptions": { "NoCopy": true } }),
+            Seen("grep -q ' /etc ' /proc/mounts && [ ! -e /etc/passwd ]"),
+        ),
         (
             json!({ "Type": "volume", "Source": "{volume}", "Target": "/m", "VolumeOptions": { "Subpath": "sub" } }),
             Seen("[ -e /m/inside ]"),
@@ -271,11 +357,14 @@ fn endpoints() -> Vec<(Value, Expect)> {
             ),
         ),
         (json!({ "Aliases": ["walked"] }), Seen("nslookup walked 127.0.0.11 >/dev/null")),
-        (json!({ "Links": ["{other}:linked"], "GwPriority": 3 }), Shown),
+        (json!({ "Links": ["{other}:linked"] }), Seen("nslookup linked 127.0.0.11 >/dev/null")),
         (
             json!({ "DriverOpts": { "com.docker.network.endpoint.ifname": "walk0" } }),
             Seen("[ -d /sys/class/net/walk0 ]"),
         ),
-        (json!({ "IPAMConfig": { "LinkLocalIPs": ["169.254.7.7"] } }), Shown),
+        (
+            json!({ "IPAMConfig": { "LinkLocalIPs": ["169.254.7.7"] } }),
+            Seen("ip addr show eth0 | grep -q 169.254.7.7/"),
+        ),
     ]
 }

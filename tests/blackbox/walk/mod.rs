@@ -6,10 +6,13 @@
 
 mod answers;
 mod create;
+mod effects;
 mod page;
 mod requests;
 mod table;
+mod update;
 mod versions;
+mod websocket;
 
 use std::collections::BTreeSet;
 
@@ -74,6 +77,9 @@ struct Setting {
     other: String,
     bridged: String,
     scratch: tempfile::TempDir,
+    cgroup: String,
+    /// A disk of the host, and its number.
+    disk: (String, String),
 }
 
 impl Setting {
@@ -98,16 +104,32 @@ impl Setting {
         let other = test.up(&body)?;
         body["HostConfig"]["NetworkMode"] = json!("bridge");
         let bridged = test.up(&body)?;
-        Ok(Self { v4, v6, network, volume, other, bridged, scratch: tempfile::tempdir()? })
+        let cgroup = format!("/skiff/walk-{}-{nth}", std::process::id());
+        let scratch = tempfile::tempdir()?;
+        Ok(Self { v4, v6, network, volume, other, bridged, scratch, cgroup, disk: disk()? })
+    }
+
+    fn put_in(&self, text: &str) -> String {
+        let host = fs_err::read_to_string("/proc/sys/kernel/hostname").expect("every machine has a name");
+        [
+            ("{net}", self.network.as_str()),
+            ("{volume}", &self.volume),
+            ("{other}", &self.other),
+            ("{bridged}", &self.bridged),
+            ("{scratch}", &self.scratch.path().to_string_lossy()),
+            ("{v4}", &self.v4),
+            ("{v6}", &self.v6),
+            ("{cgroup}", &self.cgroup),
+            ("{disk}", &self.disk.0),
+            ("{number}", &self.disk.1),
+            ("{host}", host.trim()),
+        ]
+        .iter()
+        .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
     fn named(&self, value: &Value) -> Value {
-        let text = value.to_string();
-        let text = text.replace("{net}", &self.network).replace("{volume}", &self.volume);
-        let text = text.replace("{other}", &self.other).replace("{bridged}", &self.bridged);
-        let text = text.replace("{scratch}", &self.scratch.path().to_string_lossy());
-        let text = text.replace("{v4}", &self.v4).replace("{v6}", &self.v6);
-        serde_json::from_str(&text).expect("names need no escapes")
+        serde_json::from_str(&self.put_in(&value.to_string())).expect("names need no escapes")
     }
 
     /// The whole body of a probe, which runs a line of shell.
@@ -117,6 +139,35 @@ impl Setting {
         body
     }
 }
+
+impl Drop for Setting {
+    /// The engine makes the parent of a container's control group, and leaves it.
+    fn drop(&mut self) {
+        let hierarchies = fs_err::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        for hierarchy in hierarchies.map(|entry| entry.path()).chain(["/sys/fs/cgroup".into()]) {
+            let _ = fs_err::remove_dir(hierarchy.join(self.cgroup.trim_start_matches('/')));
+        }
+    }
+}
+
+/// A disk that rates can be set for: its device and its number.
+fn disk() -> Result<(String, String)> {
+    for entry in fs_err::read_dir("/sys/block")? {
+        let entry = entry?;
+        let device = format!("/dev/{}", entry.file_name().to_string_lossy());
+        if std::path::Path::new(&device).exists() {
+            let number = fs_err::read_to_string(entry.path().join("dev"))?;
+            return Ok((device, number.trim().to_owned()));
+        }
+    }
+    anyhow::bail!("there is no disk")
+}
+
+/// What lines of shell begin with.
+const CG: &str = r#"cg() {
+    [ "$(cat /sys/fs/cgroup/$1 2>/dev/null)" = "$2" ] || [ "$(cat /sys/fs/cgroup/$3 2>/dev/null)" = "$4" ]
+}
+"#;
 
 fn merge(into: &mut Value, from: &Value) {
     match (into, from) {
@@ -165,8 +216,8 @@ fn is_shown(test: &mut Test, id: &str, body: &Value) -> Result<()> {
 
 fn try_probe(test: &mut Test, setting: &Setting, probe: &Probe) -> Result<()> {
     let line = match probe.expect {
-        Expect::Seen(line) | Expect::Done(line) => {
-            line.replace("{v4}", &setting.v4).replace("{v6}", &setting.v6)
+        Expect::Seen(line) | Expect::Done(line) | Expect::SeenOr(_, line) | Expect::Checked(line, _) => {
+            format!("{CG}{}", setting.put_in(line))
         }
         _ => "true".to_owned(),
     };
@@ -178,7 +229,7 @@ fn try_probe(test: &mut Test, setting: &Setting, probe: &Probe) -> Result<()> {
             ensure!(answer.status >= 400 && said.contains(words), "not refused: {said}");
             return Ok(());
         }
-        Expect::ShownOr(words) if said.contains(words) => return Ok(()),
+        Expect::ShownOr(words) | Expect::SeenOr(words, _) if said.contains(words) => return Ok(()),
         Expect::Warned(words) => ensure!(said.contains(words), "not warned: {said}"),
         _ => {}
     }
@@ -187,12 +238,24 @@ fn try_probe(test: &mut Test, setting: &Setting, probe: &Probe) -> Result<()> {
     if !matches!(probe.expect, Expect::Warned(_) | Expect::Done(_)) {
         is_shown(test, &id, &setting.named(&probe.body))?;
     }
-    if matches!(probe.expect, Expect::Seen(_) | Expect::Done(_)) {
-        test.start(&id)?;
-        let code = test.wait(&id)?;
-        ensure!(code == 0, "{line}: {code}");
+    match probe.expect {
+        Expect::Checked(_, check) => check(test, &id)?,
+        Expect::Unstartable(words) => {
+            let refused = test.act(&id, "start")?;
+            ensure!(refused.status >= 400 && refused.message().contains(words), "{}", refused.message());
+        }
+        Expect::Seen(_) | Expect::Done(_) | Expect::SeenOr(..) => {
+            let started = test.act(&id, "start")?;
+            if !matches!(probe.expect, Expect::SeenOr(words, _) if started.message().contains(words)) {
+                started.ok()?;
+                let code = test.wait(&id)?;
+                ensure!(code == 0, "{line}: {code}");
+            }
+        }
+        _ => {}
     }
-    test.client.delete(&format!("/containers/{id}?v=1"))?.ok()?;
+    let removed = test.client.delete(&format!("/containers/{id}?v=1&force=1"))?;
+    ensure!(matches!(removed.status, 204 | 404), "{}", removed.message());
     Ok(())
 }
 

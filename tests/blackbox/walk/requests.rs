@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use skiff_testkit::{http::Body, image::Tar};
 
-use super::answers;
+use super::{answers, update, websocket};
 use crate::Test;
 
 /// An endpoint, what of it is covered, and how.
@@ -29,7 +29,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("POST /containers/{id}/stop", &["signal", "t"], stop),
     ("POST /containers/{id}/restart", &["signal", "t"], restart),
     ("POST /containers/{id}/kill", &["signal"], kill),
-    ("POST /containers/{id}/update", UPDATED, update),
+    ("POST /containers/{id}/update", update::UPDATED, update::update),
     ("POST /containers/{id}/rename", &["name"], rename),
     ("POST /containers/{id}/pause", &[], pause),
     ("POST /containers/{id}/unpause", &[], pause),
@@ -37,7 +37,7 @@ pub(super) const CHECKS: &[Check] = &[
     (
         "GET /containers/{id}/attach/ws",
         &["detachKeys", "logs", "stream", "stdin", "stdout", "stderr"],
-        attach_websocket,
+        websocket::attach,
     ),
     ("POST /containers/{id}/wait", &["condition"], wait),
     ("DELETE /containers/{id}", &["v", "force", "link"], remove),
@@ -77,23 +77,8 @@ const EXEC: &[&str] = &[
     ".WorkingDir",
 ];
 
-const UPDATED: &[&str] = &[
-    ".CpuShares",
-    ".Memory",
-    ".MemoryReservation",
-    ".MemorySwap",
-    ".CpuPeriod",
-    ".CpuQuota",
-    ".CpusetCpus",
-    ".CpusetMems",
-    ".PidsLimit",
-    ".NanoCpus",
-    ".RestartPolicy.Name",
-    ".RestartPolicy.MaximumRetryCount",
-];
-
 /// A path with filters, encoded.
-fn filtered(path: &str, filters: &Value) -> String {
+pub(super) fn filtered(path: &str, filters: &Value) -> String {
     let escape = |c: char| match c {
         '{' | '}' | '"' | '[' | ']' | ' ' => format!("%{:02X}", c as u32),
         c => c.to_string(),
@@ -121,7 +106,7 @@ fn trapping(test: &mut Test, traps: &str) -> Result<String> {
     Ok(id)
 }
 
-fn sleeper(test: &mut Test) -> Result<String> {
+pub(super) fn sleeper(test: &mut Test) -> Result<String> {
     trapping(test, "trap 'exit 5' USR1; trap 'exit 6' TERM")
 }
 
@@ -249,26 +234,6 @@ fn kill(test: &mut Test) -> Result<()> {
     Ok(())
 }
 
-fn update(test: &mut Test) -> Result<()> {
-    let id = sleeper(test)?;
-    let policy = json!({ "Name": "on-failure", "MaximumRetryCount": 2 });
-    let nano = test.create(&Test::body(&["true"]))?;
-    for (id, change) in [
-        (&id, json!({ "Memory": 64 << 20, "MemorySwap": 128 << 20, "MemoryReservation": 32 << 20 })),
-        (&id, json!({ "CpuShares": 512, "CpuPeriod": 50_000, "CpuQuota": 25_000 })),
-        (&id, json!({ "CpusetCpus": "0", "CpusetMems": "0", "PidsLimit": 66 })),
-        (&id, json!({ "RestartPolicy": policy })),
-        (&nano, json!({ "NanoCpus": 500_000_000 })),
-    ] {
-        test.client.post(&format!("/containers/{id}/update"), &change)?.ok()?;
-        let seen = test.inspect(id)?;
-        for (key, value) in change.as_object().context("an object")? {
-            assert_eq!(&seen["HostConfig"][key], value, "{key}");
-        }
-    }
-    Ok(())
-}
-
 fn rename(test: &mut Test) -> Result<()> {
     let (id, name) = (test.create(&Test::body(&["true"]))?, test.name("walked"));
     assert_eq!(post(test, &format!("/containers/{id}/rename?name={name}"))?, 204);
@@ -305,15 +270,6 @@ fn attach(test: &mut Test) -> Result<()> {
     typed.send(b"\x01q")?;
     typed.read_raw()?;
     assert_eq!(test.inspect(&id)?["State"]["Running"], true);
-    Ok(())
-}
-
-/// A handshake without a key is refused; what an open one carries is looked at in `streams`.
-fn attach_websocket(test: &mut Test) -> Result<()> {
-    let id = test.create(&Test::body(&["true"]))?;
-    let query = "detachKeys=ctrl-a&logs=1&stream=1&stdin=1&stdout=1&stderr=1";
-    let refused = test.client.get(&format!("/containers/{id}/attach/ws?{query}"))?;
-    assert_eq!(refused.status, 400, "{}", refused.message());
     Ok(())
 }
 
