@@ -40,11 +40,23 @@ fn engine_pss(subject: &Subject) -> Result<f64> {
 
 /// The processor time that the daemon and all that works for it have used so far.
 pub(super) fn engine_time(subject: &Subject) -> Result<Duration> {
+    // utime and stime.
+    times(subject, 2)
+}
+
+/// The same with that of the processes they have started and waited for.
+pub(super) fn engine_time_with_children(subject: &Subject) -> Result<Duration> {
+    // utime, stime, cutime and cstime.
+    times(subject, 4)
+}
+
+/// So many of the times of proc_pid_stat(5).
+fn times(subject: &Subject, count: usize) -> Result<Duration> {
     let ticks = |pid: u32| -> Result<u64> {
         let stat = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
         let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
-        // utime and stime; the first field here is the third of all (proc_pid_stat(5)).
-        let times = fields.split(' ').skip(11).take(2);
+        // The first field here is the third of all.
+        let times = fields.split(' ').skip(11).take(count);
         Ok(times.filter_map(|time| time.parse::<u64>().ok()).sum())
     };
     let helpers: u64 = helpers(subject)?.into_iter().filter_map(|pid| ticks(pid).ok()).sum();

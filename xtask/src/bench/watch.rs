@@ -21,9 +21,20 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("CLI stats of 100 containers, engine's processor time", Unit::Core, 1, stats)
         .target(1.0)
         .around(|s| containers::hundred_up(s).map(drop), Subject::remove_containers),
+    Row::new(
+        "a health check by a process: processor time, the process's own among it",
+        Unit::Milliseconds,
+        1,
+        checks,
+    )
+    .target(3.0)
+    .around(checked, Subject::remove_containers),
 ];
 
-/// How long `stats` is watched, after it has settled.
+/// Containers that are checked every second.
+const CHECKED: u32 = 20;
+
+/// How long processor time is counted, after things have settled.
 const WINDOW: Duration = Duration::from_secs(10);
 
 fn update(subject: &mut Subject) -> Result<f64> {
@@ -35,6 +46,29 @@ fn update(subject: &mut Subject) -> Result<f64> {
     let body = json!({ "Memory": limit, "MemorySwap": -1 });
     subject.client.post(&format!("/containers/{id}/update"), &body)?.ok()?;
     Ok(milliseconds(start))
+}
+
+fn checked(subject: &mut Subject) -> Result<()> {
+    let body = json!({
+        "Image": "busybox", "Cmd": ["sleep", "100000"], "HostConfig": { "NetworkMode": "none" },
+        "Healthcheck": { "Test": ["CMD", "true"], "Interval": 1_000_000_000 },
+    });
+    for _ in 0..CHECKED {
+        let created = subject.client.post("/containers/create", &body)?.ok()?.json()?;
+        let id = created["Id"].as_str().context("no Id")?.to_owned();
+        subject.client.post(&format!("/containers/{id}/start"), &json!(null))?.ok()?;
+        subject.containers.push(id);
+    }
+    thread::sleep(Duration::from_secs(3));
+    Ok(())
+}
+
+/// For one check.
+fn checks(subject: &mut Subject) -> Result<f64> {
+    let before = memory::engine_time_with_children(subject)?;
+    thread::sleep(WINDOW);
+    let used = memory::engine_time_with_children(subject)?.saturating_sub(before);
+    Ok(used.as_secs_f64() * 1e3 / f64::from(CHECKED) / WINDOW.as_secs_f64())
 }
 
 /// Per cent of one core.
