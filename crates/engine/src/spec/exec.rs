@@ -58,6 +58,6 @@ pub(crate) fn exec(
         .cgroups_path(cgroup_path(record, daemon))
         .build()
         .map_err(incomplete)?;
-    let spec = SpecBuilder::default().version("1.2.1").linux(linux).build().map_err(incomplete)?;
+    let spec = SpecBuilder::default().version(super::VERSION).linux(linux).build().map_err(incomplete)?;
     Ok((process, spec))
 }

@@ -65,6 +65,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) net: Option<Shared>,
 }
 
+/// The lowest version of the runtime specification that has all that is used here: crun before 1.9 takes no other than 1.0.
+const VERSION: &str = "1.0.2";
+
 /// The capabilities of a container.
 ///
 /// # Errors
@@ -96,7 +99,7 @@ pub(crate) fn make(record: &ContainerRecord, with: &Surroundings<'_>) -> Result<
     }
     let root = RootBuilder::default().path("rootfs").readonly(host.readonly_rootfs);
     let mut spec = SpecBuilder::default()
-        .version("1.2.1")
+        .version(VERSION)
         .process(process)
         .root(root.build().map_err(incomplete)?)
         .mounts(mounts::mounts(record, with)?)

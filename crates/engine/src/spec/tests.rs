@@ -1,7 +1,7 @@
 //! Specifications held against the bundles that a real Docker (28.5.2) wrote for the same requests.
 //!
-//! `bundles.json` holds the whole of `plain` and of every other bundle what differs from it, with the filter, the root, the
-//! control group and repeated device rules left out.
+//! `bundles.json` holds the whole of `plain` and of every other bundle what differs from it, with the version, the filter, the
+//! root, the control group and repeated device rules left out.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,7 @@ fn made(user: User, ask: impl FnOnce(&mut CreateRequest)) -> Flat {
             list.sort_by_key(|name| name.as_str().unwrap().to_owned());
         }
     }
-    for left_out in ["/linux/cgroupsPath", "/root/path"] {
+    for left_out in ["/linux/cgroupsPath", "/ociVersion", "/root/path"] {
         flat.remove(left_out);
     }
     flat
