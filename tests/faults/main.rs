@@ -1,5 +1,6 @@
 //! What must survive: daemons killed at any moment, full disks, a thousand containers that come and go.
 
+mod budget;
 mod cdi;
 mod disk;
 mod files;

@@ -76,6 +76,8 @@ pub struct Config {
     pub experimental: bool,
     /// Images that need not be loaded: they come into the store when a container asks for them.
     pub builtin_images: Vec<BuiltinImage>,
+    /// Bytes that images, downloads, logs and stopped containers may take together; 0 for as many as there are.
+    pub disk_budget: u64,
     /// Threads for blocking work.
     pub blocking_threads: usize,
 }
@@ -188,6 +190,7 @@ impl Default for Config {
             debug: false,
             experimental: false,
             builtin_images: Vec::new(),
+            disk_budget: 0,
             blocking_threads: 4,
         }
     }

@@ -6,7 +6,7 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Container {
     /// How many ends in a row came soon after the start.
     quick_ends: Mutex<u32>,
     removing: AtomicBool,
+    /// How many would miss it, though it does not run.
+    needed_by: AtomicUsize,
     /// Whoever checks its health; dropped, they stop.
     checks: Mutex<Option<oneshot::Sender<()>>>,
     /// Its file system, as those who copy see it at the moment.
@@ -99,6 +101,7 @@ impl Container {
             unhealthy: AtomicBool::new(false),
             quick_ends: Mutex::default(),
             removing: AtomicBool::new(false),
+            needed_by: AtomicUsize::new(0),
             checks: Mutex::default(),
             views: Mutex::default(),
             tidying: Mutex::default(),
@@ -238,6 +241,17 @@ impl Container {
         self.ahead.lock().expect("no panic under this lock")
     }
 
+    /// Keeps it from being removed for want of room until the guard is dropped.
+    pub(crate) fn needed(self: &Arc<Self>) -> Needed {
+        self.needed_by.fetch_add(1, Ordering::AcqRel);
+        Needed(self.clone())
+    }
+
+    /// Whether somebody would miss it, though it does not run.
+    pub(crate) fn is_needed(&self) -> bool {
+        self.needed_by.load(Ordering::Acquire) > 0
+    }
+
     /// Claims the removal; false if somebody else has.
     pub(crate) fn claim_removal(&self) -> bool {
         !self.removing.swap(true, Ordering::AcqRel)
@@ -278,6 +292,15 @@ impl Reader {
         self.lacking = false;
         self.container.phase.send_modify(|phase| phase.lacking -= 1);
         self
+    }
+}
+
+/// Somebody who works with a container that need not run.
+pub(crate) struct Needed(Arc<Container>);
+
+impl Drop for Needed {
+    fn drop(&mut self) {
+        self.0.needed_by.fetch_sub(1, Ordering::AcqRel);
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) use self::convert::{container_config, image_config};
 use crate::{
     Error, Events, Result,
     containers::{Parts, Spares, blocking},
+    last_use::LastUse,
     model::{Actor, DeletedImage, EventKind, Filters, HistoryEntry, ImageInspect, ImageSummary},
     prune::Turn,
     registry::Registry,
@@ -28,6 +29,7 @@ pub struct Images {
     registry: Arc<Registry>,
     events: Events,
     spares: Arc<Spares>,
+    last_use: Arc<LastUse>,
     pruning: Arc<Turn>,
 }
 
@@ -99,6 +101,7 @@ impl Images {
             registry: parts.registry.clone(),
             events: parts.events.clone(),
             spares: parts.spares.clone(),
+            last_use: parts.last_use.clone(),
             pruning: Arc::default(),
         }
     }
@@ -270,10 +273,12 @@ impl Images {
                 e => e.into(),
             })?;
         }
-        let ids: Vec<String> =
-            self.store.saved_images(&images)?.iter().map(|id| id.digest().to_string()).collect();
+        let saved = self.store.saved_images(&images)?;
+        let held: Vec<_> = saved.iter().map(|id| self.last_use.hold(id)).collect();
+        let ids: Vec<String> = saved.iter().map(|id| id.digest().to_string()).collect();
         let (store, events) = (self.store.clone(), self.events.clone());
         Ok(Box::new(move |out: &mut dyn ArchiveSink| {
+            let _held = held;
             store.save(&images, only.as_ref(), out)?;
             for id in &ids {
                 publish(&events, "save", id, id);

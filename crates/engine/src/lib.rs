@@ -5,6 +5,7 @@
 //! Errors speak Docker's language ([`Error`]) and know no HTTP.
 
 mod apparmor;
+mod budget;
 mod cdi;
 mod config;
 mod container;
@@ -16,6 +17,7 @@ mod execs;
 mod failure;
 mod host;
 mod images;
+mod last_use;
 mod link;
 mod metrics;
 pub mod model;

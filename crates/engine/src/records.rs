@@ -19,6 +19,8 @@ pub(crate) const CONTAINERS: Table<ContainerRecord> = Table::new("containers");
 pub(crate) const ENDPOINTS: Table<Endpoints> = Table::new("endpoints");
 pub(crate) const NETWORKS: Table<UserNetwork> = Table::new("networks");
 pub(crate) const VOLUMES: Table<VolumeRecord> = Table::new("volumes");
+/// When images and volumes were last used, by the keys of [`crate::last_use`].
+pub(crate) const LAST_USE: Table<Timestamp> = Table::new("last_use");
 pub(crate) const ENGINE: Table<Identity> = Table::new("engine");
 
 /// The boot in which the records were last compared with what runs.
@@ -137,6 +139,15 @@ impl Records {
     /// Queues forgetting volumes.
     pub(crate) fn delete_volumes<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Pending {
         self.writer.commit(names.into_iter().fold(Batch::new(), |batch, name| batch.delete(&VOLUMES, name)))
+    }
+
+    /// Queues when things were last used; none means that they are gone.
+    pub(crate) fn put_last_use(&self, times: &[(String, Option<Timestamp>)]) -> Pending {
+        let batch = times.iter().fold(Batch::new(), |batch, (key, time)| match time {
+            Some(time) => batch.put(&LAST_USE, key, time),
+            None => batch.delete(&LAST_USE, key),
+        });
+        self.writer.commit(batch)
     }
 
     /// Queues forgetting a container.

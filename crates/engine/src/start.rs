@@ -12,14 +12,18 @@ use tokio::sync::{Notify, Semaphore};
 use crate::{
     BridgeConfig, Config, Containers, Error, Events, Execs, Images, Networks, Registries, Result, Stats,
     System, Volumes,
+    budget::{self, Budget},
     container::Container,
     containers::{Departed, Forwarders, LauncherSlot, MOST_AHEAD, Parts, Spares, blocking},
     host::Host,
+    last_use::{self, LastUse},
     metrics::Counters,
     model::{Timestamp, UserNetwork},
     networks::NetworkIndex,
     prune::Turn,
-    records::{Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, NETWORKS, Records, SCHEMA, VOLUMES},
+    records::{
+        Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, LAST_USE, NETWORKS, Records, SCHEMA, VOLUMES,
+    },
     registry::Registry,
     seccomp::Filters,
     secrets::Secrets,
@@ -48,6 +52,7 @@ pub struct Engine {
     pub stats: Stats,
     records: Records,
     spares: Arc<Spares>,
+    last_use: Arc<LastUse>,
 }
 
 impl Engine {
@@ -64,9 +69,10 @@ impl Engine {
         .await??;
         let Opened { parts, events } = opened;
         collect_garbage(&parts);
+        last_use::keep(&parts);
         let engine = Self {
             images: Images::new(&parts),
-            registries: Registries::new(&parts.config, parts.images.clone(), events.clone()),
+            registries: Registries::new(&parts),
             networks: Networks::new(parts.clone()),
             volumes: parts.volumes.clone(),
             execs: Execs::new(parts.clone()),
@@ -74,16 +80,19 @@ impl Engine {
             stats: Stats::new(parts.clone()),
             records: parts.records.clone(),
             spares: parts.spares.clone(),
-            containers: Containers::new(parts),
+            last_use: parts.last_use.clone(),
+            containers: Containers::new(parts.clone()),
             events,
         };
         engine.containers.reconcile().await?;
+        budget::keep(&parts);
         Ok(engine)
     }
 
     /// Writes what is not written yet and lets go. Containers go on.
     pub async fn shutdown(&self) {
         let (records, spares) = (self.records.clone(), self.spares.clone());
+        self.last_use.write().await;
         let close = move || {
             spares.close();
             records.close();
@@ -115,6 +124,7 @@ fn open(config: Config) -> Result<Opened> {
     let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all)).collect();
     let made: Vec<UserNetwork> = store.all(&NETWORKS).map_err(read)?.into_iter().map(|(_, n)| n).collect();
     let volumes = store.all(&VOLUMES).map_err(read)?.into_iter().map(|(_, v)| v).collect();
+    let last_use = store.all(&LAST_USE).map_err(read)?;
     let boot = Boot::read(&store)?;
     let writer = store.into_writer().map_err(read)?;
     let identity = match identity {
@@ -163,7 +173,7 @@ fn open(config: Config) -> Result<Opened> {
         identity,
         boot,
         registry,
-        records,
+        records: records.clone(),
         events: events.clone(),
         images,
         snapshots,
@@ -182,6 +192,8 @@ fn open(config: Config) -> Result<Opened> {
         departed: Departed::default(),
         ahead: Arc::new(Semaphore::new(MOST_AHEAD)),
         spares: Arc::default(),
+        last_use: LastUse::new(last_use, records.clone()),
+        budget: Budget::new(config.disk_budget),
         config,
     };
     Ok(Opened { parts: Arc::new(parts), events })

@@ -5,13 +5,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use skiff_images::Image;
 use skiff_logs::Driver;
 use skiff_runtime::cgroups::Controller;
 
 use crate::{
-    Events, Result, Runtime, cdi,
+    Events, Result, Runtime, budget, cdi,
     containers::{Parts, blocking},
-    model::{Actor, Component, EventKind, Info, RuntimeInfo, Status, Timestamp, Version},
+    last_use,
+    model::{Actor, Component, DiskBudget, EventKind, Info, RuntimeInfo, Status, Timestamp, Version},
 };
 
 /// The service.
@@ -35,6 +37,33 @@ impl System {
     pub(crate) fn new(parts: Arc<Parts>, events: Events) -> Self {
         let live = Reloadable { labels: parts.config.labels.clone(), debug: parts.config.debug };
         Self { parts, events, live: Arc::new(Mutex::new(live)) }
+    }
+
+    /// When each image was last used, by its id (`sha256:…`): given to a container, let go of by one, named, or brought here.
+    ///
+    /// # Errors
+    /// The images cannot be read.
+    pub async fn images_last_used(&self) -> Result<BTreeMap<String, Timestamp>> {
+        let parts = self.parts.clone();
+        blocking(move || {
+            let images = parts.images.list()?;
+            let last = |image: &Image| last_use::of_image(&parts, image);
+            Ok(images.iter().map(|image| (image.id.digest().to_string(), last(image))).collect())
+        })
+        .await?
+    }
+
+    /// When a volume was last let go of by a container, if it ever was.
+    pub fn volume_last_used(&self, name: &str) -> Option<Timestamp> {
+        self.parts.last_use.of_volume(name)
+    }
+
+    /// The disk budget and what is used of it; none without a limit.
+    ///
+    /// # Errors
+    /// What counts cannot be measured.
+    pub async fn disk_budget(&self) -> Result<Option<DiskBudget>> {
+        budget::usage(&self.parts).await
     }
 
     pub(crate) fn parts(&self) -> &Parts {
@@ -81,6 +110,7 @@ impl System {
             images: self.parts.images.list()?.len(),
             driver: self.parts.snapshots.name().to_owned(),
             driver_status: self.parts.snapshots.status(),
+            disk_budget: budget::usage(&self.parts).await?,
             root_dir: config.root.to_string_lossy().into_owned(),
             log_drivers: Driver::ALL.map(|driver| driver.name().to_owned()).into(),
             network_drivers: owned(&["bridge", "host", "null"]),

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 use skiff_types::Digest;
 
@@ -56,6 +57,12 @@ impl Blobs {
     /// A blob's bytes.
     pub(crate) fn get(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         fs_err::read(self.path(digest))
+    }
+
+    /// When a blob was written.
+    pub(crate) fn written_at(&self, digest: &Digest) -> io::Result<Timestamp> {
+        let modified = fs_err::metadata(self.path(digest))?.modified()?;
+        Timestamp::try_from(modified).map_err(io::Error::other)
     }
 
     /// Removes a blob that nothing refers to any more.

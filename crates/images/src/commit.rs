@@ -69,7 +69,7 @@ impl ImageStore {
         for chain in ChainId::all(&diff_ids) {
             pins.pin(chain);
         }
-        let staged = self.snapshots.stage(changes)?;
+        let staged = self.stage(changes)?;
         let diff_id = *staged.diff_id();
         let empty = diff_id == NOTHING.parse::<Digest>().expect("a digest");
         let mut new_layer = None;

@@ -66,8 +66,7 @@ impl ImageStore {
             return Err(Error::Platform("operating system is not supported".to_owned()));
         }
         let (head, mut tar) = peek(tar)?;
-        let staged =
-            decompressed(&mut tar, Compression::detect(&head), |plain| self.snapshots.stage(plain))??;
+        let staged = decompressed(&mut tar, Compression::detect(&head), |plain| self.stage(plain))??;
         let mut pins = self.pins.begin();
         let diff_id = *staged.diff_id();
         let chain = skiff_snapshots::ChainId::new(None, &diff_id);

@@ -18,6 +18,7 @@ mod receive;
 mod records;
 mod reference;
 mod remove;
+mod room;
 mod save;
 mod store;
 
@@ -35,6 +36,7 @@ pub use partial::PartialLayer;
 pub use receive::{LayerFeed, Receiving};
 pub use reference::{ParseReferenceError, Reference};
 pub use remove::{ImageUser, RemoveOptions, Removed, Users};
+pub use room::Room;
 pub use save::Plain;
 pub use skiff_archive::ArchiveSink;
 pub use skiff_snapshots::StagedLayer;

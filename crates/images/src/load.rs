@@ -128,7 +128,7 @@ impl Loading<'_> {
     /// The layer as the archive has it, or once more from the store if the archive's is used already.
     fn staged(&mut self, layer: &LayerRef, diff_id: &Digest) -> Result<StagedLayer> {
         let snapshots = &self.store.snapshots;
-        let again = |chain: &ChainId| Ok(snapshots.stage(&mut snapshots.layer_tar(chain)?)?);
+        let again = |chain: &ChainId| self.store.stage(&mut snapshots.layer_tar(chain)?);
         match self.layers.remove(&layer.path) {
             Some(ScannedLayer::Staged { staged, digest, len }) => {
                 layer.check(&digest, len)?;
@@ -138,7 +138,7 @@ impl Loading<'_> {
             None => match (self.by_path.get(&layer.path), self.files.get(&layer.path)) {
                 (Some(chain), _) => again(chain),
                 // An empty one, or none: the reader says.
-                (None, Some(file)) => Ok(snapshots.stage(&mut &file[..])?),
+                (None, Some(file)) => self.store.stage(&mut &file[..]),
                 (None, None) => {
                     match snapshots.layers().into_iter().find(|c| has_diff_id(self.store, c, diff_id)) {
                         Some(chain) => again(&chain),

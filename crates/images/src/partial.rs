@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -67,6 +68,22 @@ impl Partials {
             len = 0;
         }
         Ok(PartialLayer { file: file.into_file(), blob: *blob, size, len })
+    }
+
+    /// What is there of blobs that nobody is receiving: bytes on disk, and when the last came.
+    pub(crate) fn left(&self) -> io::Result<Vec<(Digest, u64, SystemTime)>> {
+        let mut left = Vec::new();
+        for entry in fs_err::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Ok(blob) = format!("sha256:{name}").parse() else { continue };
+            let Ok(file) = fs_err::File::open(entry.path()) else { continue };
+            if rustix::fs::flock(file.file(), FlockOperation::NonBlockingLockShared).is_ok() {
+                let metadata = file.metadata()?;
+                left.push((blob, metadata.blocks() * 512, metadata.modified()?));
+            }
+        }
+        Ok(left)
     }
 
     /// Removes what is there of a layer's blob.

@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read, Write},
     sync::Arc,
+    time::SystemTime,
 };
 
 use bytes::{Buf, Bytes};
@@ -36,6 +37,14 @@ impl ImageStore {
         self.partials.remove(blob);
     }
 
+    /// What pulls that have ended have left of layers' blobs: bytes on disk, and when the last came.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn left_partials(&self) -> Result<Vec<(Digest, u64, SystemTime)>> {
+        Ok(self.partials.left()?)
+    }
+
     /// Takes a layer's blob in: what is there of it and then what `feed` gives, which goes on from there. It is verified,
     /// decompressed and staged as it comes. What has come is kept if the feed fails, and forgotten if it is not the blob.
     ///
@@ -45,6 +54,9 @@ impl ImageStore {
     pub fn receive_layer(&self, partial: PartialLayer, feed: LayerFeed<'_>) -> Result<StagedLayer> {
         let (blob, size, there) = (partial.blob, partial.size, partial.len());
         let (file, blob) = (partial.file, &blob);
+        let mut claim = self.claim();
+        // What is there already counts again from now on: nobody measures what is being received.
+        claim.grow(size)?;
         let mut incoming = Incoming {
             kept: file.try_clone()?.take(there),
             file,
@@ -58,7 +70,7 @@ impl ImageStore {
         let staged = self.stage_compressed(&mut incoming, size);
         let whole = incoming.drain();
         if let Some(failure) = incoming.failure.take() {
-            if failure.kind() == io::ErrorKind::StorageFull {
+            if matches!(failure.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
                 self.partials.remove(blob);
             }
             return Err(failure.into());
@@ -76,9 +88,8 @@ impl ImageStore {
         let (head, mut whole) = peek(incoming)?;
         decompressed(&mut whole, Compression::detect(&head), |plain| {
             let most = size.saturating_mul(MOST_EXPANSION).max(FREE_EXPANSION);
-            self.snapshots.stage(&mut Bounded { input: plain, left: most })
+            self.stage(&mut Bounded { input: plain, left: most })
         })?
-        .map_err(Error::from)
     }
 
     /// Begins to receive the image of this configuration. Its layers are not removed meanwhile.
@@ -152,8 +163,7 @@ impl Receiving {
                 let elsewhere = crate::load::find_diff_id(&self.store, &diff_id);
                 let elsewhere = elsewhere
                     .ok_or_else(|| Error::Archive(format!("layer {diff_id} has gone while it was needed")))?;
-                let snapshots = &self.store.snapshots;
-                snapshots.stage(&mut snapshots.layer_tar(&elsewhere)?)?
+                self.store.stage(&mut self.store.snapshots.layer_tar(&elsewhere)?)?
             }
         };
         if *staged.diff_id() != diff_id {

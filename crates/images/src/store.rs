@@ -17,12 +17,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::Read,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use jiff::Timestamp;
-use skiff_snapshots::{ChainId, Error as SnapshotError, Snapshotter};
+use skiff_snapshots::{ChainId, Error as SnapshotError, Snapshotter, StagedLayer};
 use skiff_types::{Digest, ImageId};
 
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     partial::Partials,
     pins::Pins,
     records::{ImageRecord, RecordFile, Records},
+    room::{Charged, Claim, Room},
 };
 
 /// The images of an engine.
@@ -46,6 +48,7 @@ pub struct ImageStore {
     pub(crate) known: Known,
     /// Configurations, parsed once.
     configs: Mutex<HashMap<ImageId, Arc<ImageConfig>>>,
+    room: OnceLock<Arc<dyn Room>>,
 }
 
 impl ImageStore {
@@ -62,6 +65,7 @@ impl ImageStore {
             partials: Partials::open(root)?,
             known: Known::open(root),
             configs: Mutex::default(),
+            room: OnceLock::new(),
         };
         store.collect_garbage()?;
         Ok(store)
@@ -70,6 +74,37 @@ impl ImageStore {
     /// The store of the images' layers.
     pub fn snapshotter(&self) -> &Arc<dyn Snapshotter> {
         &self.snapshots
+    }
+
+    /// From now on `room` is asked before the store grows. To be called once.
+    pub fn limit(&self, room: Arc<dyn Room>) {
+        // A second one would be a mistake of the caller; the first stays.
+        let _ = self.room.set(room);
+    }
+
+    /// Sees to it that there is room for so much more, as far as anybody can tell.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn make_room(&self, bytes: u64) -> Result<()> {
+        Ok(self.claim().grow(bytes)?)
+    }
+
+    pub(crate) fn claim(&self) -> Claim {
+        Claim::new(self.room.get().cloned())
+    }
+
+    /// Has the snapshotter stage a layer, within the room that there is.
+    pub(crate) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
+        let mut charged = Charged::new(tar, self.claim());
+        let mut staged = self.snapshots.stage(&mut charged)?;
+        staged.accompany(Box::new(charged.into_claim()));
+        Ok(staged)
+    }
+
+    /// When the image came into the store.
+    pub fn stored_at(&self, id: &ImageId) -> Option<Timestamp> {
+        self.blobs.written_at(&id.digest()).ok()
     }
 
     /// The id of the image that is called `name`: a reference, an id, or the beginning of one, with or without `sha256:`.
@@ -87,6 +122,11 @@ impl ImageStore {
         let records = self.records.read();
         let record = records.image(id).ok_or_else(|| Error::NotFound(id.digest().to_string()))?;
         self.image(&records, id, record)
+    }
+
+    /// The ids of all images.
+    pub fn ids(&self) -> Vec<ImageId> {
+        self.records.read().images.keys().copied().map(ImageId::from).collect()
     }
 
     /// All images, the newest first, with those that are only parents of others.

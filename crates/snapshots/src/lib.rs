@@ -37,6 +37,7 @@ pub use error::{Error, Result};
 pub use skiff_archive::{remove_tree, tar};
 pub use snapshotter::{Change, ChangeKind, Layer, Lifetime, Snapshotter, Usage};
 pub use staging::{LayerTar, StagedLayer};
+pub use upper::tree_usage;
 pub use view::{View, ViewMount, detached, resolve};
 
 /// Opens the store below `root` (made if it is missing), with the named driver or with the best one that works here.

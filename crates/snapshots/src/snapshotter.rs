@@ -87,6 +87,9 @@ pub trait Snapshotter: Send + Sync + 'static {
     /// The layer's uncompressed tar, bit for bit as it was staged.
     fn layer_tar(&self, chain: &ChainId) -> Result<LayerTar>;
 
+    /// The space that a layer takes without those below it. Walks its files.
+    fn layer_usage(&self, chain: &ChainId) -> Result<Usage>;
+
     /// Removes a layer that nothing stands on.
     fn remove_layer(&self, chain: &ChainId) -> Result<()>;
 
@@ -187,6 +190,8 @@ pub struct Usage {
     pub bytes: u64,
     /// The number of inodes.
     pub inodes: u64,
+    /// Bytes of the disk that they take, directories included.
+    pub allocated: u64,
 }
 
 /// The error of a system call that names no file itself.

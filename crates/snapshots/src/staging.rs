@@ -14,6 +14,8 @@ pub struct StagedLayer {
     dir: StagingDir,
     /// What the driver that staged it keeps for the commit beside the files.
     pub(crate) notes: Option<Box<dyn std::any::Any + Send>>,
+    /// Dropped when it is committed or given up.
+    companion: Option<Box<dyn std::any::Any + Send>>,
     diff_id: Digest,
     tar_size: u64,
     size: u64,
@@ -22,7 +24,7 @@ pub struct StagedLayer {
 impl StagedLayer {
     /// A layer whose files lie complete in `dir`.
     pub(crate) fn new(dir: StagingDir, diff_id: Digest, tar_size: u64, size: u64) -> Self {
-        Self { dir, notes: None, diff_id, tar_size, size }
+        Self { dir, notes: None, companion: None, diff_id, tar_size, size }
     }
 
     /// The SHA-256 of the whole archive.
@@ -38,6 +40,11 @@ impl StagedLayer {
     /// The sum of the sizes of the regular files in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Keeps something of the caller's for as long as the layer is staged.
+    pub fn accompany(&mut self, companion: Box<dyn std::any::Any + Send>) {
+        self.companion = Some(companion);
     }
 
     /// The directory the layer is built in.

@@ -96,13 +96,21 @@ pub(crate) fn remove(dirs: &StoreDirs, index: &Index, key: &str) -> Result<()> {
     index.remove_snapshot(key, || dirs.discard(&dirs.snapshot(key)))
 }
 
-/// The space of a tree, each inode once: the sizes of everything but directories, as Docker counts.
-pub(crate) fn tree_usage(root: &Path) -> Result<Usage> {
+/// The space of a tree, each inode once: the sizes of everything but directories, as Docker counts, and what the disk gives for
+/// all of it. What goes while it is walked counts nothing.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn tree_usage(root: &Path) -> Result<Usage> {
     let mut usage = Usage::default();
     let mut seen = HashSet::new();
     let mut dirs = vec![root.to_owned()];
     while let Some(dir) = dirs.pop() {
-        for entry in fs_err::read_dir(&dir)? {
+        let entries = match fs_err::read_dir(&dir) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && dir != root => continue,
+            entries => entries?,
+        };
+        for entry in entries {
             let entry = entry?;
             let metadata = match entry.metadata() {
                 // Removed meanwhile: the container runs.
@@ -117,6 +125,7 @@ pub(crate) fn tree_usage(root: &Path) -> Result<Usage> {
                 usage.bytes += metadata.len();
             }
             usage.inodes += 1;
+            usage.allocated += metadata.blocks() * 512;
         }
     }
     Ok(usage)

@@ -21,6 +21,9 @@ pub struct ImageSummary {
     /// Only before version 1.44.
     #[serde(skip_serializing_if = "empty")]
     pub virtual_size: i64,
+    /// Skiff's own: seconds since 1970; only in `GET /system/df`, with a disk budget.
+    #[serde(skip_serializing_if = "empty")]
+    pub last_used: i64,
 }
 
 /// The answer to `GET /images/{name}/json`. Its configuration changed with the versions; the newest has the type `C`.

@@ -56,8 +56,8 @@ pub use stats::{
     ThrottlingData,
 };
 pub use system::{
-    AddressPool, Commit, ComponentVersion, Containerd, ContainerdNamespaces, DeviceInfo, FirewallInfo,
-    IndexInfo, Info, Platform, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
+    AddressPool, Commit, ComponentVersion, Containerd, ContainerdNamespaces, DeviceInfo, DiskBudget,
+    FirewallInfo, IndexInfo, Info, Platform, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
 };
 pub use usage::{BuildCache, DiskUsage, PruneContainers};
 pub use volume::{PruneVolumes, Volume, VolumeCreateRequest, VolumeList, VolumeUsage};

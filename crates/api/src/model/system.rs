@@ -99,6 +99,9 @@ pub struct Info {
     pub mem_total: i64,
     pub generic_resources: Option<Vec<serde_json::Value>>,
     pub docker_root_dir: String,
+    /// Skiff's own; only if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_budget: Option<DiskBudget>,
     pub http_proxy: String,
     pub https_proxy: String,
     pub no_proxy: String,
@@ -129,6 +132,14 @@ pub struct Info {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containerd: Option<Containerd>,
     pub warnings: StringList,
+}
+
+/// What images, logs and stopped containers may take on disk together, and what they take, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct DiskBudget {
+    pub limit: i64,
+    pub used: i64,
 }
 
 /// The plugins that can be used.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ContainerSummary, ImageSummary, StringList, Volume};
+use super::{ContainerSummary, DiskBudget, ImageSummary, StringList, Volume};
 
 /// The answer to `GET /system/df`. What was not asked for is `null`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct DiskUsage {
     pub containers: Option<Vec<ContainerSummary>>,
     pub volumes: Option<Vec<Volume>>,
     pub build_cache: Option<Vec<BuildCache>>,
+    /// Skiff's own; only if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_budget: Option<DiskBudget>,
 }
 
 /// A record of the build cache.

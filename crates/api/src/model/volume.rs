@@ -31,6 +31,9 @@ pub struct Volume {
 pub struct VolumeUsage {
     pub ref_count: i64,
     pub size: i64,
+    /// Skiff's own: seconds since 1970; only with a disk budget.
+    #[serde(skip_serializing_if = "empty")]
+    pub last_used: i64,
 }
 
 /// The body of `POST /volumes/create`.

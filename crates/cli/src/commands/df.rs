@@ -32,7 +32,7 @@ static SUMMARY: Listing = Listing {
 };
 static VOLUME: Listing = Listing {
     row_type: "formatter.volumeContext",
-    headers: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE")],
+    headers: &[("Name", "VOLUME NAME"), ("Links", "LINKS"), ("Size", "SIZE"), ("LastUsedSince", "LAST USED")],
 };
 static CACHE: Listing = Listing {
     row_type: "formatter.buildCacheContext",
@@ -55,6 +55,15 @@ struct Usage {
     containers: Option<Vec<ps::Summary>>,
     volumes: Option<Vec<Volume>>,
     build_cache: Option<Vec<Cache>>,
+    disk_budget: Option<Budget>,
+}
+
+/// Skiff's own.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Budget {
+    limit: i64,
+    used: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -69,6 +78,8 @@ struct Volume {
 struct VolumeUsage {
     ref_count: i64,
     size: i64,
+    #[serde(default)]
+    last_used: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -181,21 +192,42 @@ pub(super) async fn df(call: Call<'_>) -> Outcome {
         return verbose(&usage, format);
     }
     let rows: Vec<Value> = usage.summary().iter().map(Line::row).collect();
-    SUMMARY.print(if matches!(format, "" | "table") { TABLE } else { format }, &rows)
+    if !matches!(format, "" | "table") {
+        return SUMMARY.print(format, &rows);
+    }
+    SUMMARY.print(TABLE, &rows)?;
+    if let Some(Budget { limit, used }) = usage.disk_budget {
+        say::line(&format!("\nDisk budget: {} of {}", human(used), human(limit)));
+    }
+    Ok(())
+}
+
+/// The table's format; who has a budget wants to see what goes next.
+fn with_last_use(table: &str, usage: &Usage) -> String {
+    match usage.disk_budget {
+        Some(_) => format!("{table}\t{{{{.LastUsedSince}}}}"),
+        None => table.to_owned(),
+    }
 }
 
 fn verbose(usage: &Usage, format: &str) -> Outcome {
-    let images: Vec<Value> = usage.images.iter().flatten().flat_map(images::rows).collect();
+    let budget = usage.disk_budget.is_some();
+    let images: Vec<Value> =
+        usage.images.iter().flatten().flat_map(|image| images::rows(image, budget)).collect();
     let containers: Vec<Value> = usage.containers.iter().flatten().map(ps::row_without_image_size).collect();
-    let volumes: Vec<Value> = usage.volumes.iter().flatten().map(volume).collect();
+    let volumes: Vec<Value> = usage.volumes.iter().flatten().map(|v| volume(v, budget)).collect();
     let cache: Vec<Value> = usage.build_cache.iter().flatten().map(cached).collect();
     if !matches!(format, "" | "table") {
         return custom(format, [images, containers, volumes, cache]);
     }
     let total = usage.summary()[3].size;
-    let mut text = format!("Images space usage:\n\n{}", images::LISTING.render(IMAGES, &images)?);
+    let mut text =
+        format!("Images space usage:\n\n{}", images::LISTING.render(&with_last_use(IMAGES, usage), &images)?);
     text.push_str(&format!("\nContainers space usage:\n\n{}", ps::LISTING.render(CONTAINERS, &containers)?));
-    text.push_str(&format!("\nLocal Volumes space usage:\n\n{}", VOLUME.render(VOLUMES, &volumes)?));
+    text.push_str(&format!(
+        "\nLocal Volumes space usage:\n\n{}",
+        VOLUME.render(&with_last_use(VOLUMES, usage), &volumes)?
+    ));
     text.push_str(&format!("\nBuild cache usage: {}\n\n", human(total)));
     text.push_str(&CACHE.render(BUILD_CACHE, &cache)?);
     say::print(text.as_bytes());
@@ -223,14 +255,18 @@ fn custom(format: &str, lists: [Vec<Value>; 4]) -> Outcome {
     Ok(())
 }
 
-fn volume(volume: &Volume) -> Value {
+fn volume(volume: &Volume, last_use: bool) -> Value {
     let known =
         |text: &dyn Fn(VolumeUsage) -> String| volume.usage_data.map_or_else(|| "N/A".to_owned(), text);
-    VOLUME.row(vec![
+    let mut fields = vec![
         ("Links", Value::text(known(&|usage| usage.ref_count.to_string()))),
         ("Name", Value::text(&volume.name)),
         ("Size", Value::text(known(&|usage| human(usage.size)))),
-    ])
+    ];
+    if last_use {
+        fields.push(("LastUsedSince", Value::text(known(&|usage| images::since_last_use(usage.last_used)))));
+    }
+    VOLUME.row(fields)
 }
 
 fn cached(cache: &Cache) -> Value {

@@ -32,6 +32,7 @@ pub(super) static LISTING: Listing = Listing {
         ("VirtualSize", "SIZE"),
         ("SharedSize", "SHARED SIZE"),
         ("UniqueSize", "UNIQUE SIZE"),
+        ("LastUsedSince", "LAST USED"),
     ],
 };
 
@@ -45,6 +46,8 @@ pub(super) struct Summary {
     pub(super) size: i64,
     pub(super) shared_size: i64,
     pub(super) containers: i64,
+    /// 0 if the engine does not say.
+    last_used: i64,
 }
 
 /// `docker images`.
@@ -148,16 +151,33 @@ fn names(image: &Summary, with_digests: bool, digest_lines: bool) -> Vec<(String
 }
 
 /// A row for each name of an image, cut short.
-pub(super) fn rows(image: &Summary) -> Vec<Value> {
+pub(super) fn rows(image: &Summary, last_use: bool) -> Vec<Value> {
     let named = names(image, false, false).into_iter();
-    named.map(|(repository, tag, digest)| row(image, &repository, &tag, &digest, true)).collect()
+    let row = |(repository, tag, digest): (String, String, String)| {
+        let mut fields = fields(image, &repository, &tag, &digest, true);
+        if last_use {
+            fields.push(("LastUsedSince", Value::text(since_last_use(image.last_used))));
+        }
+        LISTING.row(fields)
+    };
+    named.map(row).collect()
 }
 
 fn row(image: &Summary, repository: &str, tag: &str, digest: &str, truncate: bool) -> Value {
+    LISTING.row(fields(image, repository, tag, digest, truncate))
+}
+
+fn fields(
+    image: &Summary,
+    repository: &str,
+    tag: &str,
+    digest: &str,
+    truncate: bool,
+) -> Vec<(&'static str, Value)> {
     let known = |n: i64, text: String| if n == -1 { "N/A".to_owned() } else { text };
     let unique = if image.size == -1 { -1 } else { image.shared_size };
     let human = |n: i64| size::human(n as f64, 4);
-    LISTING.row(vec![
+    vec![
         ("Containers", Value::text(known(image.containers, image.containers.to_string()))),
         ("CreatedAt", Value::text(time::go_local(image.created))),
         ("CreatedSince", Value::text(time::since(image.created) + " ago")),
@@ -169,7 +189,12 @@ fn row(image: &Summary, repository: &str, tag: &str, digest: &str, truncate: boo
         ("Tag", Value::text(tag)),
         ("UniqueSize", Value::text(known(unique, human(image.size - image.shared_size)))),
         ("VirtualSize", Value::text(human(image.size))),
-    ])
+    ]
+}
+
+/// How long ago something was last used; nothing if nobody knows.
+pub(super) fn since_last_use(seconds: i64) -> String {
+    if seconds == 0 { String::new() } else { time::since(seconds) + " ago" }
 }
 
 static HISTORY: Listing = Listing {

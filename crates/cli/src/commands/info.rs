@@ -204,12 +204,13 @@ fn host(info: Section<'_>, out: &mut String) {
     };
     let _ = writeln!(out, " CPUs: {}\n Total Memory: {}", info.text("NCPU"), size::binary(memory));
     filled(info, out, &[(" Name:", "Name"), (" ID:", "ID")]);
-    let _ = writeln!(
-        out,
-        " Docker Root Dir: {}\n Debug Mode: {}",
-        info.text("DockerRootDir"),
-        info.text("Debug")
-    );
+    filled(info, out, &[(" Docker Root Dir:", "DockerRootDir")]);
+    let budget = info.section("DiskBudget");
+    if let (Some(Json::Int(limit)), Some(Json::Int(used))) = (budget.0.get("Limit"), budget.0.get("Used")) {
+        let [limit, used] = [limit, used].map(|bytes| size::human(*bytes as f64, 4));
+        let _ = writeln!(out, " Disk Budget: {used} of {limit}");
+    }
+    let _ = writeln!(out, " Debug Mode: {}", info.text("Debug"));
     if info.text("Debug") == "true" {
         filled(
             info,

@@ -97,6 +97,7 @@ pub(crate) static INFO: StructShape = StructShape {
         ("MemTotal", "", Int),
         ("GenericResources", "", List(&Any)),
         ("DockerRootDir", "", Str),
+        ("DiskBudget", "", Pointer(&Any)),
         ("HTTPProxy", "HttpProxy", Str),
         ("HTTPSProxy", "HttpsProxy", Str),
         ("NoProxy", "", Str),

@@ -46,6 +46,8 @@ pub(super) async fn commit(parts: &Arc<Parts>, request: CommitRequest) -> Result
     let config = config(&container.record(), &request)?;
     let parts = parts.clone();
     to_the_end(async move {
+        // The room that the image needs is not found where it comes from.
+        let _needed = container.needed();
         may_commit(&container)?;
         let held = match request.pause && container.status() == Status::Running {
             true => Held::pause(&parts, &container).await,

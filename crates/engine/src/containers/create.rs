@@ -12,7 +12,7 @@ use super::{
     spare::{self, Kind, Spare},
 };
 use crate::{
-    BuiltinImage, Error, Result,
+    BuiltinImage, Error, Result, budget,
     container::Container,
     images::not_for,
     model::{
@@ -27,8 +27,12 @@ use crate::{
 
 pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Result<Created> {
     let checked = validate::create(&mut request, &parts.host, &parts.config)?;
+    budget::admit(parts).await?;
     bring_builtin(parts, &request.config.image).await?;
     let image = image(parts, &request)?;
+    if !parts.last_use.image(&image.id) {
+        return Err(skiff_images::Error::NotFound(request.config.image).into());
+    }
     let merged = image.config.config.clone().unwrap_or_default();
     let args = super::merge::with_image(&mut request.config, &merged)?;
     name_others(parts, &mut request.host)?;

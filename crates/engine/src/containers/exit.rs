@@ -189,6 +189,8 @@ pub(super) async fn ended(
     // Until then the exit record says it, but not that a person wanted it.
     let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
     parts.volumes.tell_released(&record);
+    parts.last_use.of_container(&record);
+    parts.budget.look();
     parts.forwarders.ended(&container.id);
     let die = [("exitCode", exit.code.to_string()), ("execDuration", lasted.to_string())];
     parts.tell(container, "die", &die);

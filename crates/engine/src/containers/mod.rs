@@ -59,6 +59,7 @@ pub(crate) use forwarding::Forwarders;
 pub use logs::LogStream;
 pub(crate) use parts::{LauncherSlot, Parts, blocking, in_place, to_the_end};
 pub(crate) use policy::ON_UNHEALTHY;
+pub(crate) use remove::idle as remove_idle;
 pub(crate) use spare::Spares;
 pub(crate) use wait::Departed;
 

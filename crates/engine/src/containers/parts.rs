@@ -15,9 +15,11 @@ use tokio::sync::{Notify, Semaphore};
 use super::{spare::Spares, wait::Departed};
 use crate::{
     Config, Error, Events, Result, Volumes,
+    budget::Budget,
     container::Container,
     containers::Forwarders,
     host::Host,
+    last_use::LastUse,
     metrics::Counters,
     model::EventKind,
     networks::NetworkIndex,
@@ -59,6 +61,8 @@ pub(crate) struct Parts {
     /// Room for what is made ahead of starts.
     pub(crate) ahead: Arc<Semaphore>,
     pub(crate) spares: Arc<Spares>,
+    pub(crate) last_use: Arc<LastUse>,
+    pub(crate) budget: Budget,
 }
 
 impl Parts {

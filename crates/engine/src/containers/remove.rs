@@ -74,11 +74,33 @@ async fn claimed(
     if container.status().is_running() {
         stop::kill_and_wait(parts, container).await?;
     }
+    forget(parts, container, options.volumes).await
+}
+
+/// Removes a container that does not run, and that nobody is busy with at the moment; its volumes stay. Whether it did.
+///
+/// # Errors
+/// Its record cannot be removed.
+pub(crate) async fn idle(parts: &Arc<Parts>, container: &Arc<Container>) -> Result<bool> {
+    let Ok(_order) = container.order.try_lock() else { return Ok(false) };
+    if container.status() != Status::Exited || container.is_needed() || !container.claim_removal() {
+        return Ok(false);
+    }
+    let done = forget(parts, container, false).await;
+    if done.is_err() {
+        container.unclaim_removal();
+    }
+    done.map(|()| true)
+}
+
+/// The removal itself, once nothing stands in its way.
+async fn forget(parts: &Arc<Parts>, container: &Arc<Container>, volumes: bool) -> Result<()> {
     durable(parts.records.delete(&container.id)).await?;
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);
     release_snapshot(parts, container);
-    if options.volumes && mounts.iter().any(|mount| mount.anonymous) {
+    parts.last_use.of_container(&container.record());
+    if volumes && mounts.iter().any(|mount| mount.anonymous) {
         // Nothing of the last run may hold them any more.
         container.tidied().await;
         parts.volumes.remove_anonymous(&mounts).await;

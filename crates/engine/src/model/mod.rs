@@ -46,7 +46,7 @@ pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};
 pub use secret::{Secret, SecretData, SecretSource};
 pub use stats::{Interface, IoCount, Sample, Usage};
-pub use system::{Component, Info, RuntimeInfo, Version};
+pub use system::{Component, DiskBudget, Info, RuntimeInfo, Version};
 pub use volume::{PrunedVolumes, VolumeCreate, VolumeRecord, VolumeUsage, VolumeView};
 
 /// A moment, to the nanosecond, in UTC.

@@ -49,6 +49,15 @@ pub struct RuntimeInfo {
     pub args: Vec<String>,
 }
 
+/// The disk budget, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskBudget {
+    /// What may be used.
+    pub limit: u64,
+    /// What is used.
+    pub used: u64,
+}
+
 /// `GET /info`.
 #[derive(Clone, Debug)]
 pub struct Info {
@@ -70,6 +79,8 @@ pub struct Info {
     pub driver_status: Vec<(String, String)>,
     /// Root directory.
     pub root_dir: String,
+    /// None without a limit.
+    pub disk_budget: Option<DiskBudget>,
     /// Log drivers.
     pub log_drivers: Vec<String>,
     /// Network drivers.

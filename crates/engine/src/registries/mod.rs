@@ -20,6 +20,8 @@ use tokio::sync::Semaphore;
 use self::layers::Downloads;
 use crate::{
     Config, Error, Events, Result,
+    containers::Parts,
+    last_use::LastUse,
     model::{Actor, EventKind},
 };
 
@@ -37,14 +39,17 @@ pub struct Registries {
     downloads: Arc<Downloads>,
     uploads: Arc<Semaphore>,
     events: Events,
+    last_use: Arc<LastUse>,
 }
 
 impl Registries {
-    pub(crate) fn new(config: &Config, images: Arc<ImageStore>, events: Events) -> Self {
+    pub(crate) fn new(parts: &Parts) -> Self {
+        let (config, images, events) = (&parts.config, parts.images.clone(), parts.events.clone());
         let client = skiff_distribution::Registries::new(client_config(config));
         let downloads = Arc::new(Downloads::new(images.clone(), config.max_concurrent_downloads));
         let uploads = Arc::new(Semaphore::new(config.max_concurrent_uploads));
-        Self { client: Arc::new(client), images, downloads, uploads, events }
+        let last_use = parts.last_use.clone();
+        Self { client: Arc::new(client), images, downloads, uploads, events, last_use }
     }
 
     /// Tells what happened to an image by this name.

@@ -159,13 +159,14 @@ impl Pull<'_> {
         let blobs: Vec<Descriptor> = manifest.layers.clone();
         let learned = self.learned(reference, &receiving, &blobs);
         let images = Arc::clone(&self.service.images);
-        let changed = blocking(move || {
-            let (_, changed) = receiving.record(&names)?;
+        let recorded = blocking(move || {
+            let (id, changed) = receiving.record(&names)?;
             blobs.iter().for_each(|blob| images.forget_partial(&blob.digest));
             images.learn_blobs(learned);
-            Ok::<_, Error>(changed)
+            Ok::<_, Error>((id, changed))
         });
-        let changed = changed.await??;
+        let (id, changed) = recorded.await??;
+        self.service.last_use.image(&id);
         self.progress.status("", format!("Digest: {top}"));
         Ok(changed.iter().any(|name| reference.digest().is_some() || name.digest().is_none()))
     }
@@ -199,6 +200,7 @@ impl Pull<'_> {
     async fn finish(&self, reference: &Reference, digest: &Digest, id: ImageId) -> Result<bool> {
         let (images, names) = (Arc::clone(&self.service.images), self.names(reference, digest));
         let changed = blocking(move || images.name(&id, &names)).await??;
+        self.service.last_use.image(&id);
         self.progress.status("", format!("Digest: {digest}"));
         Ok(changed.iter().any(|name| name.digest().is_none()))
     }
@@ -272,6 +274,9 @@ impl Pull<'_> {
                 missing.push((number, id, blob));
             }
         }
+        // What is certain to be too much is refused before any of it comes.
+        let (images, size) = (Arc::clone(&self.service.images), missing.iter().map(|m| m.2.size).sum());
+        blocking(move || images.make_room(size)).await??;
         let downloads: Vec<Arc<Download>> = missing
             .iter()
             .map(|(_, _, blob)| self.service.downloads.begin(session, reference.path(), blob))

@@ -68,6 +68,7 @@ impl Registries {
             return Err(Error::Invalid("cannot push a digest reference".to_owned()));
         }
         let images = self.named(&reference)?;
+        let _held: Vec<_> = images.iter().map(|(_, image)| self.last_use.hold(&image.id)).collect();
         let candidates = self.client.candidates(reference.domain(), Purpose::Push).await?;
         let mut last = Error::Internal(format!("no endpoints found for {}", reference.domain()));
         for candidate in candidates {

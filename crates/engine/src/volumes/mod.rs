@@ -130,6 +130,11 @@ impl Volumes {
         self.inner.known.lock().expect("no panic under this lock").values().cloned().collect()
     }
 
+    /// The names of all volumes.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.inner.known.lock().expect("no panic under this lock").keys().cloned().collect()
+    }
+
     fn insert(&self, record: VolumeRecord) {
         let volume = Volume::new(record);
         let mut known = self.inner.known.lock().expect("no panic under this lock");

@@ -146,7 +146,7 @@ fn stage(
         told: 0,
         tell: &mut |current| progress(LoadEvent::Layer { id: id.clone(), current, total }),
     };
-    let staged = decompressed(&mut counted, compression, |plain| store.snapshots.stage(plain))??;
+    let staged = decompressed(&mut counted, compression, |plain| store.stage(plain))??;
     // What stands behind the compressed stream belongs to the file as well.
     io::copy(&mut counted, &mut io::sink())?;
     (counted.tell)(counted.len);

@@ -24,6 +24,7 @@ pub(crate) fn summary(image: ImageSummary, version: ApiVersion) -> wire::ImageSu
         shared_size: image.shared_size,
         size: image.size,
         virtual_size: if version.at_least(44) { 0 } else { image.size },
+        last_used: 0,
     };
     let nameless = shown.repo_digests.as_ref().is_some_and(Vec::is_empty);
     if !version.at_least(43) && nameless {

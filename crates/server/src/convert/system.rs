@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use skiff_api::{ApiVersion, model as wire};
-use skiff_engine::model::{Component, Info, Version};
+use skiff_engine::model::{Component, DiskBudget, Info, Version};
 
 use super::{each, some_list};
 
@@ -104,6 +104,7 @@ pub(crate) fn info(info: Info) -> wire::Info {
         n_cpu: count(info.cpus),
         mem_total: info.memory,
         docker_root_dir: info.root_dir,
+        disk_budget: info.disk_budget.map(disk_budget),
         name: info.name,
         labels: Some(info.labels),
         experimental_build: info.experimental,
@@ -127,6 +128,11 @@ pub(crate) fn info(info: Info) -> wire::Info {
         warnings: some_list(info.warnings),
         ..wire::Info::default()
     }
+}
+
+pub(crate) fn disk_budget(budget: DiskBudget) -> wire::DiskBudget {
+    let bytes = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    wire::DiskBudget { limit: bytes(budget.limit), used: bytes(budget.used) }
 }
 
 const INDEX: &str = "https://index.docker.io/v1/";

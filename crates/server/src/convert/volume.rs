@@ -5,7 +5,8 @@ use skiff_engine::model::{VolumeUsage, VolumeView};
 
 /// A volume with what it takes and how many containers have it.
 pub(crate) fn measured((volume, usage): (VolumeView, VolumeUsage)) -> wire::Volume {
-    let usage = wire::VolumeUsage { ref_count: usage.containers as i64, size: usage.bytes as i64 };
+    let usage =
+        wire::VolumeUsage { ref_count: usage.containers as i64, size: usage.bytes as i64, last_used: 0 };
     wire::Volume { usage_data: Some(usage), ..shown(volume) }
 }
 

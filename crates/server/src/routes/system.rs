@@ -55,6 +55,21 @@ pub(super) async fn info(context: &Context, request: &Request) -> Outcome<Reply>
 /// The kinds of objects that can be measured.
 const MEASURED: [&str; 4] = ["container", "image", "volume", "build-cache"];
 
+/// Adds when images and volumes were last used.
+async fn tell_last_use(context: &Context, usage: &mut DiskUsage) -> Outcome<()> {
+    let system = &context.engine.system;
+    let times = system.images_last_used().await?;
+    for image in usage.images.iter_mut().flatten() {
+        image.last_used = times.get(&image.id).map_or(0, |time| time.as_second());
+    }
+    for volume in usage.volumes.iter_mut().flatten() {
+        if let Some(usage) = &mut volume.usage_data {
+            usage.last_used = system.volume_last_used(&volume.name).map_or(0, |time| time.as_second());
+        }
+    }
+    Ok(())
+}
+
 /// What everything takes on disk, or the kinds that are asked for.
 pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<Reply> {
     let version = request.version;
@@ -63,7 +78,9 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
         return Err(Failure::invalid(format!("unknown object type: {unknown}")));
     }
     let wanted = |kind: &str| asked.is_empty() || asked.iter().any(|asked| asked == kind);
-    let mut usage = DiskUsage::default();
+    let budget = context.engine.system.disk_budget().await?;
+    let mut usage =
+        DiskUsage { disk_budget: budget.map(convert::system::disk_budget), ..DiskUsage::default() };
     if wanted("image") {
         let options = ImageListOptions { shared_size: true, containers: true, ..ImageListOptions::default() };
         let images = context.engine.images.list(options).await?;
@@ -82,6 +99,9 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
     if wanted("build-cache") {
         // There is no cache without a builder.
         usage.build_cache = Some(Vec::new());
+    }
+    if budget.is_some() {
+        tell_last_use(context, &mut usage).await?;
     }
     Ok(Reply::ok(&usage))
 }

@@ -65,6 +65,7 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.storage_driver = settings.text("storage-driver").map(str::to_owned);
     config.cgroup_parent = settings.text("cgroup-parent").unwrap_or(&default.cgroup_parent).to_owned();
     config.default_shm_size = settings.int("default-shm-size").unwrap_or(default.default_shm_size);
+    config.disk_budget = settings.int("disk-budget").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
     if let Some(Value::Ulimits(limits)) = settings.0.get("default-ulimits") {
         config.default_ulimits = limits.clone();
     }

@@ -130,6 +130,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("default-runtime", "default-runtime", Text, Yes, "Default OCI runtime for containers (default \"runc\")"),
     option!("default-shm-size", "default-shm-size", Size, Yes, "Default shm size for containers (default 64MiB)"),
     option!("default-ulimit", "default-ulimits", Ulimits, Yes, "Default ulimits for containers"),
+    option!("disk-budget", "disk-budget", Size, Yes, "Bytes that images, logs and stopped containers may take together (default no limit)"),
     option!("dns", "dns", IpList, Yes, "DNS server to use"),
     option!("dns-opt", "dns-opts", List, Yes, "DNS options to use"),
     option!("dns-search", "dns-search", List, Yes, "DNS search domains to use"),

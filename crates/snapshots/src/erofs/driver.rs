@@ -118,6 +118,11 @@ impl Snapshotter for Erofs {
         self.layers.tar(chain)
     }
 
+    fn layer_usage(&self, chain: &ChainId) -> Result<Usage> {
+        self.layers.index.layer(chain)?;
+        upper::tree_usage(&self.layers.dirs.layer(chain))
+    }
+
     fn remove_layer(&self, chain: &ChainId) -> Result<()> {
         self.layers.remove(chain)
     }
