@@ -47,16 +47,33 @@ impl Database {
     /// # Errors
     /// It is in use, damaged, written by a later version, or the file cannot be opened.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, OpenError> {
-        let fresh = !path.exists();
-        let db = open_file(path).map_err(|e| classify(path, e.into()))?;
-        if fresh && let Some(parent) = path.parent() {
-            fs_err::File::open(parent)
-                .and_then(|dir| dir.sync_all())
-                .map_err(|source| OpenError::Io { path: parent.to_owned(), source })?;
+        if !path.exists() {
+            Self::make(path, schema)?;
         }
+        let db = open_file(path).map_err(|e| classify(path, e.into()))?;
         let this = Self { db, path: path.to_owned() };
         this.migrate(schema)?;
         Ok(this)
+    }
+
+    /// Makes the store under another name first: whoever is killed meanwhile leaves none, instead of half a one.
+    fn make(path: &Path, schema: &Schema) -> Result<(), OpenError> {
+        let half = path.with_added_extension("new");
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let db = match open_file(&half) {
+            Err(e) if half.exists() && !matches!(e, redb::DatabaseError::DatabaseAlreadyOpen) => {
+                // What another start left.
+                fs_err::remove_file(&half).map_err(failed)?;
+                open_file(&half)
+            }
+            opened => opened,
+        };
+        let this = Self { db: db.map_err(|e| classify(&half, e.into()))?, path: half.clone() };
+        this.migrate(schema)?;
+        drop(this);
+        fs_err::rename(&half, path).map_err(failed)?;
+        let Some(parent) = path.parent() else { return Ok(()) };
+        fs_err::File::open(parent).and_then(|dir| dir.sync_all()).map_err(failed)
     }
 
     fn migrate(&self, schema: &Schema) -> Result<(), OpenError> {

@@ -48,6 +48,24 @@ fn a_store_in_use_and_a_damaged_one_are_told_apart() {
 }
 
 #[test]
+fn a_start_that_was_killed_while_it_made_the_store_leaves_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.redb");
+    let half = dir.path().join("state.redb.new");
+    for left in [&b""[..], &[7; 8192]] {
+        fs_err::write(&half, left).unwrap();
+        assert_eq!(things(&path), []);
+        assert!(!half.exists());
+        fs_err::remove_file(&path).unwrap();
+    }
+    // One that is being made by somebody else at this moment.
+    let other = Database::open(&half, &SCHEMA).unwrap();
+    assert!(matches!(Database::open(&path, &SCHEMA), Err(OpenError::InUse { .. })));
+    drop(other);
+    assert_eq!(things(&path), []);
+}
+
+#[test]
 fn migrations_run_once_and_a_newer_store_is_refused() {
     fn add(txn: &redb::WriteTransaction) -> Result<(), redb::Error> {
         txn.open_table(THINGS.raw())?.insert("migrated", br#"{"n":2}"#.as_slice())?;
