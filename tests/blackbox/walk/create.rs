@@ -237,7 +237,7 @@ fn namespaces() -> Vec<(Value, Expect)> {
         (json!({ "IpcMode": "none" }), Seen("! grep -q ' /dev/shm ' /proc/mounts")),
         (
             json!({ "UTSMode": "host", "UsernsMode": "host" }),
-            Seen("[ `hostname` = {host} ] && grep -q ' 0 *0 *4294967295' /proc/self/uid_map"),
+            Seen("[ \"`hostname`\" = '{host}' ] && grep -q ' 0 *0 *4294967295' /proc/self/uid_map"),
         ),
         (
             json!({ "CgroupnsMode": "private" }),
