@@ -34,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skiff-network",
             "skiff-logs",
             "skiff-state",
+            "skiff-sys",
             "skiff-volumes",
         ],
     ),

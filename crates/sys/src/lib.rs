@@ -16,6 +16,7 @@ pub mod identity;
 pub mod keyring;
 pub mod memory;
 pub mod mount;
+pub mod mountinfo;
 pub mod netns;
 pub mod quota;
 pub mod sched;

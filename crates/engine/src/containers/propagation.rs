@@ -66,20 +66,11 @@ impl Mounted {
 
     fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
-        let path = unescaped(words.nth(4)?);
+        let path = skiff_sys::mountinfo::path(words.nth(4)?);
         let optional: Vec<&str> = words.skip(1).take_while(|word| *word != "-").collect();
         let has = |tag: &str| optional.iter().any(|word| word.starts_with(tag));
         Some(Self { path, shared: has("shared:"), slave: has("master:") })
     }
-}
-
-/// Blanks, tabs, line ends and backslashes stand as octal numbers.
-fn unescaped(path: &str) -> PathBuf {
-    let mut out = path.to_owned();
-    for (number, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        out = out.replace(number, character);
-    }
-    out.into()
 }
 
 #[cfg(test)]

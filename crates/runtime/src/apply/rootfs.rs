@@ -90,7 +90,7 @@ fn mount_points() -> Result<Vec<MountPoint>, StageError> {
         .map_err(|error| StageError::refused(Stage::Rootfs, error.to_string()))?;
     let parse = |line: &str| {
         let (mount, filesystem) = line.split_once(" - ")?;
-        let path = PathBuf::from(mount.split(' ').nth(4)?.replace("\\040", " "));
+        let path = skiff_sys::mountinfo::path(mount.split(' ').nth(4)?);
         Some(MountPoint { path, fstype: filesystem.split(' ').next()?.to_owned() })
     };
     Ok(text.lines().filter_map(parse).collect())

@@ -233,7 +233,7 @@ impl<'a> Mounted<'a> {
             _ => return None,
         };
         let super_options = filesystem.nth(1)?;
-        let point = unescape(mount.split(' ').nth(4)?);
+        let point = skiff_sys::mountinfo::path(mount.split(' ').nth(4)?);
         Some(Self { point, is_v2, super_options })
     }
 
@@ -246,28 +246,6 @@ impl<'a> Mounted<'a> {
             name: options().find_map(|option| option.strip_prefix("name=")).map(str::to_owned),
         }
     }
-}
-
-/// Undoes mountinfo's octal escapes (`\040` for a space).
-fn unescape(text: &str) -> PathBuf {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        let code = rest.get(at + 1..at + 4).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(byte) => {
-                out.push(char::from(byte));
-                rest = &rest[at + 4..];
-            }
-            None => {
-                out.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out.push_str(rest);
-    PathBuf::from(out)
 }
 
 #[cfg(test)]

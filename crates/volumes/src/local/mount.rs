@@ -155,28 +155,8 @@ pub(super) fn unmount(target: &Path) -> Result<()> {
 /// The mount points at or below `path`, in this mount namespace.
 pub(super) fn below(path: &Path) -> Result<Vec<std::path::PathBuf>> {
     let text = fs_err::read_to_string("/proc/self/mountinfo")?;
-    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    Ok(points.map(std::path::PathBuf::from).filter(|point| point.starts_with(path)).collect())
-}
-
-/// mountinfo writes spaces and the like as three octal digits.
-fn unescape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
-        out.push_str(before);
-        match after.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                out.push(byte.into());
-                rest = &after[3..];
-            }
-            None => {
-                out.push('\\');
-                rest = after;
-            }
-        }
-    }
-    out + rest
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4)).map(skiff_sys::mountinfo::path);
+    Ok(points.filter(|point| point.starts_with(path)).collect())
 }
 
 #[cfg(test)]
@@ -203,11 +183,5 @@ mod tests {
         assert_eq!(call.data, "user=a,password=secret,addr=10.0.0.1");
         let text = describe(&options, Path::new("/v"), &call);
         assert_eq!(text, "mount //host/x:/v, data: user=a,password=********,addr=10.0.0.1");
-    }
-
-    #[test]
-    fn mountinfo_is_unescaped() {
-        assert_eq!(unescape(r"/a\040b\134c"), r"/a b\c");
-        assert_eq!(unescape(r"/a\x"), r"/a\x");
     }
 }
