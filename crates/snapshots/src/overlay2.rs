@@ -98,8 +98,7 @@ impl Snapshotter for Overlay2 {
     }
 
     fn layer_usage(&self, chain: &ChainId) -> Result<Usage> {
-        self.layers.index.layer(chain)?;
-        upper::tree_usage(&self.layers.dirs.layer(chain))
+        upper::layer_usage(&self.layers.dirs, &self.layers.index, chain)
     }
 
     fn remove_layer(&self, chain: &ChainId) -> Result<()> {

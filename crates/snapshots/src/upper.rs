@@ -96,6 +96,12 @@ pub(crate) fn remove(dirs: &StoreDirs, index: &Index, key: &str) -> Result<()> {
     index.remove_snapshot(key, || dirs.discard(&dirs.snapshot(key)))
 }
 
+/// The space of a layer that is there.
+pub(crate) fn layer_usage(dirs: &StoreDirs, index: &Index, chain: &ChainId) -> Result<Usage> {
+    index.layer(chain)?;
+    tree_usage(&dirs.layer(chain))
+}
+
 /// The space of a tree, each inode once: the sizes of everything but directories, as Docker counts, and what the disk gives for
 /// all of it. What goes while it is walked counts nothing.
 ///

@@ -99,8 +99,7 @@ impl Snapshotter for Vfs {
     }
 
     fn layer_usage(&self, chain: &ChainId) -> Result<Usage> {
-        self.layers.index.layer(chain)?;
-        upper::tree_usage(&self.layers.dirs.layer(chain))
+        upper::layer_usage(&self.layers.dirs, &self.layers.index, chain)
     }
 
     fn remove_layer(&self, chain: &ChainId) -> Result<()> {
