@@ -45,6 +45,11 @@ impl Said {
     }
 }
 
+/// It ended with exit code 1 and said this.
+fn failed(said: &Said, why: &str) {
+    assert_eq!((said.code, said.err.trim_end()), (1, why));
+}
+
 impl Test {
     fn new() -> Result<Self> {
         let engine = Engine::start(Path::new(env!("CARGO_BIN_EXE_skiff")))?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use skiff_testkit::registry::{Registry, digest};
 use tempfile::TempDir;
 
-use super::{Said, said};
+use super::{Said, failed, said};
 
 const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 
@@ -35,14 +35,10 @@ impl Desk {
         said(command.env("DOCKER_HOST", "unix:///nonexistent.sock").output()?)
     }
 
-    /// The only file of a list.
+    /// Where lists lie until they are pushed.
     fn lists(&self) -> std::path::PathBuf {
         self.home.path().join("manifests")
     }
-}
-
-fn failed(said: &Said, why: &str) {
-    assert_eq!((said.code, said.err.trim_end()), (1, why));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use skiff_testkit::{
     registry::{Registry, digest},
 };
 
-use super::{Said, Test};
+use super::{Said, Test, failed};
 
 /// `alice:secret`.
 const ALICE: &str = "Basic YWxpY2U6c2VjcmV0";
@@ -25,10 +25,6 @@ impl Test {
         let guard = guarded.then_some((ALICE, "Basic realm=\"here\""));
         Registry::start(self.engine.listen()?, guard)
     }
-}
-
-fn failed(said: &Said, why: &str) {
-    assert_eq!((said.code, said.err.trim_end()), (1, why));
 }
 
 #[test]
