@@ -9,6 +9,7 @@ mod exec;
 mod files;
 mod health;
 mod images;
+mod lans;
 mod lifecycle;
 mod limits;
 mod links;
@@ -50,6 +51,8 @@ struct Test {
     made: Vec<String>,
     images: Vec<String>,
     networks: Vec<String>,
+    /// Links on the engine's host.
+    links: Vec<String>,
     volumes: Vec<String>,
     // Dropped last: it ends the daemon.
     engine: Engine,
@@ -71,6 +74,7 @@ impl Test {
             made: Vec::new(),
             images: Vec::new(),
             networks: Vec::new(),
+            links: Vec::new(),
             volumes: Vec::new(),
             engine,
         };
@@ -182,6 +186,9 @@ impl Drop for Test {
         // The last first: a configuration is in use until its networks are gone.
         for id in self.networks.iter().rev() {
             let _ = self.client.delete(&format!("/networks/{id}"));
+        }
+        for link in &self.links {
+            let _ = self.engine.inside("ip").args(["link", "delete", link]).status();
         }
         for name in &self.volumes {
             let _ = self.client.delete(&format!("/volumes/{name}?force=1"));

@@ -113,7 +113,7 @@ impl System {
             disk_budget: budget::usage(&self.parts).await?,
             root_dir: config.root.to_string_lossy().into_owned(),
             log_drivers: Driver::ALL.map(|driver| driver.name().to_owned()).into(),
-            network_drivers: owned(&["bridge", "host", "null"]),
+            network_drivers: owned(&["bridge", "host", "ipvlan", "macvlan", "null"]),
             volume_drivers: owned(&["local"]),
             memory_limit: host.has(Controller::Memory),
             kernel_memory_tcp: host.kernel_memory_tcp,

@@ -11,7 +11,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
-use crate::ports::{BoundPort, PortSpec};
+use crate::{
+    networks::Driver,
+    ports::{BoundPort, PortSpec},
+};
 
 /// The hardware address of an interface.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,14 +154,17 @@ pub struct EndpointRecord {
     pub container_name: String,
     /// The network.
     pub network: NetworkId,
+    /// The network's driver.
+    #[serde(default)]
+    pub driver: Driver,
     /// The interface's name inside the container.
     pub interface: String,
-    /// The name of its other end, a port of the bridge.
+    /// The name of its other end, a port of the bridge; empty where there is none.
     pub host_interface: String,
-    /// The index of that other end: together with the name never used twice.
+    /// The index of that other end: together with the name never used twice. 0 where there is none.
     pub host_index: u32,
-    /// The interface's hardware address.
-    pub mac: MacAddr,
+    /// The interface's hardware address; none if it is the parent's.
+    pub mac: Option<MacAddr>,
     /// The container's IPv4 address.
     #[serde(default)]
     pub ipv4: Option<Ipv4Addr>,
@@ -177,6 +183,9 @@ pub struct EndpointRecord {
     /// Where the IPv6 default route could lead.
     #[serde(default)]
     pub gateway6: Option<Ipv6Addr>,
+    /// Whether the default route could lead to the interface itself, without a gateway.
+    #[serde(default)]
+    pub routes_to_interface: bool,
     /// Further addresses, link-local ones.
     #[serde(default)]
     pub link_local: Vec<IpAddr>,
@@ -204,11 +213,39 @@ impl EndpointRecord {
         all.filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok()).collect()
     }
 
+    /// Where a default route of a family could lead.
+    pub(crate) fn way(&self, ipv6: bool) -> Option<Way> {
+        let (has_address, gateway) = match ipv6 {
+            false => (self.ipv4.is_some(), self.gateway.map(IpAddr::V4)),
+            true => (self.ipv6.is_some(), self.gateway6.map(IpAddr::V6)),
+        };
+        let to_interface = (self.routes_to_interface && has_address).then_some(Way::Interface { ipv6 });
+        gateway.map(Way::Gateway).or(to_interface)
+    }
+
+    /// Whether ports of the host can lead there.
+    pub fn publishes(&self) -> bool {
+        let leads_out = self.gateway.is_some() || self.gateway6.is_some() || !self.ports.is_empty();
+        self.driver == Driver::Bridge && leads_out
+    }
+
     /// The address that traffic for a host address of either family goes to: of the same family, if there is one.
     pub(crate) fn target(&self, host: IpAddr) -> Option<IpAddr> {
         let (v4, v6) = (self.ipv4.map(IpAddr::V4), self.ipv6.map(IpAddr::V6));
         if host.is_ipv4() { v4.or(v6) } else { v6.or(v4) }
     }
+}
+
+/// Where a default route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To a router.
+    Gateway(IpAddr),
+    /// To the interface itself, for one family.
+    Interface {
+        /// Which.
+        ipv6: bool,
+    },
 }
 
 /// What a container sent and received, as the container sees it.
@@ -284,16 +321,18 @@ pub(crate) mod tests {
             container: ContainerId::random(),
             container_name: "web".into(),
             network: NetworkId::random(),
+            driver: Driver::Bridge,
             interface: "eth0".into(),
             host_interface: "veth0000001".into(),
             host_index: 7,
-            mac: MacAddr::random(),
+            mac: Some(MacAddr::random()),
             ipv4: Some(Ipv4Addr::new(172, 17, 0, 2)),
             prefix: 16,
             gateway: Some(Ipv4Addr::new(172, 17, 0, 1)),
             ipv6: None,
             prefix6: 0,
             gateway6: None,
+            routes_to_interface: false,
             link_local: vec![],
             names: vec![],
             links: vec![],

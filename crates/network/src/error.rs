@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use skiff_types::{ContainerId, EndpointId, ErrorKind, NetworkId};
 
-use crate::ports::Protocol;
+use crate::{networks::ParentError, ports::Protocol};
 
 /// Why a network could not be set up or an endpoint not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,9 @@ pub enum NetworkError {
         /// The address.
         address: IpAddr,
     },
+    /// A parent, or a child of one, that cannot be had.
+    #[error(transparent)]
+    Parent(#[from] ParentError),
     /// An option of the driver that means nothing.
     #[error("failed to parse {name} value: {value} ({why})")]
     Option {
@@ -220,6 +223,7 @@ impl NetworkError {
             | Self::AuxiliaryInUse { .. }
             | Self::IsolatedIsInternal
             | Self::NotABridge(_)
+            | Self::Parent(_)
             | Self::NotAttached { .. }
             | Self::NoSuchSysctl { .. }
             | Self::AddressesExhausted { .. }
@@ -242,12 +246,18 @@ fn bullets(faults: &[String]) -> String {
     }
 }
 
-/// The errors of bind(2) in Go's words, which is what Docker's users see.
-fn go_errno(errno: Errno) -> String {
+/// Errors of the kernel in Go's words, which is what Docker's users see.
+pub(crate) fn go_errno(errno: Errno) -> String {
     match errno {
         Errno::ADDRINUSE => "address already in use".to_owned(),
         Errno::ADDRNOTAVAIL => "cannot assign requested address".to_owned(),
         Errno::ACCESS => "permission denied".to_owned(),
+        Errno::BUSY => "device or resource busy".to_owned(),
+        Errno::EXIST => "file exists".to_owned(),
+        Errno::INVAL => "invalid argument".to_owned(),
+        Errno::NODEV => "no such device".to_owned(),
+        Errno::OPNOTSUPP => "operation not supported".to_owned(),
+        Errno::PERM => "operation not permitted".to_owned(),
         other => other.to_string(),
     }
 }

@@ -10,6 +10,7 @@
 //! kernel holds (bridge, table, namespaces) outlives the daemon by itself.
 
 mod bridge;
+mod child;
 mod config;
 mod conntrack;
 mod dns;
@@ -20,6 +21,7 @@ mod firewall;
 mod ipam;
 mod janitor;
 mod link;
+mod making;
 mod naming;
 mod netlink;
 mod network;
@@ -48,6 +50,6 @@ pub use files::{
 pub use ipam::{PoolConfig, PoolRequest};
 pub use naming::Asks;
 pub use network::Network;
-pub use networks::{Driver, NetworkRecord, NetworkRequest, Pool};
+pub use networks::{Driver, NetworkRecord, NetworkRequest, ParentError, Pool};
 pub use opener::Opener;
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};

@@ -1,34 +1,27 @@
 //! The service: one object that owns the networks, their addresses, the table and the published ports.
 
 use std::{
-    net::IpAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rustix::io::Errno;
 use skiff_types::{ContainerId, NetworkId};
 
 use crate::{
-    AttachRequest, Attachment, BridgeInfo, Dns, EndpointRecord, EndpointRequest, LinkStats, NetConfig,
-    NetworkError, NetworkRecord, NetworkRequest, PortSpec,
-    bridge::HostFacts,
+    AttachRequest, Attachment, BridgeInfo, Dns, Driver, EndpointRecord, EndpointRequest, LinkStats,
+    NetConfig, NetworkError, NetworkRecord, PortSpec, child,
     config::AddressPool,
+    endpoint::Way,
     firewall::{Guard, Usher},
     ipam,
-    janitor::{Dead, Janitor},
-    netlink::Netlink,
-    networks::{self, BridgeOptions, Taken},
+    janitor::Janitor,
     open,
-    plug::{self, Plug},
+    plug::{self, End, Plug},
     pool::{Pool, Prepared},
     sandbox,
-    state::{Net, State, again},
+    state::{State, again},
     sysctl,
 };
-
-/// `IFNAMSIZ`, without the zero at the end.
-const MAX_LINK_NAME: usize = 15;
 
 /// How many loose namespaces are kept while there are networks that use them.
 const LOOSE: usize = 4;
@@ -55,7 +48,7 @@ pub struct Network {
 pub(crate) struct Shared {
     /// Where subnets come from.
     pub(crate) pools: Vec<AddressPool>,
-    /// The alias of bridges that we made.
+    /// The alias of bridges and parents that we made.
     pub(crate) alias: String,
     /// Whether to make the host a router.
     pub(crate) ip_forward: bool,
@@ -82,150 +75,6 @@ impl Network {
         endpoints: Vec<EndpointRecord>,
     ) -> Result<Self, NetworkError> {
         open::open(&config, networks, endpoints)
-    }
-
-    /// Makes a network: its subnets are chosen, its bridge is there, the table knows it. Keep the record; until it is kept,
-    /// the network is gone when the daemon dies.
-    ///
-    /// # Errors
-    /// Subnets, options or links that cannot be had, what the kernel refuses. Nothing is left then.
-    pub fn create(&self, request: &NetworkRequest) -> Result<NetworkRecord, NetworkError> {
-        if !request.ipv4 && !request.ipv6 {
-            return Err(NetworkError::NoFamily);
-        }
-        let options = BridgeOptions::read(&request.options, request.internal)?;
-        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-        let host = HostFacts::read_nets(&mut route)?.reserved(None);
-        let record = self.reserve(request, options, host)?;
-        self.janitor.clear(&record.link, &mut route);
-        let made = self.make(&record, &mut route);
-        if made.is_err() {
-            self.unmake(&record.id, &mut route);
-        }
-        made
-    }
-
-    /// Makes a network again that was removed, because that could not be recorded.
-    ///
-    /// # Errors
-    /// As [`Self::create`].
-    pub fn restore(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
-        let options = BridgeOptions::read(&record.options, record.internal)?;
-        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-        self.lock().networks.insert(record.id, Net::new(record.clone(), options));
-        self.janitor.clear(&record.link, &mut route);
-        self.make(record, &mut route).map(drop)
-    }
-
-    /// Decides on the subnets of a network and takes them.
-    fn reserve(
-        &self,
-        request: &NetworkRequest,
-        options: BridgeOptions,
-        host: Vec<ipnet::IpNet>,
-    ) -> Result<NetworkRecord, NetworkError> {
-        let link = options.name.clone().unwrap_or_else(|| format!("br-{}", request.id.short()));
-        if link.len() > MAX_LINK_NAME {
-            return Err(NetworkError::Kernel {
-                operation: format!("set up bridge {link}"),
-                errno: Errno::RANGE,
-            });
-        }
-        let mut state = self.lock();
-        if let Some(other) = state.networks.values().find(|net| net.record.link == link) {
-            return Err(NetworkError::SameBridge { id: request.id, other: other.record.id, link });
-        }
-        let taken = Taken { networks: state.subnets(), host };
-        let (ipv4, ipv6) = networks::decide(request, &options, &self.shared.pools, &taken)?;
-        let record = NetworkRecord {
-            id: request.id,
-            name: request.name.clone(),
-            driver: request.driver,
-            internal: request.internal,
-            ipv4,
-            ipv6,
-            options: request.options.clone(),
-            link,
-            own_link: true,
-        };
-        state.networks.insert(record.id, Net::new(record.clone(), options));
-        Ok(record)
-    }
-
-    /// Makes the kernel's part of a network that is reserved: first the rules, then the link.
-    fn make(&self, record: &NetworkRecord, route: &mut Netlink) -> Result<NetworkRecord, NetworkError> {
-        let (zone, options) = {
-            let state = self.lock();
-            let net = state.networks.get(&record.id).ok_or(NetworkError::UnknownNetwork(record.id))?;
-            (net.zone.clone(), net.options.clone())
-        };
-        self.shared.become_router(&self.state, record)?;
-        {
-            let mut state = self.lock();
-            if let Some(firewall) = &mut state.firewall {
-                let found = firewall.add_zone(&zone);
-                state.unless_gone(found)?;
-            }
-        }
-        let made = networks::make_bridge(route, record, &options, &self.shared.alias)?;
-        if self.shared.firewall {
-            sysctl::route_loopback(&record.link)?;
-        }
-        let mut state = self.lock();
-        let net = state.networks.get_mut(&record.id).ok_or(NetworkError::UnknownNetwork(record.id))?;
-        net.index = made.index;
-        net.record.own_link = made.ours;
-        let record = net.record.clone();
-        drop(state);
-        self.keep_loose_if_needed();
-        Ok(record)
-    }
-
-    /// Removes a network.
-    ///
-    /// # Errors
-    /// Containers are in it; it is the default bridge; there is none.
-    pub fn remove(&self, network: &NetworkId) -> Result<NetworkRecord, NetworkError> {
-        {
-            let state = self.lock();
-            let net = state.networks.get(network).ok_or(NetworkError::UnknownNetwork(*network))?;
-            if net.is_default {
-                return Err(NetworkError::Predefined(net.record.name.clone()));
-            }
-            let members = state.endpoints.values().filter(|endpoint| endpoint.network == *network);
-            let describe = |e: &EndpointRecord| format!("name:{:?} id:{:?}", e.container_name, e.id.short());
-            let endpoints: Vec<String> = members.map(describe).collect();
-            if !endpoints.is_empty() {
-                return Err(NetworkError::ActiveEndpoints { name: net.record.name.clone(), endpoints });
-            }
-        }
-        let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-        self.unmake(network, &mut route).ok_or(NetworkError::UnknownNetwork(*network))
-    }
-
-    /// Forgets a network; its bridge goes soon, without its addresses. What the kernel refuses is logged: the next start
-    /// cleans up.
-    fn unmake(&self, network: &NetworkId, route: &mut Netlink) -> Option<NetworkRecord> {
-        let mut state = self.lock();
-        let occupied = state.endpoints.keys().any(|(_, of)| of == network);
-        let net = if occupied { None } else { state.networks.remove(network) }?;
-        if let Some(firewall) = &mut state.firewall {
-            let found = firewall.delete_zone(&net.zone);
-            if let Err(error) = state.unless_gone(found) {
-                tracing::warn!(network = net.record.name, %error, "a network could not be taken from the table");
-            }
-        }
-        drop(state);
-        if net.index != 0 {
-            if let Err(error) = networks::unmake_bridge(route, &net.record, &net.options, net.index) {
-                tracing::warn!(network = net.record.name, %error, "a bridge could not be taken down");
-            }
-            if net.record.own_link {
-                self.janitor.bury(Dead { name: net.record.link.clone(), index: net.index });
-            }
-        }
-        self.keep_loose_if_needed();
-        Some(net.record)
     }
 
     /// Gives a container its endpoints. Rules and ports are in force when this returns. On failure nothing is left.
@@ -287,7 +136,7 @@ impl Network {
         &self,
         mut prepared: Prepared,
         mut plug: Plug,
-        gateways: &[IpAddr],
+        ways: &[Way],
     ) -> Result<OwnedFd, NetworkError> {
         plug.record.host_interface.clone_from(&prepared.host_interface);
         plug.record.host_index = prepared.host_index;
@@ -300,7 +149,7 @@ impl Network {
                 sandbox::prepare_interface(&plug.record, &plug.sysctls)
             })?;
         }
-        sandbox::configure(&mut prepared.route, prepared.index, &plug.record, gateways)?;
+        sandbox::configure(&mut prepared.route, prepared.index, &plug.record, ways)?;
         Ok(prepared.netns)
     }
 
@@ -310,8 +159,11 @@ impl Network {
         mut plug: Plug,
         ways: &crate::state::Ways,
     ) -> Result<(), NetworkError> {
-        let gateways = ways.through(&plug.record.interface);
-        plug::insert(netns, &mut plug, &gateways, |record| self.note_link(record))
+        let ways = ways.through(&plug.record.interface);
+        match &plug.end {
+            End::Port { .. } => plug::insert(netns, &mut plug, &ways, |record| self.note_link(record)),
+            End::Child(options) => child::insert(netns, &plug, options, &ways),
+        }
     }
 
     /// Notes which link an endpoint got, unless it is gone meanwhile.
@@ -374,10 +226,12 @@ impl Network {
             }
             (record, state.ways(&container))
         };
-        plug::remove(&record)?;
         let mut route = sandbox::route(netns)?;
-        let routes: Vec<(&str, IpAddr)> = ways.routes.iter().map(|(name, ip)| (name.as_str(), *ip)).collect();
-        sandbox::redirect(&mut route, &routes)?;
+        match record.driver {
+            Driver::Bridge => plug::remove(&record)?,
+            Driver::Macvlan | Driver::Ipvlan => child::remove(&record, &mut route)?,
+        }
+        sandbox::redirect(&mut route, &ways.routes)?;
         Ok(self.endpoints_of(&container))
     }
 
@@ -451,7 +305,7 @@ impl Network {
 
     /// Keeps loose namespaces in stock if there are networks that use them.
     pub(crate) fn keep_loose_if_needed(&self) {
-        let needed = self.lock().networks.values().any(|net| !net.is_default);
+        let needed = self.lock().networks.values().any(|net| !net.is_default && net.zone.is_some());
         self.pool.keep_loose(if needed { LOOSE } else { 0 });
     }
 

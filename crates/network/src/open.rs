@@ -16,7 +16,7 @@ use crate::{
     janitor::Janitor,
     netlink::Netlink,
     network::{Network, Shared, lock},
-    networks::{self, BridgeOptions, Driver, Pool},
+    networks::{BridgeOptions, Carrier, Driver, Pool},
     nft::Seen,
     pool::{self, Uplink},
     publish::Publisher,
@@ -36,7 +36,10 @@ pub(crate) fn open(
 ) -> Result<Network, NetworkError> {
     let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
     let facts = HostFacts::read(&mut route)?;
-    endpoints.retain(|record| facts.has_link(record.host_index, &record.host_interface));
+    // A child is in its container's namespace: whether that is there, those know who know the containers.
+    endpoints.retain(|record| {
+        record.driver != Driver::Bridge || facts.has_link(record.host_index, &record.host_interface)
+    });
     let shared = Shared::new(config);
     let mut networks = user_networks(records);
     let plan = match config.bridge.as_str() {
@@ -114,8 +117,8 @@ pub(crate) fn open(
 fn user_networks(records: Vec<NetworkRecord>) -> HashMap<NetworkId, Net> {
     let mut out = HashMap::new();
     for record in records {
-        match BridgeOptions::read(&record.options, record.internal) {
-            Ok(options) => drop(out.insert(record.id, Net::new(record, options))),
+        match Carrier::read(record.driver, &record.options, record.internal, &record.id) {
+            Ok(carrier) => drop(out.insert(record.id, Net::new(record, carrier))),
             Err(error) => tracing::error!(network = record.name, %error, "a network cannot be used"),
         }
     }
@@ -148,7 +151,7 @@ fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
     let options =
         BridgeOptions::read(&record.options, false).expect("no option is wrong where there is none");
     let options = BridgeOptions { icc: info.icc, masquerade: info.ip_masq, mtu: info.mtu, ..options };
-    let mut net = Net::new(record, options);
+    let mut net = Net::new(record, Carrier::Bridge(options));
     net.is_default = true;
     net
 }
@@ -215,30 +218,28 @@ fn make_default(
     Ok(Uplink { bridge: index, mtu: info.mtu, flags: net.flags() })
 }
 
-/// Makes the bridges of the networks that somebody made. One that cannot be made keeps no other from being there: its
+/// Makes the bridges and parents of the networks that somebody made. One that cannot be made keeps no other from being there: its
 /// containers do not start.
 fn make_others(state: &Arc<Mutex<State>>, shared: &Shared) -> Result<(), NetworkError> {
-    let nets: Vec<(NetworkRecord, BridgeOptions)> = {
+    let nets: Vec<(NetworkRecord, Carrier)> = {
         let state = lock(state);
         let others = state.networks.values().filter(|net| !net.is_default);
-        others.map(|net| (net.record.clone(), net.options.clone())).collect()
+        others.map(|net| (net.record.clone(), net.carrier.clone())).collect()
     };
     let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
-    for (record, options) in nets {
-        let made = shared.become_router(state, &record).and_then(|()| {
-            let made = networks::make_bridge(&mut route, &record, &options, &shared.alias)?;
-            if shared.firewall {
-                sysctl::route_loopback(&record.link)?;
-            }
-            Ok(made)
-        });
+    for (record, carrier) in nets {
+        let routed = match carrier {
+            Carrier::Bridge(_) => shared.become_router(state, &record),
+            Carrier::Parent(_) => Ok(()),
+        };
+        let made = routed.and_then(|()| shared.make_link(&record, &carrier, &mut route));
         match made {
             Ok(made) => {
                 if let Some(net) = lock(state).networks.get_mut(&record.id) {
                     net.index = made.index;
                 }
             }
-            Err(error) => tracing::error!(network = record.name, %error, "a network's bridge cannot be made"),
+            Err(error) => tracing::error!(network = record.name, %error, "a network's link cannot be made"),
         }
     }
     Ok(())

@@ -1,14 +1,16 @@
 //! Links between a container's namespace and a bridge: made, joined, taken away.
 
-use std::{net::IpAddr, os::fd::BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 
 use crate::{
     EndpointRecord, EndpointRequest, NetworkError,
     bridge::DEFAULT_MTU,
+    endpoint::Way,
     link::{self, CONTAINER_INTERFACE, PortFlags},
     netlink::{Batch, Failure, Netlink},
+    networks::{Carrier, ChildOptions},
     pool::Prepared,
     sandbox,
     state::State,
@@ -19,16 +21,28 @@ use crate::{
 pub(crate) struct Plug {
     /// The endpoint.
     pub(crate) record: EndpointRecord,
-    /// The bridge.
-    pub(crate) bridge: u32,
-    /// How it treats the port.
-    pub(crate) flags: PortFlags,
-    /// The MTU of the link.
-    pub(crate) mtu: u32,
+    /// What its link is joined to.
+    pub(crate) end: End,
     /// Kernel parameters of the interface.
     pub(crate) sysctls: Vec<(String, String)>,
     /// Whether the network is the default bridge, for which links are prepared.
     pub(crate) is_default: bool,
+}
+
+/// The other end of an endpoint's link.
+#[derive(Clone, Debug)]
+pub(crate) enum End {
+    /// A port of a bridge.
+    Port {
+        /// The bridge.
+        bridge: u32,
+        /// How it treats the port.
+        flags: PortFlags,
+        /// The MTU of the link.
+        mtu: u32,
+    },
+    /// The link is a parent's child.
+    Child(ChildOptions),
 }
 
 impl Plug {
@@ -40,9 +54,12 @@ impl Plug {
     ) -> Result<Self, NetworkError> {
         let net = state.networks.get(&record.network).ok_or(NetworkError::UnknownNetwork(record.network))?;
         Ok(Self {
-            bridge: net.index,
-            flags: net.flags(),
-            mtu: net.options.mtu,
+            end: match &net.carrier {
+                Carrier::Bridge(options) => {
+                    End::Port { bridge: net.index, flags: net.flags(), mtu: options.mtu }
+                }
+                Carrier::Parent(options) => End::Child(options.clone()),
+            },
             sysctls: request.sysctls.clone(),
             is_default: net.is_default,
             record,
@@ -51,7 +68,7 @@ impl Plug {
 
     /// Whether a link that was prepared will do.
     pub(crate) fn fits_prepared(&self) -> bool {
-        self.record.interface == CONTAINER_INTERFACE
+        self.record.interface == CONTAINER_INTERFACE && matches!(self.end, End::Port { .. })
     }
 
     /// Whether the kernel parameters are as they were prepared.
@@ -62,15 +79,16 @@ impl Plug {
 
 /// Makes a prepared link a port of the network's bridge.
 pub(crate) fn join_bridge(prepared: &mut Prepared, plug: &Plug) -> Result<(), NetworkError> {
+    let End::Port { bridge, flags, mtu } = plug.end else { return Ok(()) };
     let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
     let mut batch = Batch::default();
-    link::enslave(&mut batch, prepared.host_index, plug.bridge, plug.mtu);
-    link::bring_up_port(&mut batch, &prepared.host_interface, plug.flags);
+    link::enslave(&mut batch, prepared.host_index, bridge, mtu);
+    link::bring_up_port(&mut batch, &prepared.host_interface, flags);
     link::run(&mut route, batch, &format!("join {} to its bridge", prepared.host_interface))?;
     link::wait_until(&mut route, prepared.host_index, |link| link.forwarding)?;
-    if plug.mtu != DEFAULT_MTU {
+    if mtu != DEFAULT_MTU {
         let mut batch = Batch::default();
-        link::set_mtu(&mut batch, prepared.index, plug.mtu);
+        link::set_mtu(&mut batch, prepared.index, mtu);
         link::run(&mut prepared.route, batch, "set the MTU of a container's interface")?;
     }
     Ok(())
@@ -81,15 +99,16 @@ pub(crate) fn join_bridge(prepared: &mut Prepared, plug: &Plug) -> Result<(), Ne
 pub(crate) fn insert(
     netns: BorrowedFd<'_>,
     plug: &mut Plug,
-    gateways: &[IpAddr],
+    ways: &[Way],
     made: impl FnOnce(&EndpointRecord),
 ) -> Result<(), NetworkError> {
+    let End::Port { bridge, flags, mtu } = plug.end else { return Ok(()) };
     let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
     let host = link::random_name();
     let inner = plug.record.interface.clone();
     let mut batch = Batch::default();
-    link::create_veth(&mut batch, &host, Some(plug.bridge), plug.mtu, &inner, netns);
-    link::bring_up_port(&mut batch, &host, plug.flags);
+    link::create_veth(&mut batch, &host, Some(bridge), mtu, &inner, netns);
+    link::bring_up_port(&mut batch, &host, flags);
     link::get_by_name(&mut batch, &host);
     let outer = link::one_link(
         &mut route,
@@ -109,7 +128,7 @@ pub(crate) fn insert(
         Ok((inside, index))
     })?;
     link::wait_until(&mut route, outer.index, |link| link.forwarding)?;
-    sandbox::configure(&mut inside, index, &plug.record, gateways)
+    sandbox::configure(&mut inside, index, &plug.record, ways)
 }
 
 /// Takes the link of an endpoint away that is not needed any more although its namespace lives.

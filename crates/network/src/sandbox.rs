@@ -1,14 +1,15 @@
 //! Work inside a container's network namespace: its interfaces, addresses and routes.
 
-use std::{io, net::IpAddr, os::fd::BorrowedFd, thread};
+use std::{io, os::fd::BorrowedFd, thread};
 
 use rustix::thread::LinkNameSpaceType;
 
 use crate::{
     NetworkError,
-    endpoint::EndpointRecord,
+    endpoint::{EndpointRecord, Way},
     link,
     netlink::{Batch, Failure, Netlink},
+    networks::Driver,
     sysctl,
 };
 
@@ -43,7 +44,8 @@ pub(crate) fn prepare_interface(
 ) -> Result<(), NetworkError> {
     let name = &record.interface;
     match record.addresses().iter().any(|net| net.addr().is_ipv6()) {
-        true => sysctl::enable_ipv6(name)?,
+        // Who is on a LAN listens to its routers.
+        true => sysctl::enable_ipv6(name, record.driver != Driver::Bridge)?,
         false => sysctl::disable_ipv6(name)?,
     }
     sysctl::announce_addresses(name)?;
@@ -51,7 +53,10 @@ pub(crate) fn prepare_interface(
         let path = path.replace("IFNAME", name);
         sysctl::set(&path, value).map_err(|error| match error {
             NetworkError::Io(e) if e.kind() == io::ErrorKind::NotFound => NetworkError::NoSuchSysctl {
-                interface: record.host_interface.clone(),
+                interface: match record.host_interface.as_str() {
+                    "" => name.clone(),
+                    outer => outer.to_owned(),
+                },
                 path: format!("/proc/sys/{path}"),
             },
             other => other,
@@ -62,18 +67,21 @@ pub(crate) fn prepare_interface(
 
 /// Gives an interface its addresses and the default routes that lead through it, one system call in the container's
 /// namespace. The hardware address comes after the addresses and is set even if it stays the same: with the change the
-/// kernel announces both.
+/// kernel announces both. An interface without one of its own is switched on only then, to the same effect.
 pub(crate) fn configure(
     route: &mut Netlink,
     index: u32,
     record: &EndpointRecord,
-    gateways: &[IpAddr],
+    ways: &[Way],
 ) -> Result<(), NetworkError> {
     let mut batch = Batch::default();
     let addresses = record.addresses();
     addresses.iter().for_each(|net| link::add_address(&mut batch, index, *net));
-    link::set_mac(&mut batch, index, record.mac);
-    gateways.iter().for_each(|gateway| link::add_default_route(&mut batch, index, *gateway));
+    match record.mac {
+        Some(mac) => link::set_mac(&mut batch, index, mac),
+        None => link::bring_up_index(&mut batch, index),
+    }
+    ways.iter().for_each(|way| link::add_default_route(&mut batch, index, *way));
     route.exchange(batch, |_, _| {}).map_err(|Failure { message, errno }| {
         let what = match (message as usize).checked_sub(addresses.len()) {
             None => "its address",
@@ -88,11 +96,11 @@ pub(crate) fn configure(
 }
 
 /// Leads the default routes through these interfaces, by name.
-pub(crate) fn redirect(route: &mut Netlink, ways: &[(&str, IpAddr)]) -> Result<(), NetworkError> {
-    for (interface, gateway) in ways {
+pub(crate) fn redirect(route: &mut Netlink, ways: &[(String, Way)]) -> Result<(), NetworkError> {
+    for (interface, way) in ways {
         let Some(link) = link::find_by_name(route, interface)? else { continue };
         let mut batch = Batch::default();
-        link::add_default_route(&mut batch, link.index, *gateway);
+        link::add_default_route(&mut batch, link.index, *way);
         link::run(route, batch, &format!("lead the default route through {interface}"))?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Links that an earlier daemon made and nobody needs: ports of bridges that no endpoint has, bridges that no network has.
+//! Links that an earlier daemon made and nobody needs: ports of bridges that no endpoint has, bridges and parents that no network has.
 //!
 //! As a rule ports are on their way out with their namespaces, which died with that daemon. Removing a link waits for
 //! an RCU grace period under the lock that every other change of a link wants; so this happens later, in the
@@ -22,11 +22,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
-    /// The indexes of the networks' bridges.
+    /// The indexes of the networks' bridges and parents.
     pub(crate) bridges: Vec<u32>,
     /// Their names.
     pub(crate) names: Vec<String>,
-    /// The alias of bridges that we made.
+    /// The alias of bridges and parents that we made.
     pub(crate) alias: String,
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn remove_later(
 }
 
 fn is_stale(link: &Link, known: &Known, endpoints: &[EndpointRecord]) -> bool {
-    if link.kind == "bridge" {
+    if matches!(link.kind.as_str(), "bridge" | "vlan" | "dummy") {
         return link.alias == known.alias && !known.names.contains(&link.name);
     }
     link.master != 0

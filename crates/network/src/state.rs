@@ -11,11 +11,12 @@ use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
     Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
+    endpoint::Way,
     firewall::{Firewall, Found, Zone},
     ipam::{Addresses, Refused},
     link::{self, PortFlags},
     netlink::Netlink,
-    networks::{BridgeOptions, gateways},
+    networks::{Carrier, Driver, ParentError, gateways},
     ports::{HostPort, PortSpec},
     publish::{Destination, Publisher},
 };
@@ -25,24 +26,24 @@ use crate::{
 pub(crate) struct Net {
     /// As it is remembered; the default bridge's is made at each start.
     pub(crate) record: NetworkRecord,
-    /// Its options, understood.
-    pub(crate) options: BridgeOptions,
-    /// As the table knows it.
-    pub(crate) zone: Zone,
-    /// The index of its bridge; 0 while that is not there.
+    /// What carries it.
+    pub(crate) carrier: Carrier,
+    /// As the table knows it; what leaves by a parent link passes no table.
+    pub(crate) zone: Option<Zone>,
+    /// The index of its bridge or parent; 0 while that is not there.
     pub(crate) index: u32,
     /// Whether it is the network `bridge`.
     pub(crate) is_default: bool,
-    ipv4: Option<Addresses>,
-    ipv6: Option<Addresses>,
+    ipv4: Vec<Addresses>,
+    ipv6: Vec<Addresses>,
 }
 
 impl Net {
     /// A network no address of which is taken.
-    pub(crate) fn new(record: NetworkRecord, options: BridgeOptions) -> Self {
+    pub(crate) fn new(record: NetworkRecord, carrier: Carrier) -> Self {
         let addresses = |pool: &crate::Pool| Addresses::new(pool.subnet, pool.range, pool.reserved());
         Self {
-            zone: Zone {
+            zone: carrier.bridge().map(|options| Zone {
                 bridge: record.link.clone(),
                 subnets: record.pools().map(|pool| pool.subnet).collect(),
                 icc: options.icc,
@@ -53,27 +54,29 @@ impl Net {
                 trusted: options.trusted.clone(),
                 source4: options.source4,
                 source6: options.source6,
-            },
-            ipv4: record.first_ipv4().map(addresses),
-            ipv6: record.first_ipv6().map(addresses),
+            }),
+            ipv4: record.ipv4.iter().map(addresses).collect(),
+            ipv6: record.ipv6.iter().map(addresses).collect(),
             index: 0,
             is_default: false,
             record,
-            options,
+            carrier,
         }
     }
 
     /// How the bridge treats its ports.
     pub(crate) fn flags(&self) -> PortFlags {
-        PortFlags { hairpin: self.options.icc, isolated: !self.options.icc }
+        let icc = self.carrier.bridge().is_none_or(|options| options.icc);
+        PortFlags { hairpin: icc, isolated: !icc }
     }
 
     /// Notes that an endpoint has its addresses.
     pub(crate) fn take(&mut self, record: &EndpointRecord) -> Result<(), IpAddr> {
-        let v4 = record.ipv4.map(IpAddr::V4).zip(self.ipv4.as_mut());
-        let v6 = record.ipv6.map(IpAddr::V6).zip(self.ipv6.as_mut());
-        for (ip, addresses) in v4.into_iter().chain(v6) {
-            addresses.take(ip).map_err(|_| ip)?;
+        for ip in own_addresses(record) {
+            if !self.has_family(ip.is_ipv6()) {
+                continue;
+            }
+            self.addresses_of(ip).ok_or(ip)?.take(ip).map_err(|_| ip)?;
         }
         Ok(())
     }
@@ -85,30 +88,40 @@ impl Net {
         ipv6: bool,
         route: &mut Netlink,
     ) -> Result<Option<IpAddr>, NetworkError> {
-        let addresses = if ipv6 { &mut self.ipv6 } else { &mut self.ipv4 };
-        let Some(addresses) = addresses else {
-            return wanted.map_or(Ok(None), |ip| Err(NetworkError::AddressOutside(ip)));
-        };
-        let Some(address) = wanted else {
-            let any = addresses.take_any(|link| !link_exists(route, link));
-            return any.map(Some).ok_or_else(|| NetworkError::AddressesExhausted {
-                family: if ipv6 { "IPv6" } else { "IPv4" },
-                name: self.record.name.clone(),
-                id: self.record.id,
-            });
-        };
-        match addresses.take(address) {
-            Ok(()) => Ok(Some(address)),
-            Err(Refused::Outside) => Err(NetworkError::AddressOutside(address)),
-            Err(Refused::Taken) => Err(NetworkError::AddressInUse(address)),
+        if let Some(address) = wanted {
+            let addresses = self.addresses_of(address).ok_or(NetworkError::AddressOutside(address))?;
+            return match addresses.take(address) {
+                Ok(()) => Ok(Some(address)),
+                Err(Refused::Outside) => Err(NetworkError::AddressOutside(address)),
+                Err(Refused::Taken) => Err(NetworkError::AddressInUse(address)),
+            };
         }
+        if !self.has_family(ipv6) {
+            return Ok(None);
+        }
+        let pools = if ipv6 { &mut self.ipv6 } else { &mut self.ipv4 };
+        let any = pools.iter_mut().find_map(|pool| pool.take_any(|link| !link_exists(route, link)));
+        any.map(Some).ok_or_else(|| NetworkError::AddressesExhausted {
+            family: if ipv6 { "IPv6" } else { "IPv4" },
+            name: self.record.name.clone(),
+            id: self.record.id,
+        })
+    }
+
+    fn has_family(&self, ipv6: bool) -> bool {
+        !if ipv6 { &self.ipv6 } else { &self.ipv4 }.is_empty()
+    }
+
+    /// The subnet that an address is in.
+    fn addresses_of(&mut self, ip: IpAddr) -> Option<&mut Addresses> {
+        let pools = if ip.is_ipv6() { &mut self.ipv6 } else { &mut self.ipv4 };
+        pools.iter_mut().find(|pool| pool.contains(ip))
     }
 
     /// Takes the addresses of an endpoint back. Its link may still have them, unless it never had one.
     fn release(&mut self, record: &EndpointRecord) {
-        let v4 = record.ipv4.map(IpAddr::V4).zip(self.ipv4.as_mut());
-        let v6 = record.ipv6.map(IpAddr::V6).zip(self.ipv6.as_mut());
-        for (ip, addresses) in v4.into_iter().chain(v6) {
+        for ip in own_addresses(record) {
+            let Some(addresses) = self.addresses_of(ip) else { continue };
             match record.host_index {
                 0 => addresses.give_back(ip),
                 link => addresses.release(ip, link),
@@ -157,9 +170,13 @@ impl State {
         if let Some(ip) = request.link_local.iter().find(|ip| !is_link_local(**ip)) {
             return Err(NetworkError::NotLinkLocal(*ip));
         }
+        if request.mac.is_some() && net.record.driver == Driver::Ipvlan {
+            let (endpoint, network) = (name.to_owned(), net.record.name.clone());
+            return Err(ParentError::OwnMac { endpoint, network }.into());
+        }
         let ipv4 = net.give(request.ipv4.map(IpAddr::V4), false, route)?;
         let ipv6 = net.give(request.ipv6.map(IpAddr::V6), true, route).inspect_err(|_| {
-            if let (Some(ip), Some(addresses)) = (ipv4, &mut net.ipv4) {
+            if let Some((ip, addresses)) = ipv4.and_then(|ip| Some((ip, net.addresses_of(ip)?))) {
                 addresses.give_back(ip);
             }
         })?;
@@ -224,10 +241,10 @@ impl State {
         let (v4, v6) = gateways(&named);
         let mut ways = Ways::default();
         if let Some(record) = v4.map(|i| records[i]) {
-            ways.routes.extend(record.gateway.map(|ip| (record.interface.clone(), ip.into())));
+            ways.routes.extend(record.way(false).map(|way| (record.interface.clone(), way)));
         }
         if let Some(record) = v6.map(|i| records[i]) {
-            ways.routes.extend(record.gateway6.map(|ip| (record.interface.clone(), ip.into())));
+            ways.routes.extend(record.way(true).map(|way| (record.interface.clone(), way)));
         }
         ways.publishing = v4.or(v6).map(|i| records[i].network);
         ways
@@ -241,17 +258,18 @@ impl State {
         ports: &[PortSpec],
     ) -> Result<(), NetworkError> {
         let Some(net) = self.networks.get(&network).filter(|_| !ports.is_empty()) else { return Ok(()) };
+        // Who is on the parent's LAN is reached there.
+        let (Some(zone), Some(options)) = (&net.zone, net.carrier.bridge()) else { return Ok(()) };
         let Some(record) = self.endpoints.get_mut(&(container, network)) else { return Ok(()) };
-        let default_address =
-            if net.is_default { Some(self.default_binding) } else { net.options.host_binding };
-        let to = Destination { endpoint: record, zone: &net.zone, default_address };
+        let default_address = if net.is_default { Some(self.default_binding) } else { options.host_binding };
+        let to = Destination { endpoint: record, zone, default_address };
         record.ports = self.publisher.publish(to, ports).map_err(|source| NetworkError::Publish {
             endpoint_name: record.container_name.clone(),
             endpoint: record.id,
             source: Box::new(source),
         })?;
         let Some(firewall) = &mut self.firewall else { return Ok(()) };
-        let found = firewall.publish(&net.zone, record);
+        let found = firewall.publish(zone, record);
         if let Err(error) = self.unless_gone(found) {
             self.withdraw(container, network);
             return Err(error);
@@ -267,8 +285,9 @@ impl State {
         }
         let published = record.clone();
         record.ports.clear();
-        if let (Some(firewall), Some(net)) = (&mut self.firewall, self.networks.get(&network)) {
-            let found = firewall.unpublish(&net.zone, &published);
+        let zone = self.networks.get(&network).and_then(|net| net.zone.as_ref());
+        if let (Some(firewall), Some(zone)) = (&mut self.firewall, zone) {
+            let found = firewall.unpublish(zone, &published);
             let cut = self.unless_gone(found).and_then(|()| {
                 self.firewall.as_mut().map_or(Ok(()), |firewall| firewall.cut_flows(&published))
             });
@@ -311,9 +330,9 @@ impl State {
     pub(crate) fn rewrite_table(&mut self) -> Result<(), NetworkError> {
         let Some(firewall) = &mut self.firewall else { return Ok(()) };
         let networks = &self.networks;
-        let zoned = |record: &'_ EndpointRecord| networks.get(&record.network).map(|net| &net.zone);
+        let zoned = |record: &'_ EndpointRecord| networks.get(&record.network)?.zone.as_ref();
         firewall.rewrite(
-            networks.values().map(|net| &net.zone),
+            networks.values().filter_map(|net| net.zone.as_ref()),
             self.endpoints.values().filter_map(|record| Some((zoned(record)?, record))),
         )
     }
@@ -343,6 +362,14 @@ impl State {
         out
     }
 
+    /// Whether a network may have its parent.
+    pub(crate) fn admit_parent(&self, carrier: &Carrier) -> Result<(), NetworkError> {
+        let Some(options) = carrier.parent() else { return Ok(()) };
+        let conflict =
+            |net: &Net| net.carrier.parent().and_then(|other| options.conflict(other, net.record.id));
+        self.networks.values().find_map(conflict).map_or(Ok(()), |error| Err(error.into()))
+    }
+
     /// What is taken of the address space: by networks.
     pub(crate) fn subnets(&self) -> Vec<IpNet> {
         self.networks.values().flat_map(|net| net.record.pools().map(|pool| pool.subnet)).collect()
@@ -360,7 +387,7 @@ impl State {
         let net = self.networks.get(&request.network).ok_or(NetworkError::UnknownNetwork(request.network))?;
         let taken: Vec<&str> =
             self.of_unordered(&container).map(|record| record.interface.as_str()).collect();
-        let mut names = (0..).map(|n| format!("{}{n}", net.options.prefix));
+        let mut names = (0..).map(|n| format!("{}{n}", net.carrier.prefix()));
         Ok(names.find(|name| !taken.contains(&name.as_str())).expect("there is no last number"))
     }
 }
@@ -368,16 +395,16 @@ impl State {
 /// Where a container's packets go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ways {
-    /// Interface and gateway of each default route.
-    pub(crate) routes: Vec<(String, IpAddr)>,
+    /// Interface and end of each default route.
+    pub(crate) routes: Vec<(String, Way)>,
     /// The network whose endpoint publishes the ports.
     pub(crate) publishing: Option<NetworkId>,
 }
 
 impl Ways {
-    /// The gateways that lie behind an interface.
-    pub(crate) fn through(&self, interface: &str) -> Vec<IpAddr> {
-        self.routes.iter().filter(|(name, _)| name == interface).map(|(_, ip)| *ip).collect()
+    /// Those through an interface.
+    pub(crate) fn through(&self, interface: &str) -> Vec<Way> {
+        self.routes.iter().filter(|(name, _)| name == interface).map(|(_, way)| *way).collect()
     }
 }
 
@@ -390,27 +417,32 @@ fn record(
     ipv4: Option<IpAddr>,
     ipv6: Option<IpAddr>,
 ) -> EndpointRecord {
-    let gateway = |pool: Option<&crate::Pool>, ipv6: bool| {
-        let leads_out = !net.record.internal && net.options.has_gateway(ipv6);
-        pool.filter(|_| leads_out).and_then(crate::Pool::container_gateway)
+    let pool = |ip: Option<IpAddr>| ip.and_then(|ip| net.record.pool_of(ip));
+    let gateway = |ip: Option<IpAddr>| {
+        let leads_out = !net.record.internal && net.carrier.has_gateway(ip?.is_ipv6());
+        let pool = pool(ip).filter(|_| leads_out)?;
+        if net.carrier.bridge().is_some() { pool.container_gateway() } else { pool.gateway }
     };
-    let prefix = |pool: Option<&crate::Pool>| pool.map_or(0, |pool| pool.subnet.prefix_len());
-    let (v4, v6) = (net.record.first_ipv4(), net.record.first_ipv6());
+    let prefix = |ip: Option<IpAddr>| pool(ip).map_or(0, |pool| pool.subnet.prefix_len());
+    let parent = net.carrier.parent();
+    let mac = || request.mac.unwrap_or_else(MacAddr::random);
     EndpointRecord {
         id: EndpointId::random(),
         container,
         container_name: name.to_owned(),
         network: request.network,
+        driver: net.record.driver,
         interface,
         host_interface: String::new(),
         host_index: 0,
-        mac: request.mac.unwrap_or_else(MacAddr::random),
+        mac: parent.is_none_or(|options| options.has_own_mac()).then(mac),
         ipv4: ipv4.and_then(as_ipv4),
-        prefix: prefix(v4),
-        gateway: gateway(v4, false).and_then(as_ipv4),
+        prefix: prefix(ipv4),
+        gateway: gateway(ipv4).and_then(as_ipv4),
         ipv6: ipv6.and_then(as_ipv6),
-        prefix6: prefix(v6),
-        gateway6: gateway(v6, true).and_then(as_ipv6),
+        prefix6: prefix(ipv6),
+        gateway6: gateway(ipv6).and_then(as_ipv6),
+        routes_to_interface: parent.is_some_and(|options| options.routes_to_interface()),
         link_local: request.link_local.clone(),
         names: request.names.clone(),
         links: request.links.clone(),
@@ -432,6 +464,10 @@ pub(crate) fn again(holder: &EndpointRecord, ports: &[PortSpec]) -> Vec<PortSpec
         host_port: HostPort::Range(port.host_port, port.host_port),
     };
     holder.ports.iter().map(spec).collect()
+}
+
+fn own_addresses(record: &EndpointRecord) -> impl Iterator<Item = IpAddr> + use<> {
+    record.ipv4.map(IpAddr::V4).into_iter().chain(record.ipv6.map(IpAddr::V6))
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

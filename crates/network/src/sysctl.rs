@@ -38,9 +38,13 @@ pub(crate) fn disable_ipv6(link: &str) -> Result<(), NetworkError> {
     }
 }
 
-/// Switches IPv6 on for a link whose addresses we give it: none by itself but its link-local one, and a change is announced.
-pub(crate) fn enable_ipv6(link: &str) -> Result<(), NetworkError> {
-    for (name, value) in [("accept_ra", "0"), ("ndisc_notify", "1"), ("disable_ipv6", "0")] {
+/// Switches IPv6 on for a link whose addresses we give it, and a change is announced. Unless it `listens` to routers it has none
+/// by itself but its link-local one.
+pub(crate) fn enable_ipv6(link: &str, listens: bool) -> Result<(), NetworkError> {
+    if !listens {
+        write(&format!("net/ipv6/conf/{link}/accept_ra"), "0")?;
+    }
+    for (name, value) in [("ndisc_notify", "1"), ("disable_ipv6", "0")] {
         write(&format!("net/ipv6/conf/{link}/{name}"), value)?;
     }
     Ok(())

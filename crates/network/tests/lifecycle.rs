@@ -32,7 +32,7 @@ fn a_container_finds_its_interface_ready() {
             request_with(vec![], EndpointRequest { mac: Some(mac), ..EndpointRequest::new(BRIDGE) });
         let web = Container::new(network.attach(request).unwrap());
         let record = &web.record;
-        assert_eq!((record.mac, web.ip(), record.prefix), (mac, ip("172.17.0.2"), 16));
+        assert_eq!((record.mac, web.ip(), record.prefix), (Some(mac), ip("172.17.0.2"), 16));
         let eth0 = web.inside.run("ip address show dev eth0");
         for part in
             ["mtu 1400", ",UP,", "link/ether 02:42:ac:11:00:09", "inet 172.17.0.2/16 brd 172.17.255.255"]

@@ -244,7 +244,7 @@ fn state(endpoint: &EndpointRecord) -> EndpointState {
         ipv6_gateway: text(endpoint.gateway6.map(|ip| ip.to_string())),
         global_ipv6_address: text(endpoint.ipv6.map(|ip| ip.to_string())),
         global_ipv6_prefix_len: endpoint.ipv6.map_or(0, |_| endpoint.prefix6),
-        mac_address: endpoint.mac.to_string(),
+        mac_address: text(endpoint.mac.map(|mac| mac.to_string())),
         dns_names: (!endpoint.names.is_empty()).then(|| endpoint.names.clone()),
     }
 }
@@ -264,8 +264,7 @@ type Ports = std::collections::BTreeMap<String, Option<Vec<PortBinding>>>;
 
 fn published(record: &ContainerRecord, endpoints: &[EndpointRecord]) -> Ports {
     // A network without a way out publishes nothing, and does not speak of what it could.
-    let leads_out = |e: &&EndpointRecord| e.gateway.is_some() || e.gateway6.is_some() || !e.ports.is_empty();
-    if !endpoints.iter().any(|e| leads_out(&e)) {
+    if !endpoints.iter().any(EndpointRecord::publishes) {
         return Ports::new();
     }
     let with_protocol = |p: &String| if p.contains('/') { p.clone() } else { format!("{p}/tcp") };

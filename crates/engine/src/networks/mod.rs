@@ -155,7 +155,7 @@ fn member(endpoint: &EndpointRecord) -> NetworkMember {
         container_id: endpoint.container.to_string(),
         name: endpoint.container_name.clone(),
         endpoint_id: endpoint.id.to_string(),
-        mac_address: endpoint.mac.to_string(),
+        mac_address: endpoint.mac.map(|mac| mac.to_string()).unwrap_or_default(),
         ipv4_address: with_prefix(endpoint.ipv4.map(|ip| ip.to_string()), endpoint.prefix),
         ipv6_address: with_prefix(endpoint.ipv6.map(|ip| ip.to_string()), endpoint.prefix6),
     }

@@ -51,6 +51,11 @@ impl Addresses {
         Self { subnet, first, last, taken, quarantine: BTreeMap::new(), floor: first }
     }
 
+    /// Whether an address is in the subnet.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.subnet.contains(&address)
+    }
+
     /// The lowest free address. `gone` tells whether the link of that index exists no longer.
     pub(crate) fn take_any(&mut self, mut gone: impl FnMut(u32) -> bool) -> Option<IpAddr> {
         let mut lookups = 0;

@@ -4,9 +4,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::netlink::{
-    Batch,
-    message::{ACK, CREATE, DUMP, EXCL, REPLACE, attribute, u32_at},
+use crate::{
+    endpoint::Way,
+    netlink::{
+        Batch,
+        message::{ACK, CREATE, DUMP, EXCL, REPLACE, attribute, u32_at},
+    },
 };
 
 const NEW_ADDRESS: u16 = 20;
@@ -28,6 +31,9 @@ const NO_DUPLICATE_DETECTION: u32 = 2;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+/// `RT_SCOPE_UNIVERSE`, `RT_SCOPE_LINK`: behind a router, on the link itself. IPv6 knows no scopes.
+const SCOPE_UNIVERSE: u8 = 0;
+const SCOPE_LINK: u8 = 253;
 /// `RT_TABLE_MAIN`, `RTPROT_BOOT`, `RTN_UNICAST`.
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_BOOT: u8 = 3;
@@ -75,11 +81,18 @@ pub(crate) fn get_addresses(batch: &mut Batch) {
     batch.push(GET_ADDRESS, DUMP | ACK, |m| m.fixed(&[0; 8]));
 }
 
-/// Send everything of the gateway's family by way of it, instead of any other way.
-pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: IpAddr) {
+/// Send everything of the way's family there, instead of any other way.
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, way: Way) {
+    let (family, scope) = match way {
+        Way::Gateway(ip) => (family(ip), SCOPE_UNIVERSE),
+        Way::Interface { ipv6: false } => (INET, SCOPE_LINK),
+        Way::Interface { ipv6: true } => (INET6, SCOPE_UNIVERSE),
+    };
     batch.push(NEW_ROUTE, CREATE | REPLACE | ACK, |m| {
-        m.fixed(&[family(gateway), 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, 0, UNICAST, 0, 0, 0, 0]);
-        m.bytes(RTA_GATEWAY, &octets(gateway));
+        m.fixed(&[family, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST, 0, 0, 0, 0]);
+        if let Way::Gateway(gateway) = way {
+            m.bytes(RTA_GATEWAY, &octets(gateway));
+        }
         m.u32(RTA_OIF, index);
     });
 }

@@ -1,6 +1,7 @@
 //! Links, addresses and routes: requests as rtnetlink messages, and what its answers say (rtnetlink(7)).
 
 mod address;
+mod child;
 mod exchange;
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,6 +17,7 @@ use crate::{
 pub(crate) use address::{
     add_address, add_default_route, delete_address, get_addresses, get_routes, parse_address, parse_route,
 };
+pub(crate) use child::{create_child, create_dummy, create_vlan};
 pub(crate) use exchange::{dump, find, find_by_name, one_link, run, wait_until};
 
 const NEW_LINK: u16 = 16;
@@ -29,6 +31,7 @@ const UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
@@ -50,6 +53,8 @@ const FORWARDING: u8 = 3;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
 const VETH_INFO_PEER: u16 = 1;
 
+/// `IFNAMSIZ`, without the zero at the end.
+pub(crate) const MAX_NAME: usize = 15;
 /// The name of a container's interface, inside.
 pub(crate) const CONTAINER_INTERFACE: &str = "eth0";
 /// The alias of the bridge ports that Skiff made, by which it knows them again.
@@ -62,7 +67,7 @@ pub(crate) struct Link {
     pub(crate) index: u32,
     /// Its name.
     pub(crate) name: String,
-    /// Its kind (`bridge`, `veth`); empty for hardware.
+    /// Its kind (`bridge`, `veth`, `macvlan`); empty for hardware.
     pub(crate) kind: String,
     /// Its alias.
     pub(crate) alias: String,
@@ -194,6 +199,11 @@ pub(crate) fn bring_up_port(batch: &mut Batch, name: &str, flags: PortFlags) {
 /// Switch a link on.
 pub(crate) fn bring_up(batch: &mut Batch, name: &str) {
     link(batch, SET_LINK, 0, 0, true, |m| m.str(IFLA_IFNAME, name));
+}
+
+/// Switch on the link of an index.
+pub(crate) fn bring_up_index(batch: &mut Batch, index: u32) {
+    link(batch, SET_LINK, 0, index, true, |_| {});
 }
 
 /// Give a link an alias, by which it is known again.

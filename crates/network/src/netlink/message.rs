@@ -81,6 +81,11 @@ impl Message<'_> {
         self.pad();
     }
 
+    /// A 16-bit number in the machine's byte order.
+    pub(crate) fn u16(&mut self, attribute: u16, value: u16) {
+        self.bytes(attribute, &value.to_ne_bytes());
+    }
+
     /// A number in the machine's byte order, as rtnetlink has them.
     pub(crate) fn u32(&mut self, attribute: u16, value: u32) {
         self.bytes(attribute, &value.to_ne_bytes());

@@ -8,12 +8,12 @@ pub(crate) fn gateways(endpoints: &[(&EndpointRecord, &str)]) -> (Option<usize>,
     let mut order: Vec<usize> = (0..endpoints.len()).collect();
     order.sort_by_key(|&i| {
         let (record, name) = endpoints[i];
-        let ways = u8::from(record.gateway.is_some()) + u8::from(record.gateway6.is_some());
+        let ways = u8::from(record.way(false).is_some()) + u8::from(record.way(true).is_some());
         (std::cmp::Reverse((record.gateway_priority, ways)), name)
     });
     let first =
         |test: &dyn Fn(&EndpointRecord) -> bool| order.iter().copied().find(|&i| test(endpoints[i].0));
-    (first(&|record| record.gateway.is_some()), first(&|record| record.gateway6.is_some()))
+    (first(&|record| record.way(false).is_some()), first(&|record| record.way(true).is_some()))
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ fn set_up(
     let name = &record.link;
     match record.ipv6.is_empty() {
         true => sysctl::disable_ipv6(name)?,
-        false => sysctl::enable_ipv6(name)?,
+        false => sysctl::enable_ipv6(name, false)?,
     }
     let mut batch = Batch::default();
     link::bring_up(&mut batch, name);

@@ -9,17 +9,24 @@ use skiff_types::NetworkId;
 use crate::ipam::PoolRequest;
 
 /// What carries a network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Driver {
     /// A bridge on this host.
+    #[default]
     Bridge,
+    /// Children of a link of the host, each with a hardware address of its own.
+    Macvlan,
+    /// Children of a link of the host, which have its hardware address.
+    Ipvlan,
 }
 
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+            Self::Ipvlan => "ipvlan",
         })
     }
 }
@@ -29,6 +36,8 @@ impl FromStr for Driver {
     fn from_str(name: &str) -> Result<Self, ()> {
         match name {
             "bridge" => Ok(Self::Bridge),
+            "macvlan" => Ok(Self::Macvlan),
+            "ipvlan" => Ok(Self::Ipvlan),
             _ => Err(()),
         }
     }
@@ -67,7 +76,7 @@ pub struct NetworkRecord {
     /// Whether it has no way out.
     #[serde(default)]
     pub internal: bool,
-    /// Its IPv4 subnets; none if it has no IPv4. A bridge has one.
+    /// Its IPv4 subnets; none if it has no IPv4. A bridge has one, a parent may have several.
     #[serde(default)]
     pub ipv4: Vec<Pool>,
     /// Its IPv6 subnets likewise.
@@ -76,7 +85,7 @@ pub struct NetworkRecord {
     /// Options of the driver, as asked for.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
-    /// The link that carries it: the bridge.
+    /// The link that carries it: the bridge, or the parent.
     pub link: String,
     /// Whether the link goes with the network; one that was there before stays.
     #[serde(default)]
@@ -91,7 +100,7 @@ pub struct Pool {
     /// The part that addresses are given out of.
     #[serde(default)]
     pub range: Option<IpNet>,
-    /// The address of the bridge, which is where containers send what is for elsewhere.
+    /// Where containers send what is for elsewhere: the address of the bridge, or of a router on the parent's LAN.
     #[serde(default)]
     pub gateway: Option<IpAddr>,
     /// Addresses that are not given out, by name.
@@ -132,6 +141,11 @@ impl NetworkRecord {
     /// The same of IPv6.
     pub(crate) fn first_ipv6(&self) -> Option<&Pool> {
         self.ipv6.first()
+    }
+
+    /// The subnet that an address is in.
+    pub(crate) fn pool_of(&self, ip: IpAddr) -> Option<&Pool> {
+        self.pools().find(|pool| pool.subnet.contains(&ip))
     }
 
     /// All its subnets.

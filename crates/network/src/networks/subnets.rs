@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    BridgeOptions,
+    Carrier, Driver,
     record::{NetworkRequest, Pool},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) struct Taken {
 /// Subnets that overlap with others', pools that are used up, gateways and auxiliary addresses that cannot be had.
 pub(crate) fn decide(
     request: &NetworkRequest,
-    options: &BridgeOptions,
+    carrier: &Carrier,
     pools: &[AddressPool],
     taken: &Taken,
 ) -> Result<(Vec<Pool>, Vec<Pool>), NetworkError> {
@@ -46,7 +46,7 @@ pub(crate) fn decide(
             let subnet = choose_subnet(pools, &reserved, ipv6).ok_or(NetworkError::PoolsExhausted)?;
             chosen = PoolRequest { subnet, range: None, gateway: None, auxiliary: Default::default() };
             all.push(&chosen);
-            out[usize::from(ipv6)].push(pool(all[0], options.has_gateway(ipv6), true)?);
+            out[usize::from(ipv6)].push(pool(all[0], carrier.has_gateway(ipv6), true)?);
             continue;
         }
         for (i, asked) in all.iter().enumerate() {
@@ -54,9 +54,9 @@ pub(crate) fn decide(
             if others.into_iter().any(|other| overlap(other, &asked.subnet)) {
                 return Err(NetworkError::PoolOverlaps);
             }
-            out[usize::from(ipv6)].push(pool(asked, options.has_gateway(ipv6), false)?);
+            out[usize::from(ipv6)].push(pool(asked, carrier.has_gateway(ipv6), false)?);
         }
-        if all.len() > 1 {
+        if all.len() > 1 && request.driver == Driver::Bridge {
             return Err(NetworkError::ManySubnets);
         }
     }

@@ -1,0 +1,95 @@
+//! A container's link in a `macvlan` or `ipvlan` network: a child of the parent, made in the container's namespace itself.
+//!
+//! The host sees nothing of it. It is known by its name inside, and goes with the namespace.
+
+use std::{
+    os::fd::BorrowedFd,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::io::Errno;
+
+use crate::{
+    EndpointRecord, NetworkError, ParentError,
+    endpoint::Way,
+    link,
+    netlink::{Batch, Failure, Netlink},
+    networks::{self, ChildKind, ChildOptions},
+    plug::Plug,
+    sandbox,
+};
+
+/// How long a parent is asked again that has another child, and how often.
+const PATIENCE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Makes a child of the network's parent in a container's namespace and configures it.
+///
+/// # Errors
+/// The parent is gone, or can have no such child; what the kernel refuses. A child that was made goes with the endpoint.
+pub(crate) fn insert(
+    netns: BorrowedFd<'_>,
+    plug: &Plug,
+    options: &ChildOptions,
+    ways: &[Way],
+) -> Result<(), NetworkError> {
+    let record = &plug.record;
+    let name = &record.interface;
+    let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+    // It may be another link of that name than when the network was made.
+    let parent = networks::find_parent(&mut route, &options.parent)?
+        .ok_or_else(|| ParentError::Lost(options.parent.clone()))?;
+    create(netns, record, parent.index, options.kind, &mut route)?;
+    sandbox::inside(netns, || {
+        let mut inside = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
+        sandbox::prepare_interface(record, &plug.sysctls)?;
+        let mut batch = Batch::default();
+        // One without a hardware address of its own is switched on when it has its addresses.
+        if record.mac.is_some() {
+            link::bring_up(&mut batch, name);
+        }
+        link::get_by_name(&mut batch, name);
+        let index = link::one_link(&mut inside, batch, &format!("bring up {name}"))?.index;
+        sandbox::configure(&mut inside, index, record, ways)
+    })
+}
+
+/// Makes the child. A parent that wants no other beside it is asked again for a moment: the kernel takes a namespace down some time after
+/// its last process, and until then a child in it is there.
+fn create(
+    netns: BorrowedFd<'_>,
+    record: &EndpointRecord,
+    parent: u32,
+    kind: ChildKind,
+    route: &mut Netlink,
+) -> Result<(), ParentError> {
+    let driver = kind.driver();
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let mut batch = Batch::default();
+        link::create_child(&mut batch, &record.interface, parent, kind, record.mac, netns);
+        match route.exchange(batch, |_, _| {}) {
+            Ok(()) => return Ok(()),
+            Err(Failure { errno: Errno::INVAL | Errno::BUSY, .. }) if Instant::now() < until => {
+                thread::sleep(PAUSE);
+            }
+            Err(Failure { errno, .. }) => return Err(ParentError::Child { driver, errno }),
+        }
+    }
+}
+
+/// Takes the child of an endpoint away whose container goes on; `inside` is a socket of its namespace. There is nothing to do if the
+/// container has called it otherwise or removed it itself.
+pub(crate) fn remove(record: &EndpointRecord, inside: &mut Netlink) -> Result<(), NetworkError> {
+    let there = link::find_by_name(inside, &record.interface)?;
+    let Some(child) = there.filter(|link| link.kind == record.driver.to_string()) else { return Ok(()) };
+    let mut batch = Batch::default();
+    link::delete(&mut batch, child.index);
+    match inside.exchange(batch, |_, _| {}) {
+        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => Ok(()),
+        Err(Failure { errno, .. }) => {
+            Err(NetworkError::Kernel { operation: format!("remove {}", record.interface), errno })
+        }
+    }
+}
