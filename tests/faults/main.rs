@@ -8,6 +8,7 @@ mod hostile;
 mod kill;
 mod leaks;
 mod logs;
+mod quota;
 mod registries;
 mod runtimes;
 mod secrets;

@@ -18,6 +18,8 @@ pub struct Config {
     pub run: PathBuf,
     /// Snapshot driver; none means the best that works here.
     pub storage_driver: Option<String>,
+    /// What a container that says nothing may write into its root file system, bytes; none for no limit.
+    pub storage_size: Option<u64>,
     /// Parent control group of containers that ask for none.
     pub cgroup_parent: String,
     /// `host` or `private`; none means private on cgroup v2, host on v1.
@@ -161,6 +163,7 @@ impl Default for Config {
             root: "/var/lib/skiff".into(),
             run: "/run/skiff".into(),
             storage_driver: None,
+            storage_size: None,
             cgroup_parent: "/skiff".into(),
             default_cgroupns_mode: None,
             default_ipc_mode: "private".into(),

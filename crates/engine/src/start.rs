@@ -136,6 +136,12 @@ fn open(config: Config) -> Result<Opened> {
         }
     };
     let snapshots = skiff_snapshots::open(&config.root.join("snapshots"), config.storage_driver.as_deref())?;
+    if config.storage_size.is_some() && !snapshots.can_limit() {
+        return Err(Error::Internal(
+            "Storage option overlay2.size not supported: the file system does not enforce project quotas"
+                .into(),
+        ));
+    }
     let images = Arc::new(ImageStore::open(&config.root.join("images"), snapshots.clone())?);
     let carried = made.iter().filter_map(|network| network.network.clone()).collect();
     let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, carried, endpoints)?);

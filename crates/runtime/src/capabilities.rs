@@ -323,15 +323,15 @@ pub fn resolve(names: &[String], available: CapSet) -> Result<(bool, CapSet), Ca
     Ok((all, set))
 }
 
-/// The effective set of the calling process, from `/proc/self/status`: what it has to give.
+/// The permitted set of the calling process, from `/proc/self/status`: what it has to give.
 ///
 /// # Errors
 /// When the file cannot be read.
 pub fn available() -> std::io::Result<CapSet> {
     let status = fs_err::read_to_string("/proc/self/status")?;
-    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
     let bits = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    bits.map(CapSet::from_bits).ok_or_else(|| std::io::Error::other("/proc/self/status has no CapEff line"))
+    bits.map(CapSet::from_bits).ok_or_else(|| std::io::Error::other("/proc/self/status has no CapPrm line"))
 }
 
 #[cfg(test)]

@@ -18,13 +18,16 @@ use rustix::{
     io::Errno,
 };
 
+use skiff_sys::quota;
+
 use crate::{ChainId, Error, Result, staging::StagingDir};
 
 /// An open store. It is locked: a second engine on the same directories would take this one's work for garbage.
 #[derive(Debug)]
 pub(crate) struct StoreDirs {
     root: PathBuf,
-    _lock: File,
+    /// The root, locked.
+    lock: File,
 }
 
 impl StoreDirs {
@@ -38,7 +41,7 @@ impl StoreDirs {
             Err(Errno::WOULDBLOCK) => return Err(Error::Locked(root.to_owned())),
             result => result.map_err(io::Error::from)?,
         }
-        let dirs = Self { root: root.to_owned(), _lock: lock };
+        let dirs = Self { root: root.to_owned(), lock };
         for leftover in fs_err::read_dir(dirs.tmp())? {
             dirs.discard(&leftover?.path())?;
         }
@@ -91,6 +94,11 @@ impl StoreDirs {
         Ok(())
     }
 
+    /// Whether its directories can be limited.
+    pub(crate) fn can_limit(&self) -> bool {
+        quota::can_limit(&self.lock)
+    }
+
     /// Takes something out of the store at once; its bytes go with [`collect`](Self::collect).
     pub(crate) fn discard(&self, path: &Path) -> Result<()> {
         let mut random = [0; 16];
@@ -104,7 +112,10 @@ impl StoreDirs {
     pub(crate) fn collect(&self) -> Result<()> {
         let mut failed = Ok(());
         for garbage in fs_err::read_dir(self.root.join("trash"))? {
-            match crate::remove_tree(&garbage?.path()) {
+            let path = garbage?.path();
+            // Where there are no limits the kernel says so.
+            let _ = fs_err::File::open(&path).map(quota::unlimit);
+            match crate::remove_tree(&path) {
                 // Another collection took it.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 // The others go all the same.

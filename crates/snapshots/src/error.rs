@@ -74,6 +74,9 @@ pub enum Error {
         /// What the archive has.
         found: Digest,
     },
+    /// The file system limits no directories.
+    #[error("the size of a snapshot cannot be limited: {0}")]
+    NoLimits(io::Error),
     /// Another process works with the store.
     #[error("{0:?} is in use by another engine")]
     Locked(PathBuf),
@@ -101,7 +104,7 @@ impl Error {
             | Self::InvalidKey(_)
             | Self::DanglingLink { .. }
             | Self::DiffId { .. } => ErrorKind::InvalidArgument,
-            Self::DriverUnusable { .. } | Self::NoDriver => ErrorKind::NotImplemented,
+            Self::DriverUnusable { .. } | Self::NoDriver | Self::NoLimits(_) => ErrorKind::NotImplemented,
             Self::LayerNotFound(_) | Self::SnapshotNotFound(_) => ErrorKind::NotFound,
             Self::LayerInUse { .. } | Self::SnapshotExists(_) => ErrorKind::Conflict,
             Self::Archive(e) => e.kind(),

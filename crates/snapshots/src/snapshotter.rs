@@ -93,12 +93,21 @@ pub trait Snapshotter: Send + Sync + 'static {
     /// Removes a layer that nothing stands on.
     fn remove_layer(&self, chain: &ChainId) -> Result<()>;
 
-    /// Makes a writable snapshot. After a power cut a [`Lifetime::Durable`] one is there as it was made, or not at all, in
-    /// which case the same call makes it again.
+    /// Makes a writable snapshot that may take `limit` bytes of the disk. After a power cut a [`Lifetime::Durable`] one is there
+    /// as it was made, or not at all, in which case the same call makes it again.
     ///
     /// # Errors
-    /// [`Error::SnapshotExists`], [`Error::InvalidKey`], [`Error::LayerNotFound`].
-    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()>;
+    /// [`Error::SnapshotExists`], [`Error::InvalidKey`], [`Error::LayerNotFound`]; [`Error::NoLimits`].
+    fn prepare(
+        &self,
+        key: &str,
+        parent: Option<&ChainId>,
+        lifetime: Lifetime,
+        limit: Option<u64>,
+    ) -> Result<()>;
+
+    /// Whether snapshots can have a limit here: the store's file system enforces project quotas. Reads what is mounted now.
+    fn can_limit(&self) -> bool;
 
     /// Whether [`prepare`](Self::prepare) copies all files below, so that nobody should call it on the off-chance.
     fn copies(&self) -> bool {

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use skiff_sys::quota;
+
 use crate::{
     ChainId, Error, Lifetime, Result, Usage, copy::copy_attributes, dirs::StoreDirs, index::Index,
     overlay::Writable, skeleton::unless_there,
@@ -42,18 +44,22 @@ fn read_parent(dir: &Path) -> Option<Option<ChainId>> {
     }
 }
 
-/// Makes a snapshot's directory. `fill` makes what the driver wants in it.
+/// Makes a snapshot's directory, which may take `limit` bytes. `fill` makes what the driver wants in it.
 pub(crate) fn prepare(
     dirs: &StoreDirs,
     index: &Index,
     key: &str,
     parent: Option<&ChainId>,
+    limit: Option<u64>,
     fill: impl FnOnce(&Path) -> Result<()>,
 ) -> Result<()> {
     index.add_snapshot(key, parent)?;
     let dir = dirs.snapshot(key);
     let make = || -> Result<()> {
         unless_there(fs_err::create_dir(&dir))?;
+        if let Some(bytes) = limit {
+            limit_directory(&dir, bytes)?;
+        }
         fill(&dir)?;
         let target = parent.map_or_else(|| "none".to_owned(), ChainId::hex);
         fs_err::os::unix::fs::symlink(target, dir.join("parent"))?;
@@ -63,6 +69,13 @@ pub(crate) fn prepare(
         // The first error is the one to tell; what cannot be removed now is discarded at the next start.
         let _ = index.remove_snapshot(key, || dirs.discard(&dir));
     })
+}
+
+/// A directory that a power cut left has its limit already, if it has something in it.
+fn limit_directory(dir: &Path, bytes: u64) -> Result<()> {
+    let dir = fs_err::File::open(dir)?;
+    let limited = quota::is_limited(&dir).and_then(|is| if is { Ok(()) } else { quota::limit(&dir, bytes) });
+    limited.map_err(|errno| Error::NoLimits(errno.into()))
 }
 
 /// The upper and work directories. The upper directory's own attributes are what the root of the mount shows, so they

@@ -111,10 +111,16 @@ impl Snapshotter for Vfs {
         Ok(())
     }
 
-    fn prepare(&self, key: &str, parent: Option<&ChainId>, lifetime: Lifetime) -> Result<()> {
+    fn prepare(
+        &self,
+        key: &str,
+        parent: Option<&ChainId>,
+        lifetime: Lifetime,
+        limit: Option<u64>,
+    ) -> Result<()> {
         let layers = &self.layers;
         let below = self.below(parent)?;
-        upper::prepare(&layers.dirs, &layers.index, key, parent, |dir| {
+        upper::prepare(&layers.dirs, &layers.index, key, parent, limit, |dir| {
             merged_copy(&below, &dir.join("root"))?;
             if lifetime == Lifetime::Durable {
                 let dir = fs_err::File::open(dir)?;
@@ -122,6 +128,10 @@ impl Snapshotter for Vfs {
             }
             Ok(())
         })
+    }
+
+    fn can_limit(&self) -> bool {
+        self.layers.dirs.can_limit()
     }
 
     fn copies(&self) -> bool {

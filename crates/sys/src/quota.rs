@@ -1,8 +1,14 @@
-//! Project quotas of ext4 and XFS: the ioctls FS_IOC_FSGETXATTR and FS_IOC_FSSETXATTR, and quotactl_fd(2).
+//! Project quotas of ext4 and XFS: a directory whose contents may take so many bytes, whoever writes them.
+//!
+//! The number of a project is drawn at random among those that no file and no limit has; the kernel's own tables are asked, so
+//! nothing is recorded anywhere else, and two engines on one file system do not meet. A limit that is taken back, and whose
+//! files are gone, leaves nothing in these tables.
+//!
+//! Source: ioctl_xfs_fsgetxattr(2), quotactl(2), quotactl_fd of Linux 5.14, linux/dqblk_xfs.h.
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::io::Errno;
+use rustix::{io::Errno, rand::GetRandomFlags};
 
 use crate::call;
 
@@ -31,15 +37,29 @@ struct Limits {
     rest: [u64; 11],
 }
 
+/// `struct fs_quota_statv` of linux/dqblk_xfs.h, as far as its flags go.
+#[repr(C)]
+#[derive(Default)]
+struct State {
+    version: i8,
+    padding: u8,
+    flags: u16,
+    loaded: u32,
+    rest: [u64; 19],
+}
+
 /// `FS_XFLAG_PROJINHERIT`: what is made in the directory belongs to its project.
 const INHERIT: u32 = 0x200;
-/// `Q_XSETQLIM` and `Q_XGETQUOTA` of linux/dqblk_xfs.h, for `PRJQUOTA`.
+/// `Q_XGETQUOTA`, `Q_XSETQLIM`, `Q_XGETQSTATV` and `Q_XGETNEXTQUOTA` of linux/dqblk_xfs.h, for `PRJQUOTA`.
 const SET: u32 = command(4);
-const GET: u32 = command(3);
+const STATE: u32 = command(8);
+const NEXT: u32 = command(9);
 /// `FS_DQ_BSOFT | FS_DQ_BHARD`.
 const BLOCKS: u16 = 4 | 8;
 /// `FS_PROJ_QUOTA`.
 const PROJECT: i8 = 2;
+/// `FS_QUOTA_PDQ_ENFD`.
+const ENFORCED: u16 = 1 << 5;
 /// Bytes of a "basic block".
 const BLOCK: u64 = 512;
 
@@ -48,18 +68,71 @@ const fn command(number: u32) -> u32 {
     ((('X' as u32) << 8) + number) << 8 | PRJQUOTA
 }
 
-/// Whether the file system that the descriptor is on keeps project quotas.
-pub fn has_project_limits(file: impl AsFd) -> bool {
-    let mut limits = Limits::default();
-    // A project that has used nothing has no quota yet; the question is understood all the same.
-    matches!(control(&file, GET, 0, &mut limits), Ok(()) | Err(Errno::NOENT))
+/// Whether directories in this one can be limited: its file system enforces project quotas (one that only counts does not), and
+/// the directory hands no project of somebody else's on.
+pub fn can_limit(directory: impl AsFd) -> bool {
+    let mut state = State { version: 1, ..State::default() };
+    let enforced = control(&directory, STATE, 0, &mut state).is_ok() && state.flags & ENFORCED != 0;
+    enforced && attributes(&directory).is_ok_and(|has| has.flags & INHERIT == 0)
 }
 
-/// Limits the project with this number to so many bytes.
+/// Whether a directory is limited.
 ///
 /// # Errors
-/// The kernel's: `ESRCH` without project quotas, `ENOSYS` before Linux 5.14.
-pub fn limit_project(file: impl AsFd, project: u32, bytes: u64) -> Result<(), Errno> {
+/// `ENOTTY` or `EOPNOTSUPP` where files have no projects.
+pub fn is_limited(directory: impl AsFd) -> Result<bool, Errno> {
+    let has = attributes(directory)?;
+    Ok(has.project != 0 && has.flags & INHERIT != 0)
+}
+
+/// Limits what an empty directory may come to hold to so many bytes, rounded up to 512.
+///
+/// # Errors
+/// The kernel's: `ESRCH` without project quotas, `ENOSYS` before Linux 5.14, `ENOTTY` or `EOPNOTSUPP` where files have no projects.
+pub fn limit(directory: impl AsFd, bytes: u64) -> Result<(), Errno> {
+    let project = unused(&directory)?;
+    set_limit(&directory, project, bytes)?;
+    join(&directory, project).inspect_err(|_| _ = set_limit(&directory, project, 0))
+}
+
+/// Puts an empty directory into the project of another one, which is limited: what is made in either may move to the other, and
+/// counts for both.
+///
+/// # Errors
+/// As those of [`limit`].
+pub fn share(directory: impl AsFd, with: impl AsFd) -> Result<(), Errno> {
+    join(directory, attributes(with)?.project)
+}
+
+/// Takes a limit back, if there is one: the files may be removed then, and with them the project is gone.
+///
+/// # Errors
+/// As those of [`limit`].
+pub fn unlimit(directory: impl AsFd) -> Result<(), Errno> {
+    match is_limited(&directory)? {
+        true => set_limit(&directory, attributes(&directory)?.project, 0),
+        false => Ok(()),
+    }
+}
+
+/// A project that nothing belongs to and that has no limit.
+fn unused(file: impl AsFd) -> Result<u32, Errno> {
+    loop {
+        let mut random = [0; 4];
+        rustix::rand::getrandom(&mut random, GetRandomFlags::empty())?;
+        // The highest bit is left alone: XFS takes the highest number of all for "none".
+        let project = u32::from_ne_bytes(random) >> 1;
+        let mut next = Limits::default();
+        match control(&file, NEXT, project, &mut next) {
+            Ok(()) if next.id == project => {}
+            Ok(()) | Err(Errno::NOENT) if project != 0 => return Ok(project),
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn set_limit(file: impl AsFd, project: u32, bytes: u64) -> Result<(), Errno> {
     let blocks = bytes.div_ceil(BLOCK);
     let mut limits = Limits {
         version: 1,
@@ -73,34 +146,40 @@ pub fn limit_project(file: impl AsFd, project: u32, bytes: u64) -> Result<(), Er
     control(&file, SET, project, &mut limits)
 }
 
-fn control(file: &impl AsFd, command: u32, id: u32, limits: &mut Limits) -> Result<(), Errno> {
+/// `T` is the structure that the command takes.
+fn control<T>(file: &impl AsFd, command: u32, id: u32, argument: &mut T) -> Result<(), Errno> {
     let fd = file.as_fd().as_raw_fd();
-    // SAFETY: `limits` has the size of the kernel's structure, is writable, and outlives the call.
-    let answer = unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, command, id, std::ptr::from_mut(limits)) };
+    // SAFETY: `argument` has at least the size of the kernel's structure for the command, is writable, and outlives the call.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_quotactl_fd, fd, command, id, std::ptr::from_mut(argument)) };
     call::result(answer).map(drop)
 }
 
-/// Puts a directory into a project, with everything that will be made in it.
-///
-/// # Errors
-/// The kernel's: `ENOTTY` or `EOPNOTSUPP` where files have no projects.
-pub fn join_project(directory: impl AsFd, project: u32) -> Result<(), Errno> {
-    // _IOR('X', 31, struct fsxattr) and _IOW('X', 32, struct fsxattr).
-    const GET_ATTRIBUTES: u64 = 0x801c_581f;
-    const SET_ATTRIBUTES: u64 = 0x401c_5820;
+fn attributes(directory: impl AsFd) -> Result<Attributes, Errno> {
+    // _IOR('X', 31, struct fsxattr).
+    const GET: u64 = 0x801c_581f;
     let fd = directory.as_fd().as_raw_fd();
     let mut attributes = Attributes::default();
     // SAFETY: `attributes` has the size that the request's number carries, is writable, and outlives the call.
-    let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, GET_ATTRIBUTES, &raw mut attributes) };
-    call::result(answer)?;
-    attributes.project = project;
-    attributes.flags |= INHERIT;
-    // SAFETY: as above; the kernel only reads.
-    let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, SET_ATTRIBUTES, &raw const attributes) };
+    let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, GET, &raw mut attributes) };
+    call::result(answer).map(|_| attributes)
+}
+
+/// Puts a directory into a project, with everything that will be made in it.
+fn join(directory: impl AsFd, project: u32) -> Result<(), Errno> {
+    // _IOW('X', 32, struct fsxattr).
+    const SET: u64 = 0x401c_5820;
+    let fd = directory.as_fd().as_raw_fd();
+    let has = attributes(&directory)?;
+    let wanted = Attributes { project, flags: has.flags | INHERIT, ..has };
+    // SAFETY: `wanted` has the size that the request's number carries and outlives the call; the kernel only reads.
+    let answer = unsafe { libc::syscall(libc::SYS_ioctl, fd, SET, &raw const wanted) };
     call::result(answer).map(drop)
 }
 
 const _: () = {
     assert!(size_of::<Attributes>() == 28);
     assert!(size_of::<Limits>() == 112);
+    // 8 bytes, three files' 24, three limits, three warnings' counts with 6 bytes of padding, and 56 to spare.
+    assert!(size_of::<State>() >= 8 + 72 + 12 + 12 + 56);
 };

@@ -16,7 +16,7 @@ mod subpath;
 
 pub use copy::{Content, measure};
 pub use error::{Error, Result};
-pub use local::{Local, Options, Recovered, Staged};
+pub use local::{Local, Options, Recovered, Staged, unlimit};
 pub use name::check_name;
 pub use plugin::{Plugin, PluginDirs, PluginVolume, Plugins};
 pub use subpath::{clone_mount, open_inside, open_inside_of};

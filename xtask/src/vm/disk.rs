@@ -15,6 +15,7 @@ const PROGRAMS: &[&str] = &[
     "ip",
     "nft",
     "mkfs.ext4",
+    "mkfs.xfs",
     "mount",
     "umount",
     "openssl",

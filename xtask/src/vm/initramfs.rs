@@ -14,6 +14,8 @@ const MODULES: &[&str] = &[
     "virtio_blk",
     "crc32c_generic",
     "ext4",
+    "quota_v2",
+    "xfs",
     "overlay",
     "erofs",
     "loop",

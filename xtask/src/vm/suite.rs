@@ -23,6 +23,7 @@ const CORE: &[(&str, &str)] = &[
     ("kernel", "devices::"),
     ("kernel", "labels::"),
     ("reach", ""),
+    ("faults", "quota::"),
 ];
 
 /// Beside it, where EROFS is not mounted from files.
@@ -98,7 +99,7 @@ pub(crate) const SCRIPT: &str = "run-tests";
 /// The loop mirrors nextest: a process for each test. Suites that can are run against one daemon, started as a user would, for starting one for each
 /// test takes most of the time.
 const RUN_TESTS: &str = r#"
-export SKIFF_TEST_APPARMOR=1
+export SKIFF_TEST_APPARMOR=1 SKIFF_TEST_QUOTAS=1
 uptime() { cut -d ' ' -f 1 /proc/uptime; }
 while read -r name binary filters; do
   unset SKIFF_TEST_SOCKET

@@ -30,6 +30,12 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     budget::admit(parts).await?;
     bring_builtin(parts, &request.config.image).await?;
     let image = image(parts, &request)?;
+    if !request.host.storage_opt.is_empty() && !parts.snapshots.can_limit() {
+        // Docker's words and status, for what it has.
+        return Err(Error::Internal(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option, or ext4 with 'prjquota'".into(),
+        ));
+    }
     if !parts.last_use.image(&image.id) {
         return Err(skiff_images::Error::NotFound(request.config.image).into());
     }
@@ -52,8 +58,11 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let apparmor_profile = SecurityOptions::read(&request.host, &parts.config)?.apparmor.unwrap_or_default();
     // Another's network brings another's name.
     let own_name = !matches!(validate::network_mode(&request.host.network_mode), NetworkMode::Container(_));
-    let kind = (own_name && request.host.resources.cgroup_parent.is_empty())
-        .then(|| Kind { chain: image.chain, lifetime: request.host.lifetime() });
+    let kind = (own_name && request.host.resources.cgroup_parent.is_empty()).then(|| Kind {
+        chain: image.chain,
+        lifetime: request.host.lifetime(),
+        limit: storage_limit(parts, &request.host),
+    });
     let spare = kind.as_ref().and_then(|kind| parts.spares.take(kind));
     let id = spare.as_ref().map_or_else(ContainerId::random, |spare| spare.id);
     let name = match reserve_name(parts, request.name.as_deref(), id) {
@@ -218,9 +227,15 @@ async fn undo(parts: &Arc<Parts>, container: Arc<Container>) {
     .await;
 }
 
+/// What a container may write into its root file system: what it says, or what the daemon does.
+fn storage_limit(parts: &Parts, host: &HostConfig) -> Option<u64> {
+    host.storage_size().ok().flatten().or(parts.config.storage_size).filter(|bytes| *bytes > 0)
+}
+
 /// Makes the container's snapshot. Blocks.
 pub(super) fn prepare(parts: &Parts, record: &ContainerRecord, image: &Image) -> Result<()> {
-    Ok(parts.snapshots.prepare(&record.id.to_string(), image.chain.as_ref(), record.lifetime())?)
+    let limit = storage_limit(parts, &record.host);
+    Ok(parts.snapshots.prepare(&record.id.to_string(), image.chain.as_ref(), record.lifetime(), limit)?)
 }
 
 fn reserve_name(parts: &Parts, asked: Option<&str>, id: ContainerId) -> Result<String> {

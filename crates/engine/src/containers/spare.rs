@@ -34,6 +34,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Kind {
     pub(super) chain: Option<ChainId>,
     pub(super) lifetime: Lifetime,
+    pub(super) limit: Option<u64>,
 }
 
 /// One such container. Dropping it removes it; that blocks.
@@ -54,7 +55,7 @@ impl Spare {
     fn make(parts: &Parts, kind: Kind) -> Result<Self> {
         let id = ContainerId::random();
         let key = id.to_string();
-        parts.snapshots.prepare(&key, kind.chain.as_ref(), kind.lifetime)?;
+        parts.snapshots.prepare(&key, kind.chain.as_ref(), kind.lifetime, kind.limit)?;
         let mut spare = Self {
             id,
             made: None,

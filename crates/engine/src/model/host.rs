@@ -102,6 +102,16 @@ impl HostConfig {
     pub(crate) fn lifetime(&self) -> Lifetime {
         if self.auto_remove { Lifetime::Ephemeral } else { Lifetime::Durable }
     }
+
+    /// What the container may write into its root file system, bytes; none if it says nothing (0 is no limit).
+    ///
+    /// # Errors
+    /// The option as it is written, if it is no size.
+    pub(crate) fn storage_size(&self) -> std::result::Result<Option<u64>, &str> {
+        let size = self.storage_opt.iter().find(|(key, _)| key.eq_ignore_ascii_case("size"));
+        let parse = |(_, text): (&String, &String)| skiff_types::parse_size(text).ok()?.try_into().ok();
+        size.map(|option| parse(option).ok_or(option.1.as_str())).transpose()
+    }
 }
 
 /// Limits on what a container uses. Zero or empty means no limit unless said otherwise.

@@ -102,13 +102,11 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
     if let Some(option) = config.storage_opt.keys().find(|option| !option.eq_ignore_ascii_case("size")) {
         return Err(Error::Internal(format!("Unknown option {option}")));
     }
-    if !config.storage_opt.is_empty() {
+    match config.storage_size() {
+        Ok(_) => Ok(()),
         // Recorded: Docker answers 500 here.
-        return Err(Error::Internal(
-            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option".into(),
-        ));
+        Err(text) => Err(Error::Internal(format!("invalid size: '{text}'"))),
     }
-    Ok(())
 }
 
 fn extra_host(host: &str) -> Result<()> {

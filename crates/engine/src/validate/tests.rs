@@ -207,10 +207,7 @@ fn modes_and_options_that_are_wrong() {
                 |r| r.host.security_opt = words(&["no-new-privileges=x"]),
                 "invalid --security-opt 2: \"no-new-privileges=x\"",
             ),
-            (
-                |r| r.host.storage_opt = [("size".to_owned(), "1G".to_owned())].into(),
-                "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
-            ),
+            (|r| r.host.storage_opt = [("size".to_owned(), "1Q".to_owned())].into(), "invalid size: '1Q'"),
         ],
     );
 }

@@ -92,6 +92,7 @@ impl Volumes {
             Error::from(e).labelled(format!("error while mounting volume '{}'", mount.source))
         };
         if volume.is_local() {
+            self.inner.local.keep_limit(&mount.name, &volume.options).map_err(mounting)?;
             if volume.options.needs_mount() {
                 running.place = self.inner.local.mount(&mount.name, &volume.options).map_err(mounting)?;
             } else if subpath.is_empty() {

@@ -313,6 +313,7 @@ impl Volumes {
 
 /// Removes what was a volume. Blocks.
 fn discard(old: &Path) {
+    skiff_volumes::unlimit(old);
     if let Err(e) = skiff_snapshots::remove_tree(old) {
         tracing::warn!("cannot remove {}: {e}", old.display());
     }

@@ -136,7 +136,7 @@ fn force_removes_all_names_and_keeps_what_a_container_stands_on() {
     let loaded = load(&store, &docker_archive(&[image(&[layer("a"), layer("b")], &["x:1", "y:1"])])).unwrap();
     let id = loaded[0].id;
     let chain = store.by_id(&id).unwrap().chain;
-    store.snapshotter().prepare("c", chain.as_ref(), skiff_snapshots::Lifetime::Ephemeral).unwrap();
+    store.snapshotter().prepare("c", chain.as_ref(), skiff_snapshots::Lifetime::Ephemeral, None).unwrap();
     let removed = used(&store, &id.short(), FORCE, &[(id, false)]).unwrap();
     assert_eq!(removed, ["Untagged: x:1", "Untagged: y:1", &format!("Deleted: {}", id.short())]);
     assert_eq!(store.snapshotter().layers().len(), 2);

@@ -63,6 +63,7 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.root = directory("data-root", default.root)?;
     config.run = directory("exec-root", default.run)?;
     config.storage_driver = settings.text("storage-driver").map(str::to_owned);
+    config.storage_size = storage_size(settings.list("storage-opts"))?;
     config.cgroup_parent = settings.text("cgroup-parent").unwrap_or(&default.cgroup_parent).to_owned();
     config.default_shm_size = settings.int("default-shm-size").unwrap_or(default.default_shm_size);
     config.disk_budget = settings.int("disk-budget").and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
@@ -113,6 +114,23 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
         tls,
         insecure_tcp: settings.flag("tls") == Some(false) || settings.flag("tlsverify") == Some(false),
     })
+}
+
+/// `overlay2.size=10G`, or `size=10G`: what every container may write; 0 for no limit.
+fn storage_size(options: &[String]) -> Result<Option<u64>, String> {
+    let mut size = None;
+    for option in options {
+        let (key, value) =
+            option.split_once('=').ok_or_else(|| format!("unable to parse storage-opt {option:?}"))?;
+        match key.to_ascii_lowercase().as_str() {
+            "size" | "overlay2.size" | "erofs.size" | "vfs.size" => {
+                let bytes = skiff_types::parse_size(value).ok().and_then(|bytes| u64::try_from(bytes).ok());
+                size = Some(bytes.ok_or_else(|| format!("invalid size: '{value}'"))?);
+            }
+            _ => return Err(format!("unknown option {key}: the only storage option is overlay2.size")),
+        }
+    }
+    Ok(size.filter(|bytes| *bytes > 0))
 }
 
 /// `127.0.0.1:9323`, or `:9323` for every address.
@@ -348,8 +366,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_only_when_it_is_asked_for() {
-        for line in ["--ipv6", "--userns-remap default", "--bip6 x", "--storage-opt a=b", "--cpu-rt-period 5"]
-        {
+        for line in ["--ipv6", "--userns-remap default", "--bip6 x", "--cpu-rt-period 5"] {
             let message = read(line).unwrap_err();
             assert!(message.ends_with("is not supported by this version of Skiff"), "{message}");
         }

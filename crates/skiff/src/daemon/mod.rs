@@ -19,7 +19,7 @@ mod tls;
 
 use std::{io::Write, process::ExitCode, sync::Arc};
 
-use rustix::fs::Mode;
+use rustix::{fs::Mode, thread::CapabilitySet};
 use tokio_rustls::rustls::ServerConfig;
 
 use self::{
@@ -102,6 +102,7 @@ fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<()
     // Requests are answered at once even when containers use every processor; a kernel that cannot do it serves them too.
     let _ = skiff_sys::sched::short_turns(false);
     skiff_runtime::launcher::raise_open_files().map_err(|e| failed(&e))?;
+    obey_limits().map_err(|e| failed(&e))?;
     // Two threads answer requests; what blocks has threads of its own that end when they are idle.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -115,6 +116,14 @@ fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<()
     let result = runtime.block_on(serve::serve(config, tls, listeners, log, reload));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result.map_err(|e| failed(&e))
+}
+
+/// What the daemon itself writes into a limited volume counts as what containers write: ext4 lets whoever has this privilege pass
+/// every limit. Programs that are started have it back, and threads that come have what this one has.
+fn obey_limits() -> rustix::io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    sets.effective.remove(CapabilitySet::SYS_RESOURCE);
+    rustix::thread::set_capabilities(None, sets)
 }
 
 fn say(text: &str) -> ExitCode {

@@ -185,7 +185,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("selinux-enabled", "selinux-enabled", Bool(false), No, "Enable selinux support"),
     option!("shutdown-timeout", "shutdown-timeout", Int, Moot, "Set the default shutdown timeout (default 15)"),
     option!("storage-driver", 's', "storage-driver", Text, Yes, "Storage driver to use"),
-    option!("storage-opt", "storage-opts", List, No, "Storage driver options"),
+    option!("storage-opt", "storage-opts", List, Yes, "Storage driver options"),
     option!("swarm-default-advertise-addr", "swarm-default-advertise-addr", Text, No, "Set default address or interface for swarm advertised address"),
     option!("", "swarm-raft-election-tick", Int, No, ""),
     option!("", "swarm-raft-heartbeat-tick", Int, No, ""),

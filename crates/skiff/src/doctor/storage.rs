@@ -78,7 +78,21 @@ fn place(root: &Path) -> Vec<Finding> {
         )),
         false => out.push(Finding::good(format!("{shown} free"))),
     }
+    out.push(quotas(&at));
     out
+}
+
+fn quotas(at: &Path) -> Finding {
+    match fs_err::File::open(at).is_ok_and(skiff_sys::quota::can_limit) {
+        true => Finding::good("containers and volumes can have a size"),
+        false => Finding::note(
+            format!(
+                "{} enforces no project quotas: containers and volumes can have no size (--storage-opt, -o size=)",
+                at.display()
+            ),
+            "mount xfs with pquota, or ext4 (made with -O quota,project) with prjquota",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -320,7 +320,7 @@ pub(super) fn layers_go_in_order(store: &Store) {
     assert_ne!(top, bottom);
     assert_eq!(driver.layer(&top).expect("the layer").parent, Some(bottom));
     assert!(matches!(driver.remove_layer(&bottom), Err(Error::LayerInUse { .. })));
-    driver.prepare("c", Some(&top), Lifetime::Ephemeral).expect("a snapshot");
+    driver.prepare("c", Some(&top), Lifetime::Ephemeral, None).expect("a snapshot");
     assert!(matches!(driver.remove_layer(&top), Err(Error::LayerInUse { user, .. }) if user == "c"));
     driver.remove("c").expect("it goes");
     driver.remove_layer(&top).expect("it goes");
@@ -336,8 +336,8 @@ pub(super) fn stores_reopen(store: &Store) {
     let driver = store.open();
     let bottom = apply(&driver, None, &rich().finish());
     let top = apply(&driver, Some(&bottom), &Archive::new().file("f", "x").finish());
-    driver.prepare("kept", Some(&top), Lifetime::Durable).expect("a snapshot");
-    driver.prepare("scratch", None, Lifetime::Durable).expect("a snapshot");
+    driver.prepare("kept", Some(&top), Lifetime::Durable, None).expect("a snapshot");
+    driver.prepare("scratch", None, Lifetime::Durable, None).expect("a snapshot");
     let (facts, seen, paths) =
         (driver.layer(&top).expect("the layer"), view(&driver, &top), store.paths(&driver));
     drop(driver);
@@ -365,7 +365,7 @@ pub(super) fn deep_stacks(store: &Store) {
     let seen = view(&driver, &chain.expect("a layer"));
     assert_eq!(seen.len(), 130);
     assert!(seen["./same"].starts_with("file 3 "));
-    driver.prepare("deep", chain.as_ref(), Lifetime::Ephemeral).expect("a snapshot");
+    driver.prepare("deep", chain.as_ref(), Lifetime::Ephemeral, None).expect("a snapshot");
     let mount = driver.mount("deep", Lifetime::Durable).expect("a mount");
     fs_err::remove_file(mount_path(&mount).join("f000")).expect("the lowest file goes");
     let skeleton = crate::skeleton::paths().count();

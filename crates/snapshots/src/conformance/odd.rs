@@ -42,12 +42,12 @@ pub(super) fn lost_layers(store: &Store) {
     let (lost, other) = (Archive::new().file("a", "1").finish(), Archive::new().file("b", "2").finish());
     let lost_layer = driver.apply_layer(None, None, &mut &lost[..]).expect("it applies");
     let other = driver.apply_layer(None, None, &mut &other[..]).expect("it applies");
-    driver.prepare("c1", Some(&lost_layer.chain), Lifetime::Durable).expect("a snapshot");
+    driver.prepare("c1", Some(&lost_layer.chain), Lifetime::Durable, None).expect("a snapshot");
     drop(driver);
     fs_err::remove_file(store.layer(&lost_layer.chain).join("meta")).expect("it is there");
     let driver = store.open();
     assert!(matches!(driver.layer(&lost_layer.chain), Err(Error::LayerNotFound(_))));
-    assert!(driver.prepare("c2", Some(&lost_layer.chain), Lifetime::Durable).is_err());
+    assert!(driver.prepare("c2", Some(&lost_layer.chain), Lifetime::Durable, None).is_err());
     assert_eq!(driver.snapshots(), ["c1"]);
     listing(&mount_path(&driver.view(&other.chain).expect("a view")));
     driver.apply_layer(None, None, &mut &lost[..]).expect("it applies");

@@ -43,7 +43,7 @@ fn change(root: &Path) {
 pub(super) fn writes_stay(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
-    driver.prepare("c1", Some(&chain), Lifetime::Durable).expect("a snapshot");
+    driver.prepare("c1", Some(&chain), Lifetime::Durable, None).expect("a snapshot");
     let mount = driver.mount("c1", Lifetime::Durable).expect("a mount");
     let view = listing(&mount_path(&driver.view(&chain).expect("a view")));
     let mounted = listing(&mount_path(&mount));
@@ -58,7 +58,7 @@ pub(super) fn writes_stay(store: &Store) {
     let driver = store.open();
     assert_eq!(listing(&mount_path(&driver.mount("c1", Lifetime::Durable).expect("a mount"))), seen);
     assert!(driver.usage("c1").expect("usage").bytes >= 16);
-    driver.prepare("c2", Some(&chain), Lifetime::Durable).expect("another snapshot");
+    driver.prepare("c2", Some(&chain), Lifetime::Durable, None).expect("another snapshot");
     let other = listing(&mount_path(&driver.mount("c2", Lifetime::Durable).expect("a mount")));
     assert!(other.contains_key("./etc/gone"), "snapshots see nothing of each other");
     let mounts = fs_err::read_to_string("/proc/self/mountinfo").expect("mountinfo");
@@ -68,7 +68,7 @@ pub(super) fn writes_stay(store: &Store) {
 pub(super) fn changes_are_told(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
-    driver.prepare("c", Some(&chain), Lifetime::Ephemeral).expect("a snapshot");
+    driver.prepare("c", Some(&chain), Lifetime::Ephemeral, None).expect("a snapshot");
     assert_eq!(driver.changes("c").expect("changes"), []);
     let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     assert_eq!(driver.changes("c").expect("changes"), []);
@@ -97,7 +97,7 @@ pub(super) fn changes_are_told(store: &Store) {
 pub(super) fn diffs_reproduce(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
-    driver.prepare("c", Some(&chain), Lifetime::Ephemeral).expect("a snapshot");
+    driver.prepare("c", Some(&chain), Lifetime::Ephemeral, None).expect("a snapshot");
     let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     change(&mount_path(&mount));
     let layer =
@@ -136,14 +136,14 @@ fn without_nanoseconds(facts: &str) -> String {
 pub(super) fn keys(store: &Store) {
     let driver = store.open();
     for bad in ["", "..", ".x", "a/b", "-x", "a b", &"k".repeat(129)] {
-        let error = driver.prepare(bad, None, Lifetime::Ephemeral).expect_err(bad);
+        let error = driver.prepare(bad, None, Lifetime::Ephemeral, None).expect_err(bad);
         assert!(matches!(error, Error::InvalidKey(_)), "{bad}: {error}");
     }
-    driver.prepare("key", None, Lifetime::Ephemeral).expect("a snapshot");
-    let error = driver.prepare("key", None, Lifetime::Ephemeral).expect_err("taken");
+    driver.prepare("key", None, Lifetime::Ephemeral, None).expect("a snapshot");
+    let error = driver.prepare("key", None, Lifetime::Ephemeral, None).expect_err("taken");
     assert!(matches!(error, Error::SnapshotExists(_)));
     driver.remove("key").expect("it goes");
-    driver.prepare("key", None, Lifetime::Ephemeral).expect("the key is free at once");
+    driver.prepare("key", None, Lifetime::Ephemeral, None).expect("the key is free at once");
     driver.remove("key").expect("it goes");
     assert!(matches!(driver.remove("key"), Err(Error::SnapshotNotFound(_))));
     assert!(matches!(driver.mount("key", Lifetime::Durable), Err(Error::SnapshotNotFound(_))));
@@ -153,7 +153,7 @@ pub(super) fn keys(store: &Store) {
 
 pub(super) fn scratch(store: &Store) {
     let driver = store.open();
-    driver.prepare("c", None, Lifetime::Ephemeral).expect("a snapshot");
+    driver.prepare("c", None, Lifetime::Ephemeral, None).expect("a snapshot");
     let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     fs_err::write(mount_path(&mount).join("f"), "x").expect("written");
     let told = driver.changes("c").expect("changes");
@@ -163,7 +163,7 @@ pub(super) fn scratch(store: &Store) {
 pub(super) fn flushed_before_a_cut(store: &Store) {
     let driver = store.open();
     let chain = base(&driver);
-    driver.prepare("c", Some(&chain), Lifetime::Durable).expect("a snapshot");
+    driver.prepare("c", Some(&chain), Lifetime::Durable, None).expect("a snapshot");
     let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     fs_err::write(mount_path(&mount).join("flushed"), "x").expect("written");
     drop(mount);
@@ -173,7 +173,7 @@ pub(super) fn flushed_before_a_cut(store: &Store) {
     fs_err::remove_file(store.root.path().join(name).join("snapshots/c/parent")).expect("the link is there");
     let driver = store.open();
     assert_eq!(driver.snapshots(), Vec::<String>::new());
-    driver.prepare("c", Some(&chain), Lifetime::Durable).expect("it is made again");
+    driver.prepare("c", Some(&chain), Lifetime::Durable, None).expect("it is made again");
     let mount = driver.mount("c", Lifetime::Durable).expect("a mount");
     // vfs flushes everything before it acknowledges.
     assert_eq!(mount_path(&mount).join("flushed").exists(), name != "vfs");

@@ -126,12 +126,22 @@ impl Snapshotter for Erofs {
         self.layers.remove(chain)
     }
 
-    fn prepare(&self, key: &str, parent: Option<&ChainId>, _lifetime: Lifetime) -> Result<()> {
+    fn prepare(
+        &self,
+        key: &str,
+        parent: Option<&ChainId>,
+        _lifetime: Lifetime,
+        limit: Option<u64>,
+    ) -> Result<()> {
         let layers = &self.layers;
         let below = layers.mounts(parent)?;
-        upper::prepare(&layers.dirs, &layers.index, key, parent, |dir| {
+        upper::prepare(&layers.dirs, &layers.index, key, parent, limit, |dir| {
             upper::make_upper(dir, below.first().map(LayerMount::path).as_deref())
         })
+    }
+
+    fn can_limit(&self) -> bool {
+        self.layers.dirs.can_limit()
     }
 
     fn mount(&self, key: &str, lifetime: Lifetime) -> Result<OwnedFd> {

@@ -79,7 +79,7 @@ fn what_it_took_from_the_host_is_let_go_with_it() {
 fn the_root_can_be_mounted_again_without_what_is_in_it() {
     let store = tempfile::tempdir().unwrap();
     let driver = crate::open(store.path(), None).unwrap();
-    driver.prepare("a", None, Lifetime::Durable).unwrap();
+    driver.prepare("a", None, Lifetime::Durable, None).unwrap();
     let dir = places();
     let mount = ViewMount {
         path: dir.path().join("volume"),

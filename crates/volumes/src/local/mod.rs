@@ -31,6 +31,8 @@ use rustix::{
 
 pub use options::Options;
 
+use skiff_sys::quota;
+
 use crate::{Error, Result, check_name, copy::Content};
 
 const NEW: &str = ".new-";
@@ -97,25 +99,8 @@ impl Local {
         fs::create_dir(&staged.dir)?;
         fs::set_permissions(&staged.dir, Permissions::from_mode(0o701))?;
         fs::create_dir(staged.data())?;
-        if options.size > 0 {
-            self.limit(&staged.data(), options.size)?;
-        }
+        limit(&staged.data(), options)?;
         Ok(staged)
-    }
-
-    /// Limits what a new, empty directory may come to hold.
-    fn limit(&self, data: &Path, bytes: u64) -> Result<()> {
-        let unsupported = |errno| match errno {
-            Errno::NOTTY | Errno::NOSYS | Errno::OPNOTSUPP | Errno::SRCH | Errno::INVAL | Errno::NOTDIR => {
-                Error::NoQuotas
-            }
-            errno => errno.into(),
-        };
-        let dir = fs::File::open(data)?;
-        // The inode's number belongs to nobody else as long as the directory is there.
-        let project = rustix::fs::fstat(&dir)?.st_ino as u32;
-        skiff_sys::quota::limit_project(&dir, project, bytes).map_err(unsupported)?;
-        skiff_sys::quota::join_project(&dir, project).map_err(unsupported)
     }
 
     /// Whether the directory can hold volumes with a quota.
@@ -127,7 +112,16 @@ impl Local {
             return Ok(());
         }
         let dir = fs::File::open(&self.root)?;
-        skiff_sys::quota::has_project_limits(&dir).then_some(()).ok_or(Error::NoQuotas)
+        quota::can_limit(&dir).then_some(()).ok_or(Error::NoQuotas)
+    }
+
+    /// Gives a volume its limit if it has lost it: its directory was brought here by a copy, or made again. What is written from now
+    /// on counts.
+    ///
+    /// # Errors
+    /// [`Error::NoQuotas`].
+    pub fn keep_limit(&self, name: &str, options: &Options) -> Result<()> {
+        limit(&self.data(name), options)
     }
 
     /// Makes the volume ready to be used, and says where it is. Nothing happens if it is.
@@ -173,6 +167,10 @@ impl Local {
             fs::remove_dir_all(&fill)?;
         }
         fs::create_dir(&fill)?;
+        if quota::is_limited(fs::File::open(&data)?).unwrap_or(false) {
+            // Nothing moves into a project from outside.
+            quota::share(fs::File::open(&fill)?, fs::File::open(&data)?)?;
+        }
         let copied = content.copy_to(&fill).and_then(|()| sync_all(&fill));
         if let Err(e) = copied {
             let _ = fs::remove_dir_all(&fill);
@@ -285,6 +283,30 @@ fn old_name(mark: &str) -> Option<&str> {
     rest.rsplit_once('-').map(|(name, _pid)| name)
 }
 
+/// Takes back the limit of a volume that is about to be removed, so that nothing stays of it in the file system's tables.
+pub fn unlimit(volume: &Path) {
+    // Where there are no limits the kernel says so.
+    let _ = fs::File::open(volume.join("_data")).map(quota::unlimit);
+}
+
+/// Limits the directory of a volume's files, unless it is limited.
+fn limit(dir: &Path, options: &Options) -> Result<()> {
+    if options.size == 0 {
+        return Ok(());
+    }
+    let unsupported = |errno| match errno {
+        Errno::NOTTY | Errno::NOSYS | Errno::OPNOTSUPP | Errno::SRCH | Errno::INVAL | Errno::NOTDIR => {
+            Error::NoQuotas
+        }
+        errno => errno.into(),
+    };
+    let dir = fs::File::open(dir)?;
+    match quota::is_limited(&dir).map_err(unsupported)? {
+        true => Ok(()),
+        false => quota::limit(&dir, options.size).map_err(unsupported),
+    }
+}
+
 fn is_empty(dir: &Path) -> Result<bool> {
     Ok(fs::read_dir(dir)?.next().is_none())
 }
@@ -337,6 +359,7 @@ impl Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         if !self.placed {
+            unlimit(&self.dir);
             // What stays is garbage of the next start.
             let _ = fs::remove_dir_all(&self.dir);
         }
