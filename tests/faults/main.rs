@@ -6,6 +6,7 @@ mod disk;
 mod files;
 mod hostile;
 mod kill;
+mod lan;
 mod leaks;
 mod logs;
 mod quota;

@@ -25,6 +25,7 @@ const MODULES: &[&str] = &[
     "dummy",
     "macvlan",
     "ipvlan",
+    "8021q",
     "nf_tables",
     "nf_conntrack",
     "nf_conntrack_netlink",

@@ -22,6 +22,7 @@ const CORE: &[(&str, &str)] = &[
     ("skiff_runtime", "cgroups::"),
     ("kernel", "devices::"),
     ("kernel", "labels::"),
+    ("parents", ""),
     ("reach", ""),
     ("faults", "quota::"),
 ];
