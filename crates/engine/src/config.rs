@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::PathBuf,
 };
 
@@ -151,6 +151,14 @@ pub struct BridgeConfig {
     pub userland_proxy: bool,
     /// Where containers send what is not on the bridge, if not to the bridge.
     pub default_gateway: Option<Ipv4Addr>,
+    /// The default bridge has IPv6; without it the next three say nothing.
+    pub ipv6: bool,
+    /// IPv6 address and prefix of the bridge.
+    pub bip6: Option<String>,
+    /// Part of the IPv6 subnet that containers get addresses from.
+    pub fixed_cidr6: Option<String>,
+    /// Where containers send IPv6 that is not on the bridge, if not to the bridge.
+    pub default_gateway6: Option<Ipv6Addr>,
     /// Host address of published ports that give none.
     pub default_binding: Option<IpAddr>,
     /// Pools of networks that give none: base and size.
@@ -215,6 +223,10 @@ impl Default for BridgeConfig {
             allow_direct_routing: false,
             userland_proxy: true,
             default_gateway: None,
+            ipv6: false,
+            bip6: None,
+            fixed_cidr6: None,
+            default_gateway6: None,
             default_binding: None,
             default_address_pools: Vec::new(),
         }

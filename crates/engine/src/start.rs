@@ -246,6 +246,12 @@ fn net_config(bridge: &BridgeConfig, id: NetworkId) -> Result<NetConfig> {
     let net = |what: &str, value: &Option<String>| {
         value.as_ref().map(|v| v.parse().map_err(|_| bad(what, v))).transpose()
     };
+    let net6 = |what: &str, value: &Option<String>| {
+        let value = value.as_ref().filter(|_| bridge.ipv6);
+        value
+            .map(|v| v.parse().map_err(|_| bad(what, &format!("{v:?} is not a valid IPv6 subnet"))))
+            .transpose()
+    };
     let mut pools = Vec::new();
     for (base, size) in &bridge.default_address_pools {
         let pool =
@@ -259,6 +265,10 @@ fn net_config(bridge: &BridgeConfig, id: NetworkId) -> Result<NetConfig> {
         bridge: bridge.name.clone(),
         bip: net("bridge IP", &bridge.bip)?,
         fixed_cidr: net("fixed CIDR", &bridge.fixed_cidr)?,
+        ipv6: bridge.ipv6,
+        bip6: net6("bip6", &bridge.bip6)?,
+        fixed_cidr6: net6("fixed-cidr-v6", &bridge.fixed_cidr6)?,
+        default_gateway6: bridge.default_gateway6.filter(|_| bridge.ipv6),
         default_address_pools: pools,
         icc: bridge.icc,
         ip_masq: bridge.ip_masquerade,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The bridge that is made if it is missing; another name means somebody else made it.
-const OWN_BRIDGE: &str = "docker0";
+pub(crate) const OWN_BRIDGE: &str = "docker0";
 /// The MTU of links when the configuration names none.
 pub(crate) const DEFAULT_MTU: u32 = 1500;
 

@@ -1,8 +1,8 @@
 //! What the operator decides about networking: dockerd's flags and `daemon.json` keys, already parsed.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skiff_types::NetworkId;
 
 /// A range of addresses out of which networks get subnets (`--default-address-pool base=…,size=…`).
@@ -35,7 +35,15 @@ pub struct NetConfig {
     pub fixed_cidr: Option<Ipv4Net>,
     /// Where containers send what is not on the bridge, if not to the bridge itself (`--default-gateway`).
     pub default_gateway: Option<Ipv4Addr>,
-    /// Where subnets come from. Empty: Docker's list.
+    /// Whether the default bridge has IPv6 (`--ipv6`). Without it the next three say nothing.
+    pub ipv6: bool,
+    /// The bridge's IPv6 address and subnet (`--bip6`). Without it the subnet is `fixed_cidr6`, or one is chosen.
+    pub bip6: Option<Ipv6Net>,
+    /// The part of the IPv6 subnet that containers get addresses from (`--fixed-cidr-v6`).
+    pub fixed_cidr6: Option<Ipv6Net>,
+    /// Where containers send IPv6 that is not on the bridge, if not to the bridge itself (`--default-gateway-v6`).
+    pub default_gateway6: Option<Ipv6Addr>,
+    /// Where subnets come from. Empty: Docker's list, and unique local addresses.
     pub default_address_pools: Vec<AddressPool>,
     /// Whether containers of the bridge reach each other's unpublished ports (`--icc`).
     pub icc: bool,
@@ -73,6 +81,10 @@ impl NetConfig {
             bip: None,
             fixed_cidr: None,
             default_gateway: None,
+            ipv6: false,
+            bip6: None,
+            fixed_cidr6: None,
+            default_gateway6: None,
             default_address_pools: Vec::new(),
             icc: true,
             ip_masq: true,

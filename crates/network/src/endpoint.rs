@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
-    networks::Driver,
+    networks::{Driver, Pool},
     ports::{BoundPort, PortSpec},
 };
 
@@ -300,6 +300,8 @@ pub struct BridgeInfo {
     pub address: Ipv4Addr,
     /// The part of the subnet that addresses are given out of, if it is not all of it.
     pub ip_range: Option<ipnet::Ipv4Net>,
+    /// Its IPv6 subnet, if it has one.
+    pub ipv6: Option<Pool>,
     /// The MTU.
     pub mtu: u32,
     /// `com.docker.network.bridge.enable_icc`.
@@ -308,6 +310,14 @@ pub struct BridgeInfo {
     pub ip_masq: bool,
     /// `com.docker.network.bridge.host_binding_ipv4`.
     pub default_bind_address: IpAddr,
+}
+
+impl BridgeInfo {
+    /// The bridge's own addresses.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let ipv6 = self.ipv6.as_ref().and_then(|pool| pool.gateway);
+        std::iter::once(IpAddr::V4(self.address)).chain(ipv6)
+    }
 }
 
 #[cfg(test)]

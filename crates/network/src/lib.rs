@@ -10,6 +10,7 @@
 //! kernel holds (bridge, table, namespaces) outlives the daemon by itself.
 
 mod bridge;
+mod bridge6;
 mod child;
 mod config;
 mod conntrack;

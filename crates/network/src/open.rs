@@ -12,6 +12,7 @@ use skiff_types::NetworkId;
 use crate::{
     BridgeInfo, Dns, EndpointRecord, NetConfig, NetworkError, NetworkRecord,
     bridge::{self, HostFacts},
+    bridge6,
     firewall::{Firewall, Guard, Usher, plan::Rules},
     janitor::Janitor,
     netlink::Netlink,
@@ -47,10 +48,14 @@ pub(crate) fn open(
         _ => {
             let taken: Vec<IpNet> =
                 networks.values().flat_map(|net| net.record.pools().map(|p| p.subnet)).collect();
-            Some(bridge::plan(config, &facts, &taken)?)
+            Some((
+                bridge::plan(config, &facts, &taken)?,
+                bridge6::plan(config, &facts, &shared.pools, &taken)?,
+            ))
         }
     };
-    let default = plan.as_ref().map(|plan| info(config, plan.address)).transpose()?;
+    let default =
+        plan.as_ref().map(|(plan, plan6)| info(config, plan.address, plan6.pool.clone())).transpose()?;
     if let Some(info) = &default {
         networks.insert(info.id, default_network(config, info));
     }
@@ -84,7 +89,7 @@ pub(crate) fn open(
     // The table comes first, so that no link is there before its rules are.
     state.rewrite_table()?;
     let uplink = match (&plan, &default) {
-        (Some(plan), Some(info)) => Some(make_default(config, plan, info, &mut state)?),
+        (Some((plan, plan6)), Some(info)) => Some(make_default(config, plan, plan6, info, &mut state)?),
         _ => None,
     };
     if becomes_router {
@@ -93,6 +98,11 @@ pub(crate) fn open(
     state.restore_ports();
     let watch = state.firewall.as_ref().map(Firewall::watch).transpose()?;
     let state = Arc::new(Mutex::new(state));
+    // IPv4 is seen to already.
+    let dual = default.as_ref().filter(|info| info.ipv6.is_some());
+    if let Some(record) = dual.map(|info| lock(&state).networks[&info.id].record.clone()) {
+        shared.become_router(&state, &record)?;
+    }
     make_others(&state, &shared)?;
     let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
     stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
@@ -143,7 +153,7 @@ fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
             auxiliary,
             chosen: config.bip.is_none(),
         }],
-        ipv6: Vec::new(),
+        ipv6: info.ipv6.clone().into_iter().collect(),
         options: BTreeMap::new(),
         link: info.name.clone(),
         own_link: false,
@@ -156,7 +166,7 @@ fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
     net
 }
 
-fn info(config: &NetConfig, address: Ipv4Net) -> Result<BridgeInfo, NetworkError> {
+fn info(config: &NetConfig, address: Ipv4Net, ipv6: Option<Pool>) -> Result<BridgeInfo, NetworkError> {
     let subnet = address.trunc();
     let gateway = config.default_gateway.unwrap_or(address.addr());
     let outside = |what: &str, value: &dyn std::fmt::Display| {
@@ -175,6 +185,7 @@ fn info(config: &NetConfig, address: Ipv4Net) -> Result<BridgeInfo, NetworkError
         gateway,
         address: address.addr(),
         ip_range: config.fixed_cidr,
+        ipv6,
         mtu: if config.mtu == 0 { bridge::DEFAULT_MTU } else { config.mtu },
         icc: config.icc,
         ip_masq: config.ip_masq,
@@ -206,10 +217,12 @@ fn take_addresses(
 fn make_default(
     config: &NetConfig,
     plan: &bridge::Plan,
+    plan6: &bridge6::Plan6,
     info: &BridgeInfo,
     state: &mut State,
 ) -> Result<Uplink, NetworkError> {
     let index = bridge::apply(plan, config, &mut state.route)?;
+    bridge6::apply(plan6, &info.name, index, &mut state.route)?;
     if config.firewall {
         sysctl::route_loopback(&info.name)?;
     }

@@ -4,7 +4,7 @@ mod world;
 
 use std::os::fd::AsFd;
 
-use skiff_network::{EndpointRequest, NetConfig, NetworkError, Protocol};
+use skiff_network::{EndpointRequest, NetConfig, NetworkError, Pool, Protocol};
 use world::*;
 
 const TCP: Protocol = Protocol::Tcp;
@@ -228,6 +228,53 @@ fn ipv6_is_published_and_masqueraded_as_ipv4_is() {
         assert!(neighbour.within(|| tcp_refused(ip("fd00:1::2"), 80)), "no way but the published one");
         serve6(&neighbour, 99);
         assert_eq!(web.inside.within(|| tcp(outside, 99)), Some(ip("2001:db8::1")));
+    });
+}
+
+#[test]
+fn the_default_bridge_has_ipv6_if_it_is_asked_for() {
+    on_a_host(|host| {
+        let neighbour = host.neighbour(2);
+        let dual = NetConfig { ipv6: true, ..config() };
+        let network = host.open(dual.clone(), vec![]);
+        let web = attach(&network, vec![port("8080", 80, TCP)]);
+        serve6(&web.inside, 80);
+        serve6(&neighbour, 99);
+        let own = web.record.ipv6.expect("an address");
+        let info = network.bridge().expect("a bridge").ipv6.clone().expect("a subnet");
+        assert!(info.chosen && info.subnet.to_string().starts_with("fdb1:b1b1:b1b1:"), "{info:?}");
+        assert_eq!(tcp(own, 80), info.gateway, "from the host");
+        let outside = ip("2001:db8::2");
+        assert_eq!(neighbour.within(|| tcp(ip("2001:db8::1"), 8080)), Some(outside), "published");
+        assert_eq!(web.inside.within(|| tcp(outside, 99)), Some(ip("2001:db8::1")), "masqueraded");
+        neighbour.run(&format!("ip -6 route add {} via 2001:db8::1", info.subnet));
+        assert!(neighbour.within(|| tcp_refused(own, 80)), "no way but the published one");
+        let records = network.endpoints();
+        drop(network);
+
+        let network = host.open(dual, records);
+        assert_eq!(network.bridge().expect("a bridge").ipv6, Some(Pool { chosen: true, ..info.clone() }));
+        let other = attach(&network, vec![]);
+        assert_ne!(other.record.ipv6, web.record.ipv6);
+        assert!(other.inside.within(|| tcp(own, 80)).is_some(), "neighbours");
+        drop((network, web, other));
+
+        let narrow = NetConfig {
+            ipv6: true,
+            bip6: "fd00:9::9/64".parse().ok(),
+            fixed_cidr6: "fd00:9::100/120".parse().ok(),
+            default_gateway6: "fd00:9::77".parse().ok(),
+            ..config()
+        };
+        let network = host.open(narrow, vec![]);
+        let web = attach(&network, vec![]);
+        assert_eq!(web.record.ipv6, "fd00:9::100".parse().ok());
+        assert!(web.inside.run("ip -6 route show default").contains("via fd00:9::77"));
+        let addresses = run("ip -6 -o addr show dev docker0 scope global");
+        assert!(addresses.contains("fd00:9::9/64") && !addresses.contains("fdb1:"), "{addresses}");
+        drop((network, web));
+        let _network = host.open(config(), vec![]);
+        assert_eq!(run("ip -6 -o addr show dev docker0 scope global"), "", "and none if it is not");
     });
 }
 

@@ -39,7 +39,10 @@ fn validate_says_ok_or_why_not() -> Result<()> {
     for (args, message) in [
         (vec!["--nope"], "unknown flag: --nope\nSee 'skiff daemon --help'.\n".to_owned()),
         (vec!["--log-level", "x"], "invalid logging level: x\n".to_owned()),
-        (vec!["--ipv6"], "the option \"ipv6\" is not supported by this version of Skiff\n".to_owned()),
+        (
+            vec!["--authorization-plugin", "x"],
+            "the option \"authorization-plugins\" is not supported by this version of Skiff\n".to_owned(),
+        ),
         (
             vec!["--config-file", file],
             format!(
@@ -322,5 +325,31 @@ fn files_made_for_containers_do_not_depend_on_the_umask() -> Result<()> {
         (String::from_utf8(said.stdout)?.as_str(), String::from_utf8(said.stderr)?.as_str()),
         ("755\n755\n", "")
     );
+    Ok(())
+}
+
+/// Recorded from dockerd 28.5.2.
+#[test]
+fn the_default_bridge_has_the_ipv6_that_the_flags_say() -> Result<()> {
+    let flags = "--ipv6 --bip 10.9.0.1/24 --bip6 2001:db8:2::5/64 --fixed-cidr-v6 2001:db8:2::100/120 --default-gateway-v6 2001:db8:2::9";
+    let daemon = start(&flags.split(' ').collect::<Vec<_>>())?;
+    daemon.import_busybox()?;
+    let bridge = daemon.client().get("/networks/bridge")?.ok()?.json()?;
+    let config = json!([
+        { "Subnet": "10.9.0.0/24", "Gateway": "10.9.0.1" },
+        {
+            "Subnet": "2001:db8:2::/64", "IPRange": "2001:db8:2::100/120", "Gateway": "2001:db8:2::5",
+            "AuxiliaryAddresses": { "DefaultGatewayIPv6": "2001:db8:2::9" },
+        },
+    ]);
+    assert_eq!((&bridge["EnableIPv6"], &bridge["IPAM"]["Config"]), (&json!(true), &config));
+    let line = "ip -6 route | grep default; ip -6 addr show dev eth0; cat /etc/hosts";
+    let words = ["run", "--rm", "--add-host", "h:host-gateway", "busybox", "sh", "-c", line];
+    let told = String::from_utf8(daemon.cli(&words).output()?.stdout)?;
+    for part in ["via 2001:db8:2::9", "2001:db8:2::100/64", "10.9.0.1\th\n2001:db8:2::5\th"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    let wrong = validate(&["--ipv6", "--default-gateway-v6", "10.0.0.1"])?;
+    assert!(!wrong.status.success());
     Ok(())
 }

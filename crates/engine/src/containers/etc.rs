@@ -60,16 +60,16 @@ fn hosts(parts: &Parts, record: &ContainerRecord, endpoints: &[EndpointRecord]) 
     let mut extra = Vec::new();
     for entry in record.host.extra_hosts.iter().flatten() {
         let (name, address) = entry.split_once(':').unwrap_or((entry, ""));
-        let address = match address {
-            "host-gateway" => {
-                parts.network.bridge().map(|bridge| IpAddr::V4(bridge.address)).ok_or_else(|| {
-                    Error::Internal("unable to derive the IP value for host-gateway".to_owned())
-                })?
-            }
-            address => address
-                .parse()
-                .map_err(|_| Error::Invalid(format!("invalid IP address in add-host: {address:?}")))?,
-        };
+        if address == "host-gateway" {
+            let bridge = parts.network.bridge().ok_or_else(|| {
+                Error::Internal("unable to derive the IP value for host-gateway".to_owned())
+            })?;
+            extra.extend(bridge.own_addresses().map(|ip| (name.to_owned(), ip)));
+            continue;
+        }
+        let address = address
+            .parse()
+            .map_err(|_| Error::Invalid(format!("invalid IP address in add-host: {address:?}")))?;
         extra.push((name.to_owned(), address));
     }
     let addresses = addresses(endpoints);

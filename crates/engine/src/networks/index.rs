@@ -2,10 +2,11 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use skiff_network::{BridgeInfo, NetworkRecord};
+use skiff_network::{BridgeInfo, NetworkRecord, Pool};
 use skiff_types::NetworkId;
 
 use crate::{
@@ -130,11 +131,11 @@ pub(super) fn with_chosen(mut ipam: NetworkIpam, record: &NetworkRecord) -> Netw
 
 fn default_bridge(identity: &Identity, bridge: &BridgeInfo, record: NetworkRecord) -> UserNetwork {
     let mut default = plain(identity, "bridge", identity.bridge, "bridge");
-    default.ipam.config.push(IpamConfig {
-        subnet: bridge.subnet.to_string(),
-        gateway: bridge.gateway.to_string(),
-        ..IpamConfig::default()
-    });
+    // As Docker: first what was asked for.
+    let mut pools: Vec<_> = record.ipv4.iter().chain(&record.ipv6).collect();
+    pools.sort_by_key(|pool| pool.chosen);
+    default.ipam.config = pools.into_iter().map(shown).collect();
+    default.enable_ipv6 = !record.ipv6.is_empty();
     let option = |name: &str, value: String| (format!("com.docker.network.{name}"), value);
     default.options = [
         option("bridge.default_bridge", "true".into()),
@@ -147,6 +148,18 @@ fn default_bridge(identity: &Identity, bridge: &BridgeInfo, record: NetworkRecor
     .into();
     default.network = Some(record);
     default
+}
+
+/// A subnet of the default bridge. A gateway that follows from the range is not shown.
+fn shown(pool: &Pool) -> IpamConfig {
+    let text = |ip: &IpAddr| ip.to_string();
+    let gateway = pool.gateway.filter(|_| pool.range != Some(pool.subnet));
+    IpamConfig {
+        subnet: pool.subnet.to_string(),
+        ip_range: pool.range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: gateway.as_ref().map(text).unwrap_or_default(),
+        auxiliary: pool.auxiliary.iter().map(|(name, ip)| (name.clone(), text(ip))).collect(),
+    }
 }
 
 fn plain(identity: &Identity, name: &str, id: NetworkId, driver: &str) -> UserNetwork {

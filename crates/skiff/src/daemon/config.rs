@@ -272,6 +272,13 @@ fn bridge(settings: &Settings, called: Name) -> Result<BridgeConfig, String> {
             .text("default-gateway")
             .map(|a| a.parse().map_err(|_| format!("invalid default gateway: {a} is no IPv4 address")))
             .transpose()?,
+        ipv6: flag("ipv6", default.ipv6),
+        bip6: settings.text("bip6").map(str::to_owned),
+        fixed_cidr6: settings.text("fixed-cidr-v6").map(str::to_owned),
+        default_gateway6: settings
+            .text("default-gateway-v6")
+            .map(|a| a.parse().map_err(|_| format!("invalid default gateway: {a} is no IPv6 address")))
+            .transpose()?,
         default_binding: settings.text("ip").and_then(|a| a.parse::<IpAddr>().ok()),
         default_address_pools: match settings.0.get("default-address-pools") {
             Some(Value::Pools(pools)) => pools.clone(),
@@ -366,7 +373,7 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_only_when_it_is_asked_for() {
-        for line in ["--ipv6", "--userns-remap default", "--bip6 x", "--cpu-rt-period 5"] {
+        for line in ["--userns-remap default", "--cpu-rt-period 5"] {
             let message = read(line).unwrap_err();
             assert!(message.ends_with("is not supported by this version of Skiff"), "{message}");
         }
