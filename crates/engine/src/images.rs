@@ -11,6 +11,7 @@ use skiff_images::{
     Removed,
 };
 use skiff_types::ImageId;
+use tokio::sync::Notify;
 
 pub(crate) use self::convert::{container_config, image_config};
 use crate::{
@@ -31,6 +32,7 @@ pub struct Images {
     spares: Arc<Spares>,
     last_use: Arc<LastUse>,
     pruning: Arc<Turn>,
+    garbage: Arc<Notify>,
 }
 
 /// Which images `list` shows.
@@ -103,6 +105,7 @@ impl Images {
             spares: parts.spares.clone(),
             last_use: parts.last_use.clone(),
             pruning: Arc::default(),
+            garbage: parts.garbage.clone(),
         }
     }
 
@@ -175,6 +178,9 @@ impl Images {
             store.remove(&name, options, &|id| users(&registry, id))
         })
         .await??;
+        if removed.iter().any(|step| matches!(step, Removed::Layer(_))) {
+            self.garbage.notify_one();
+        }
         let mut out = Vec::with_capacity(removed.len());
         for step in removed {
             out.push(match step {
