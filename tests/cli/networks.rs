@@ -113,3 +113,93 @@ fn pruning_asks_first() -> Result<()> {
     assert_eq!(test.run(&["network", "prune", "-f", "--filter", &filter])?.ok(), "");
     Ok(())
 }
+
+/// Ours: other engines cannot say it, nor does the test ask them.
+#[test]
+fn who_reaches_whom_is_told_and_true() -> Result<()> {
+    let mut test = Test::new()?;
+    if std::env::var_os("SKIFF_TEST_SOCKET").is_some() {
+        return Ok(());
+    }
+    let (net, other) = (test.name("net"), test.name("other"));
+    let (web, db, far, off) = (test.name("web"), test.name("db"), test.name("far"), test.name("off"));
+    test.run(&["network", "create", "--subnet", "10.78.7.0/24", &net])?.ok();
+    test.run(&["network", "create", &other])?.ok();
+    let serve = "while :; do echo hi | nc -l -p 80; done";
+    let alias = format!("name={net},alias=data");
+    test.run(&[
+        "run",
+        "-d",
+        "--name",
+        &db,
+        "--network",
+        &alias,
+        "-p",
+        "18740:80",
+        "busybox",
+        "sh",
+        "-c",
+        serve,
+    ])?
+    .ok();
+    for (name, network) in [(&web, &net), (&far, &other)] {
+        test.run(&["run", "-d", "--name", name, "--network", network, "busybox", "sleep", "100"])?.ok();
+    }
+    test.run(&["create", "--name", &off, "busybox", "true"])?.ok();
+    let target = |name: &str, port: u16| format!("{name}:{port}");
+    // Until the server is up.
+    let up = format!("until nc -w 1 {db} 80 </dev/null | grep -q hi; do sleep 0.1; done");
+    test.run(&["exec", &web, "sh", "-c", &up])?.ok();
+    for (from, to, code, words) in [
+        (&web, target(&db, 80), 0, format!("{db} listens at port 80")),
+        (&web, target("data", 80), 0, format!("{web} knows data as 10.78.7.2, from 127.0.0.11")),
+        (&web, target(&db, 81), 1, format!("nobody listens at port 81 of {db}  <- here it ends")),
+        (&far, target(&db, 80), 1, format!("{far} has no name for {db}, whose address is 10.78.7.2")),
+        (&far, target("10.78.7.2", 80), 1, format!("network {net} takes nothing from br-")),
+        (
+            &far,
+            target("10.78.7.1", 18740),
+            0,
+            format!("is published for {db}: chain publish turns it to 10.78.7.2:80"),
+        ),
+        (
+            &web,
+            target("data.invalid", 80),
+            1,
+            format!("{web} knows no address of data.invalid  <- here it ends"),
+        ),
+        (&web, target(&off, 80), 1, format!("{off} does not run  <- here it ends")),
+        (&"host".to_owned(), target(&db, 80), 0, format!("{db} listens at port 80")),
+        (
+            &"host".to_owned(),
+            target("127.0.0.1", 18740),
+            0,
+            "chain publish turns it to 10.78.7.2:80".to_owned(),
+        ),
+    ] {
+        let told = test.run(&["network", "explain", from, &to])?;
+        assert!(told.code == code && told.out.contains(&words), "{from} {to}: {told:?}");
+        let (place, port) = to.rsplit_once(':').expect("a port");
+        let really = match from.as_str() {
+            "host" => continue,
+            from => test.run(&[
+                "exec",
+                from,
+                "sh",
+                "-c",
+                &format!("nc -w 1 {place} {port} </dev/null | grep hi"),
+            ])?,
+        };
+        assert_eq!(really.code == 0, code == 0, "{from} {to}: {really:?}");
+    }
+    let json = test.run(&["network", "explain", "--format", "json", &web, &db])?.ok();
+    assert!(json.contains("\"Verdict\":\"reaches\"") && json.contains("\"About\":\"link\""), "{json}");
+    let quiet = test.run(&["network", "explain", "-q", &far, "10.78.7.2"])?;
+    assert_eq!((quiet.code, quiet.out.as_str()), (1, ""));
+    let nobody = test.run(&["network", "explain", "nobody-of-that-name", &db])?;
+    assert!(nobody.code == 1 && nobody.err.contains("No such container: nobody-of-that-name"), "{nobody:?}");
+    let wrong = test.run(&["network", "explain", &web, "web:x"])?;
+    assert!(wrong.err.contains("invalid port in \"web:x\""), "{wrong:?}");
+    gone(&test, &[&net, &other])?;
+    Ok(())
+}

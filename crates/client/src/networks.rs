@@ -2,7 +2,7 @@
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Body, Client, Error, Request, escape};
+use crate::{Body, Client, Error, Query, Request, escape};
 
 fn path(name: &str, rest: &str) -> String {
     format!("/networks/{}{rest}", escape(name))
@@ -15,6 +15,15 @@ impl Client {
     /// As [`Client::send`].
     pub async fn network_create<T: DeserializeOwned>(&self, body: &impl Serialize) -> Result<T, Error> {
         self.json(Request::post("/networks/create").body(Body::json(body))).await
+    }
+
+    /// `GET /skiff/explain`, which other engines do not have.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn network_explain<T: DeserializeOwned>(&self, from: &str, to: &str) -> Result<T, Error> {
+        let query = Query::new().with("from", from).with("to", to);
+        self.json(Request::new(http::Method::GET, "/skiff/explain").query(query)).await
     }
 
     /// `DELETE /networks/{id}`.

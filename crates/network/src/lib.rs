@@ -34,13 +34,14 @@ mod plug;
 mod pool;
 mod ports;
 mod publish;
+mod reach;
 mod sandbox;
 mod stale;
 mod state;
 mod sysctl;
 
 pub use config::{AddressPool, NetConfig};
-pub use dns::{Dns, Membership, NameEntry, NameServers, ResolverConfig};
+pub use dns::{Dns, Membership, NameEntry, NameServers, ResolverConfig, addresses_of};
 pub use endpoint::{
     AttachRequest, Attachment, BridgeInfo, EndpointRecord, EndpointRequest, LinkStats, MacAddr, ParseMacError,
 };
@@ -54,3 +55,4 @@ pub use network::Network;
 pub use networks::{Driver, NetworkRecord, NetworkRequest, ParentError, Pool};
 pub use opener::Opener;
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};
+pub use reach::{About, Namespaces, Place, Reach, Step, Verdict};

@@ -43,9 +43,9 @@ pub use inspect::{
 };
 pub use mount::{BindOptions, ImageOptions, Mount, MountDriver, TmpfsOptions, VolumeOptions};
 pub use network::{
-    Address, ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Ipam, IpamPool,
-    NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse, NetworkDisconnectRequest,
-    NetworkInspect, NetworkingConfig, NetworksPruned,
+    Address, ConfigReference, EndpointIpamConfig, EndpointResource, EndpointSettings, Explanation,
+    ExplanationStep, Ipam, IpamPool, NetworkConnectRequest, NetworkCreateRequest, NetworkCreateResponse,
+    NetworkDisconnectRequest, NetworkInspect, NetworkingConfig, NetworksPruned,
 };
 pub use progress::{JsonError, JsonMessage, JsonProgress};
 pub use registry::{

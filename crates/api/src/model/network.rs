@@ -163,6 +163,25 @@ pub struct NetworkCreateResponse {
     pub warning: String,
 }
 
+/// Whether one place reaches another (`GET /skiff/explain`, ours).
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Explanation {
+    pub from: String,
+    pub to: String,
+    pub address: String,
+    pub verdict: String,
+    pub steps: Vec<ExplanationStep>,
+}
+
+/// A step of the way.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ExplanationStep {
+    pub about: String,
+    pub text: String,
+}
+
 /// A container to connect to a network.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]

@@ -20,6 +20,7 @@ mod port;
 mod ports;
 mod prune;
 mod ps;
+mod reach;
 mod registry;
 mod run;
 mod search;
@@ -85,6 +86,7 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::NetworkConnect => networks::connect(call).await,
         Verb::NetworkCreate => networks::create(call).await,
         Verb::NetworkDisconnect => networks::disconnect(call).await,
+        Verb::NetworkExplain => reach::explain(call).await,
         Verb::NetworkInspect => inspect::inspect(call, inspect::NETWORKS).await,
         Verb::NetworkLs => networks::ls(call).await,
         Verb::NetworkPrune => networks::prune(call).await,

@@ -52,6 +52,7 @@ pub(crate) enum Verb {
     NetworkConnect,
     NetworkCreate,
     NetworkDisconnect,
+    NetworkExplain,
     NetworkInspect,
     NetworkLs,
     NetworkPrune,

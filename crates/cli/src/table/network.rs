@@ -68,6 +68,16 @@ pub(super) static NETWORK_DISCONNECT: Command = Command {
     flags: &[&[switch('f', "force", "Force the container to disconnect from a network")]],
 };
 
+pub(super) static NETWORK_EXPLAIN: Command = Command {
+    verb: Verb::NetworkExplain,
+    usage: "[OPTIONS] FROM TO[:PORT[/PROTOCOL]]",
+    about: "Say whether a container, the host or an address reaches another, and by which way",
+    aliases: "",
+    args: Args::Exactly(2),
+    interspersed: true,
+    flags: &[&[value('f', "format", &STRING, FORMAT), switch('q', "quiet", "Only set the exit code")]],
+};
+
 pub(super) static NETWORK_INSPECT: Command = Command {
     verb: Verb::NetworkInspect,
     usage: "[OPTIONS] NETWORK [NETWORK...]",

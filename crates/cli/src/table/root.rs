@@ -156,6 +156,7 @@ static NETWORK_GROUP: Group = Group {
         leaf("connect", &NETWORK_CONNECT),
         leaf("create", &NETWORK_CREATE),
         leaf("disconnect", &NETWORK_DISCONNECT),
+        leaf("explain", &NETWORK_EXPLAIN),
         leaf("inspect", &NETWORK_INSPECT),
         leaf("ls", &NETWORK_LS).also(&["list"]),
         leaf("prune", &NETWORK_PRUNE),

@@ -167,7 +167,8 @@ pub(crate) fn dns_names(
     Some(names)
 }
 
-fn protocol(name: &str) -> Option<Protocol> {
+/// A protocol by its name.
+pub(crate) fn protocol(name: &str) -> Option<Protocol> {
     match name {
         "tcp" => Some(Protocol::Tcp),
         "udp" => Some(Protocol::Udp),

@@ -39,8 +39,9 @@ pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateR
 pub use metrics::{ContainerMetrics, Metrics};
 pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};
 pub use network::{
-    ConnectRequest, EndpointConfig, EndpointSettings, EndpointState, IpamAddress, IpamConfig, Link,
-    NetworkCreateRequest, NetworkInspect, NetworkIpam, NetworkMember, NetworkState, PortBinding, UserNetwork,
+    ConnectRequest, EndpointConfig, EndpointSettings, EndpointState, Explanation, IpamAddress, IpamConfig,
+    Link, NetworkCreateRequest, NetworkInspect, NetworkIpam, NetworkMember, NetworkState, PortBinding,
+    UserNetwork,
 };
 pub use prune::Pruned;
 pub use record::{ContainerRecord, ContainerState, CreateRequest, Created, Status};

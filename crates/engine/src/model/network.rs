@@ -237,6 +237,21 @@ pub struct ConnectRequest {
     pub endpoint: EndpointConfig,
 }
 
+/// Whether one place reaches another. Ours: Docker has no such question.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Who, as asked.
+    pub from: String,
+    /// Whom, as asked.
+    pub to: String,
+    /// The address that that was found to be; empty if it has none.
+    pub address: String,
+    /// `reaches`, `ends` or `depends`.
+    pub verdict: String,
+    /// What each step is about (`name`, `route`, `link`, `rule`, `filter`, `port`, `place`), and what happens there.
+    pub steps: Vec<(String, String)>,
+}
+
 /// A running container in a network.
 #[derive(Clone, Debug)]
 pub struct NetworkMember {

@@ -5,6 +5,7 @@
 //! again, as the store says.
 
 mod create;
+mod explain;
 mod index;
 mod membership;
 
@@ -16,7 +17,10 @@ use skiff_types::NetworkId;
 use crate::{
     Error, Result,
     containers::Parts,
-    model::{ConnectRequest, Filters, NetworkCreateRequest, NetworkInspect, NetworkMember, UserNetwork},
+    model::{
+        ConnectRequest, Explanation, Filters, NetworkCreateRequest, NetworkInspect, NetworkMember,
+        UserNetwork,
+    },
 };
 pub(crate) use index::NetworkIndex;
 
@@ -116,6 +120,15 @@ impl Networks {
         let network = self.parts.networks.resolve(network)?;
         let endpoints = self.parts.network.members(&network.id);
         Ok(self.shown(&network, &endpoints))
+    }
+
+    /// Whether a container, the host or an address reaches another, or a name, at a port if one is named (`B:PORT`, `B:PORT/udp`), by which
+    /// way, or where it ends.
+    ///
+    /// # Errors
+    /// There is no such container; ports that are none; what the kernel refuses.
+    pub async fn explain(&self, from: &str, to: &str) -> Result<Explanation> {
+        explain::explain(&self.parts, from, to).await
     }
 
     fn shown(&self, network: &UserNetwork, endpoints: &[EndpointRecord]) -> NetworkInspect {

@@ -11,6 +11,7 @@
 //! Sockets end with the daemon. The next one opens others in the namespace of every container that it takes over and
 //! writes the table anew; what is asked in between is answered when the client asks again.
 
+mod ask;
 mod book;
 mod cache;
 mod forward;
@@ -37,6 +38,7 @@ use skiff_types::{ContainerId, NetworkId};
 use tokio::task::JoinSet;
 
 use crate::NetworkError;
+pub use ask::addresses_of;
 use book::Book;
 pub use book::NameEntry;
 use host::HostServers;

@@ -73,6 +73,11 @@ impl Firewall {
         Ok(Self { socket, rules, owned: true })
     }
 
+    /// What the table says of all networks.
+    pub(crate) fn rules(&self) -> Rules {
+        self.rules
+    }
+
     /// Whether the table is there.
     pub(crate) fn stands(&mut self) -> Result<bool, Errno> {
         Ok(nft::policy(&mut self.socket, Family::Inet, TABLE, FORWARD)?.is_some())

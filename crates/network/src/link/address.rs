@@ -3,11 +3,12 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use rustix::io::Errno;
 
 use crate::{
     endpoint::Way,
     netlink::{
-        Batch,
+        Batch, Failure, Netlink,
         message::{ACK, CREATE, DUMP, EXCL, REPLACE, attribute, u32_at},
     },
 };
@@ -38,6 +39,8 @@ const SCOPE_LINK: u8 = 253;
 const TABLE_MAIN: u8 = 254;
 const PROTOCOL_BOOT: u8 = 3;
 const UNICAST: u8 = 1;
+/// `RTN_LOCAL`.
+const LOCAL: u8 = 2;
 
 fn family(address: IpAddr) -> u8 {
     if address.is_ipv4() { INET } else { INET6 }
@@ -100,6 +103,42 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, way: Way) {
 /// Ask for all routes.
 pub(crate) fn get_routes(batch: &mut Batch) {
     batch.push(GET_ROUTE, DUMP | ACK, |m| m.fixed(&[0; 12]));
+}
+
+/// Where the kernel sends packets for an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// The link they leave by.
+    pub(crate) link: u32,
+    /// The router they are sent to, unless straight to the address.
+    pub(crate) gateway: Option<IpAddr>,
+    /// Whether the address is the namespace's own.
+    pub(crate) is_local: bool,
+}
+
+/// Asks for the way to an address. None if there is none.
+pub(crate) fn route_to(route: &mut Netlink, to: IpAddr) -> Result<Option<Route>, Errno> {
+    let bytes = octets(to);
+    let mut batch = Batch::default();
+    batch.push(GET_ROUTE, ACK, |m| {
+        m.fixed(&[family(to), bytes.len() as u8 * 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        m.bytes(RTA_DST, &bytes);
+    });
+    let mut found = None;
+    let outcome = route.exchange(batch, |kind, body| {
+        let Some(attributes) = body.get(12..).filter(|_| kind == NEW_ROUTE) else { return };
+        let link = attribute(attributes, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
+        let gateway = attribute(attributes, RTA_GATEWAY).and_then(ip);
+        found =
+            matches!(body[7], UNICAST | LOCAL).then_some(Route { link, gateway, is_local: body[7] == LOCAL });
+    });
+    match outcome {
+        Ok(()) => Ok(found),
+        Err(Failure {
+            errno: Errno::NETUNREACH | Errno::HOSTUNREACH | Errno::ACCESS | Errno::INVAL, ..
+        }) => Ok(None),
+        Err(Failure { errno, .. }) => Err(errno),
+    }
 }
 
 /// The address a message describes, with its link.

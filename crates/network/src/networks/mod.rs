@@ -10,7 +10,7 @@ mod record;
 mod subnets;
 
 pub(crate) use carrier::Carrier;
-pub(crate) use child::{ChildKind, ChildOptions};
+pub(crate) use child::{ChildKind, ChildOptions, IpvlanFlag, MacvlanMode};
 pub(crate) use gateway::gateways;
 pub(crate) use links::{Made, make_bridge, unmake_bridge};
 pub(crate) use options::{BridgeOptions, GatewayMode};

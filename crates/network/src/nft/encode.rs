@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::op::{Chain, Element, Lasting, Op, Set, SetKind};
 use crate::netlink::{
     Batch, Failure, Message, Netlink,
-    message::{ACK, APPEND, CREATE, attribute},
+    message::{ACK, APPEND, CREATE, DUMP, attribute},
 };
 
 /// `NFNL_SUBSYS_NFTABLES`.
@@ -88,6 +88,11 @@ pub(crate) fn policy(
         Err(Failure { errno: Errno::NOENT, .. }) => Ok(None),
         Err(Failure { errno, .. }) => Err(errno),
     }
+}
+
+/// Ask for the chains of every table.
+pub(super) fn get_all_chains(batch: &mut Batch) {
+    batch.push(SUBSYSTEM << 8 | GET_CHAIN, DUMP | ACK, |m| m.fixed(&[0; 4]));
 }
 
 /// Whether there is a chain of that name.

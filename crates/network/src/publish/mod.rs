@@ -60,6 +60,11 @@ impl Publisher {
         })
     }
 
+    /// Whether what the kernel does not forward is served.
+    pub(crate) fn is_relaying(&self) -> bool {
+        self.relaying
+    }
+
     /// Binds the ports. On failure none of them is.
     pub(crate) fn publish(
         &mut self,

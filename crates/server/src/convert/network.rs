@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use skiff_api::{ApiVersion, model as wire};
 use skiff_engine::model::{
-    ConnectRequest, EndpointConfig, EndpointSettings, IpamAddress, IpamConfig, NetworkCreateRequest,
-    NetworkInspect, NetworkIpam, NetworkMember, PortBinding,
+    ConnectRequest, EndpointConfig, EndpointSettings, Explanation, IpamAddress, IpamConfig,
+    NetworkCreateRequest, NetworkInspect, NetworkIpam, NetworkMember, PortBinding,
 };
 
 use super::{each, some_list, some_map};
@@ -38,6 +38,13 @@ pub(crate) fn inspect(shown: NetworkInspect, with_containers: bool) -> wire::Net
         options: Some(network.options),
         labels: Some(network.labels),
     }
+}
+
+/// Whether one place reaches another.
+pub(crate) fn explanation(told: Explanation) -> wire::Explanation {
+    let Explanation { from, to, address, verdict, steps } = told;
+    let step = |(about, text)| wire::ExplanationStep { about, text };
+    wire::Explanation { from, to, address, verdict, steps: steps.into_iter().map(step).collect() }
 }
 
 fn pool(config: IpamConfig) -> wire::IpamPool {

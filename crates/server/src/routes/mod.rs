@@ -113,6 +113,8 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("POST", ["volumes", "prune"]) => volumes::prune(&context, &request).await,
         ("PUT", ["volumes", ..]) => Err(volumes::update()),
         ("DELETE", ["volumes", name @ ..]) => volumes::remove(&context, &request, join(name)).await,
+        // Ours: Docker has no such question.
+        ("GET", ["skiff", "explain"]) => networks::explain(&context, &request).await,
         ("GET", ["plugins"]) => Ok(Reply::ok(&[(); 0])),
 
         (method, segments) => Err(absent(method, segments)),
@@ -174,7 +176,13 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
             )
             | ("POST", ["volumes", "create" | "prune"])
             | ("PUT" | "DELETE", ["volumes", _, ..])
-            | ("GET", ["containers" | "images", "json"] | ["images", "get" | "search"] | ["system", "df"])
+            | (
+                "GET",
+                ["containers" | "images", "json"]
+                    | ["images", "get" | "search"]
+                    | ["system", "df"]
+                    | ["skiff", "explain"]
+            )
             | ("GET", ["distribution", _, .., "json"])
             | ("POST", ["containers" | "images", "prune"])
             | (

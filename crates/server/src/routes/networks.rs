@@ -37,6 +37,11 @@ pub(super) async fn inspect(context: &Context, request: &Request, name: &str) ->
     Ok(Reply::ok(&convert::network::inspect(network, true)))
 }
 
+pub(super) async fn explain(context: &Context, request: &Request) -> Outcome<Reply> {
+    let told = context.engine.networks.explain(request.query.get("from"), request.query.get("to")).await?;
+    Ok(Reply::ok(&convert::network::explanation(told)))
+}
+
 pub(super) async fn create(context: Context, mut request: Request) -> Outcome<Reply> {
     let asked: wire::NetworkCreateRequest = request.json().await?;
     let asked = convert::network::create(asked, request.version);
