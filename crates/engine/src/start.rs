@@ -1,12 +1,12 @@
 //! Starting and ending the engine.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use skiff_images::ImageStore;
-use skiff_network::{AddressPool, NetConfig, Network, Opener};
+use skiff_network::{AddressPool, EndpointRecord, NetConfig, Network, Opener};
 use skiff_runtime::launcher::Launcher;
 use skiff_state::{Batch, Database};
-use skiff_types::NetworkId;
+use skiff_types::{ContainerId, NetworkId};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::{
@@ -121,7 +121,11 @@ fn open(config: Config) -> Result<Opened> {
     let identity = store.all(&ENGINE).map_err(read)?.pop().map(|(_, identity)| identity);
     let containers = store.all(&CONTAINERS).map_err(read)?;
     let endpoints = store.all(&ENDPOINTS).map_err(read)?;
-    let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all)).collect();
+    // A child of a parent link is there for as long as its container is known to run: one without a container would be for ever.
+    let known: HashSet<ContainerId> = containers.iter().map(|(_, record)| record.id).collect();
+    let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all));
+    let endpoints =
+        endpoints.filter(|endpoint: &EndpointRecord| known.contains(&endpoint.container)).collect();
     let made: Vec<UserNetwork> = store.all(&NETWORKS).map_err(read)?.into_iter().map(|(_, n)| n).collect();
     let volumes = store.all(&VOLUMES).map_err(read)?.into_iter().map(|(_, v)| v).collect();
     let last_use = store.all(&LAST_USE).map_err(read)?;
