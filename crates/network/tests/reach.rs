@@ -67,7 +67,7 @@ fn a_udp_client_reaches_the_ports_next_container() {
         client.connect((HOST, 8080)).unwrap();
         client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let ask = || client.send(b"?").and_then(|_| client.recv(&mut [0; 64])).is_ok();
-        assert!(ask());
+        eventually("the first answers", ask);
         first.inside.run("ip link set eth0 down");
         network.release(&first.record.container);
         let second = publish();
