@@ -13,8 +13,12 @@ pub type Options = BTreeMap<String, String>;
 /// A log driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Driver {
+    /// Amazon CloudWatch Logs.
+    Awslogs,
     /// Fluentd's forward protocol.
     Fluentd,
+    /// Google Cloud Logging.
+    Gcplogs,
     /// Graylog's format.
     Gelf,
     /// The host's journal.
@@ -40,8 +44,17 @@ const ENGINES: [&str; 6] =
 
 impl Driver {
     /// All that write somewhere, in the order of their names.
-    pub const ALL: [Self; 7] =
-        [Self::Fluentd, Self::Gelf, Self::Journald, Self::JsonFile, Self::Local, Self::Splunk, Self::Syslog];
+    pub const ALL: [Self; 9] = [
+        Self::Awslogs,
+        Self::Fluentd,
+        Self::Gcplogs,
+        Self::Gelf,
+        Self::Journald,
+        Self::JsonFile,
+        Self::Local,
+        Self::Splunk,
+        Self::Syslog,
+    ];
 
     /// The driver of this name.
     ///
@@ -49,16 +62,15 @@ impl Driver {
     /// There is none.
     pub fn parse(name: &str) -> Result<Self, OptionError> {
         let found = Self::ALL.into_iter().chain([Self::None]).find(|driver| driver.name() == name);
-        found.ok_or_else(|| match name {
-            "awslogs" | "gcplogs" => OptionError::NotYet(name.to_owned()),
-            other => OptionError::NoSuchDriver(other.to_owned()),
-        })
+        found.ok_or_else(|| OptionError::NoSuchDriver(name.to_owned()))
     }
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Awslogs => "awslogs",
             Self::Fluentd => "fluentd",
+            Self::Gcplogs => "gcplogs",
             Self::Gelf => "gelf",
             Self::Journald => "journald",
             Self::JsonFile => "json-file",
@@ -81,6 +93,8 @@ impl Driver {
             Self::Local => (&FILES, &[]),
             Self::JsonFile => (&FILES, &ATTRIBUTES),
             Self::Journald => (&[], &ATTRIBUTES),
+            Self::Awslogs => (&remote::awslogs::OPTIONS, &[]),
+            Self::Gcplogs => (&remote::gcplogs::OPTIONS, &ATTRIBUTES[..4]),
             Self::Fluentd => (&remote::fluentd::OPTIONS, &ATTRIBUTES),
             Self::Gelf => (&remote::gelf::OPTIONS, &ATTRIBUTES),
             Self::Splunk => (&remote::splunk::OPTIONS, &ATTRIBUTES),
@@ -108,10 +122,16 @@ pub fn check(name: &str, options: &Options) -> Result<(), OptionError> {
         return Err(OptionError::Unknown { driver, key: key.clone() });
     }
     match driver {
+        Driver::Awslogs => remote::awslogs::check(options),
         Driver::Fluentd => remote::fluentd::Config::read(options).map(drop),
         Driver::Gelf => remote::gelf::Config::read(options).map(drop),
         Driver::Syslog => remote::syslog::check(options),
-        Driver::Journald | Driver::JsonFile | Driver::Local | Driver::None | Driver::Splunk => Ok(()),
+        Driver::Gcplogs
+        | Driver::Journald
+        | Driver::JsonFile
+        | Driver::Local
+        | Driver::None
+        | Driver::Splunk => Ok(()),
     }
 }
 

@@ -13,9 +13,6 @@ pub enum OptionError {
     /// There is no such driver.
     #[error("error looking up logging plugin {0}: plugin {0:?} not found")]
     NoSuchDriver(String),
-    /// Docker has this driver, and we do not yet.
-    #[error("the log driver {0} is not supported yet")]
-    NotYet(String),
     /// The driver has no such option.
     #[error("{}", unknown(*driver, key))]
     Unknown {
@@ -55,7 +52,6 @@ impl OptionError {
             Self::File { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 ErrorKind::InvalidArgument
             }
-            Self::NotYet(_) => ErrorKind::NotImplemented,
             Self::NoSuchDriver(_) | Self::Unknown { .. } | Self::Value { .. } | Self::File { .. } => {
                 ErrorKind::Internal
             }
@@ -67,6 +63,7 @@ fn unknown(driver: Driver, key: &str) -> String {
     match driver {
         Driver::Local => format!("unknown log opt '{key}' for log driver local"),
         Driver::Gelf => format!("unknown log opt {key:?} for gelf log driver"),
+        Driver::Gcplogs => format!("{key:?} is not a valid option for the gcplogs driver"),
         other => format!("unknown log opt '{key}' for {} log driver", other.name()),
     }
 }

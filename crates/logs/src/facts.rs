@@ -151,7 +151,7 @@ fn go_time(rfc3339: &str) -> String {
 }
 
 /// What is wrong with a pattern. Go's words for the mistake that people make.
-fn go_words(error: &regex_lite::Error, pattern: &str) -> String {
+pub(crate) fn go_words(error: &regex_lite::Error, pattern: &str) -> String {
     match error.to_string() {
         text if text.contains("without closing ')'") => {
             format!("error parsing regexp: missing closing ): `{pattern}`")

@@ -1,8 +1,9 @@
 //! Sends a spool to its receiver: at least once, in order, for as long as it takes.
 //!
 //! Nothing waits for this: the container writes to its spool, whoever reads the log reads it there. The cursor moves when the
-//! receiver has a batch, so a daemon that is killed sends at most one batch a second time, and none too few. What the spool's bound
-//! pushes out before it was sent is counted.
+//! receiver has a batch, so a daemon that is killed sends at most one batch a second time, and none too few. A receiver may hold lines
+//! that others will be put together with; the cursor stays before those. What the spool's bound pushes out before it was sent is
+//! counted.
 
 use std::{fs::File, io, time::Duration};
 
@@ -10,7 +11,7 @@ use tokio::{net::unix::pipe, sync::watch};
 
 use crate::{
     Receiver, Spool,
-    remote::SendError,
+    remote::{Line, Rejected, SendError},
     spool::{Batch, Cursor, SpoolReader},
 };
 
@@ -60,6 +61,8 @@ pub async fn forward(
     let mut reader = Some(opened);
     let mut refused = 0;
     let mut done = None;
+    // Behind the last batch; the receiver may hold lines of it.
+    let mut behind: Option<Cursor> = None;
     loop {
         let ended = *producer.borrow_and_update() == Producer::Ended;
         let Some(taken) = reader.take() else { return Ok(()) };
@@ -71,23 +74,30 @@ pub async fn forward(
                     told(Progress::Lost(end.lost - lost, None));
                     lost = end.lost;
                 }
-                let count = lines.len() as u64;
-                match deliver(receiver, &lines, &told).await {
-                    Ok(()) => told(Progress::Sent(count)),
-                    Err(reason) => {
-                        refused += count;
-                        told(Progress::Lost(count, Some(reason)));
-                    }
+                refused += deliver(receiver, &lines, &told).await;
+                if receiver.is_due() {
+                    refused += deliver(receiver, &[], &told).await;
                 }
                 end.lost += refused;
-                done = Some(end);
+                let before = behind.replace(end);
+                done = match receiver.held().first() {
+                    None => Some(end),
+                    // The next daemon begins with a line that is held.
+                    Some(first) => before.filter(|cursor| cursor.number < first.number),
+                };
+            }
+            None if !receiver.held().is_empty() && (ended || receiver.is_due()) => {
+                refused += deliver(receiver, &[], &told).await;
+                done = behind.map(|cursor| Cursor { lost: lost + refused, ..cursor });
             }
             None if ended => {
                 receiver.finish().await;
                 return Ok(());
             }
             None => {
+                let due = receiver.due();
                 tokio::select! {
+                    () = until(due) => {}
                     ready = wakeup.readable() => {
                         ready?;
                         // The reader looks at the files. This clears tokio's memory of an event.
@@ -116,24 +126,43 @@ async fn step(
     .await
 }
 
-/// Tries until the receiver has the lines.
-///
-/// # Errors
-/// It refuses them for good.
-async fn deliver(
+/// Tries until the receiver has the lines, or without any, those that it holds. Answers how many it refuses for good.
+async fn deliver(receiver: &mut Receiver, lines: &[Line], told: &impl Fn(Progress)) -> u64 {
+    let before = receiver.held().len() as u64;
+    let lost = attempt(receiver, lines, told).await;
+    let gone = before + lines.len() as u64 - receiver.held().len() as u64;
+    let (lost, reason) = match lost {
+        Ok(None) => (0, None),
+        Ok(Some(Rejected { lines, reason })) => (lines.min(gone), Some(reason)),
+        Err(reason) => (gone, Some(reason)),
+    };
+    if gone > lost {
+        told(Progress::Sent(gone - lost));
+    }
+    if lost > 0 {
+        told(Progress::Lost(lost, reason));
+    }
+    lost
+}
+
+async fn attempt(
     receiver: &mut Receiver,
-    lines: &[crate::remote::Line],
+    lines: &[Line],
     told: &impl Fn(Progress),
-) -> Result<(), String> {
+) -> Result<Option<Rejected>, String> {
     let mut wait = receiver.retry_wait().max(SHORTEST_WAIT);
     let mut failed = false;
     loop {
-        match receiver.send(lines).await {
-            Ok(()) => {
+        let sent = match lines {
+            [] => receiver.flush().await,
+            lines => receiver.send(lines).await,
+        };
+        match sent {
+            Ok(rejected) => {
                 if failed {
                     told(Progress::Working);
                 }
-                return Ok(());
+                return Ok(rejected);
             }
             Err(e @ SendError::Refused { .. }) => return Err(e.to_string()),
             Err(e) => {
@@ -143,6 +172,13 @@ async fn deliver(
                 wait = (wait * 2).min(LONGEST_WAIT);
             }
         }
+    }
+}
+
+async fn until(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

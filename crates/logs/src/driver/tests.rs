@@ -15,7 +15,37 @@ fn wrong_options_are_refused_in_docker_s_words() {
     for (driver, options, words) in [
         ("nope", &[][..], "error looking up logging plugin nope: plugin \"nope\" not found"),
         ("etwlogs", &[], "error looking up logging plugin etwlogs: plugin \"etwlogs\" not found"),
-        ("awslogs", &[("awslogs-group", "g")], "the log driver awslogs is not supported yet"),
+        ("awslogs", &[], "must specify a value for log opt 'awslogs-group'"),
+        ("awslogs", &[("awslogs-group", "")], "must specify a value for log opt 'awslogs-group'"),
+        ("awslogs", &[("foo", "1")], "unknown log opt 'foo' for awslogs log driver"),
+        ("awslogs", &[("labels", "a")], "unknown log opt 'labels' for awslogs log driver"),
+        (
+            "awslogs",
+            &[("awslogs-group", "g"), ("awslogs-create-group", "x")],
+            r#"must specify valid value for log opt 'awslogs-create-group': strconv.ParseBool: parsing "x": invalid syntax"#,
+        ),
+        (
+            "awslogs",
+            &[("awslogs-group", "g"), ("awslogs-force-flush-interval-seconds", "0")],
+            "must specify a positive integer for log opt 'awslogs-force-flush-interval-seconds': 0",
+        ),
+        (
+            "awslogs",
+            &[("awslogs-group", "g"), ("awslogs-max-buffered-events", "-1")],
+            "must specify a positive integer for log opt 'awslogs-max-buffered-events': -1",
+        ),
+        (
+            "awslogs",
+            &[("awslogs-group", "g"), ("awslogs-datetime-format", "%H"), ("awslogs-multiline-pattern", "x")],
+            "you cannot configure log opt 'awslogs-datetime-format' and 'awslogs-multiline-pattern' at the same time",
+        ),
+        ("awslogs", &[("awslogs-group", "g"), ("awslogs-format", "x")], "unsupported log format 'x'"),
+        (
+            "awslogs",
+            &[("awslogs-group", "g"), ("awslogs-format", "json/emf"), ("awslogs-multiline-pattern", "x")],
+            "you cannot configure log opt 'awslogs-datetime-format' or 'awslogs-multiline-pattern' when log opt 'awslogs-format' is set to 'json/emf'",
+        ),
+        ("gcplogs", &[("foo", "1")], r#""foo" is not a valid option for the gcplogs driver"#),
         ("nope", &[("mode", "x")], "logger: logging mode not supported: x"),
         ("json-file", &[("foo", "1")], "unknown log opt 'foo' for json-file log driver"),
         (

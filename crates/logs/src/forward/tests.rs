@@ -222,3 +222,49 @@ fn a_running_container_is_followed_until_it_ends() {
         tokio::join!(sending, writing);
     });
 }
+
+/// Who receives puts lines together.
+#[test]
+fn the_cursor_stays_before_lines_that_are_held() {
+    use crate::remote::testing;
+
+    let messages: Arc<Mutex<Vec<String>>> = Arc::default();
+    let noting = messages.clone();
+    let url = testing::server(move |_, body| {
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        let events = body["logEvents"].as_array().unwrap();
+        noting.lock().unwrap().extend(events.iter().map(|e| e["message"].as_str().unwrap().to_owned()));
+        (200, "{}".to_owned())
+    });
+    let options = testing::options(&[
+        ("awslogs-group", "g"),
+        ("awslogs-region", "here"),
+        ("awslogs-endpoint", &url),
+        ("awslogs-multiline-pattern", "[13]$"),
+        // Nobody waits for it here.
+        ("awslogs-force-flush-interval-seconds", "3600"),
+    ]);
+    let environment = testing::variables(&[("AWS_ACCESS_KEY_ID", "A"), ("AWS_SECRET_ACCESS_KEY", "S")]);
+    let receiver = || Receiver::awslogs(environment.clone(), &options);
+    block_on(async {
+        let mut scene = Scene::new();
+        scene.write(4);
+        let (still, producer) = watch::channel(Producer::Writes);
+        // This daemon is killed when the first event is there.
+        let mut first = receiver();
+        tokio::select! {
+            _ = forward(&scene.spool, &mut first, producer, |_| {}) => {}
+            () = async { while messages.lock().unwrap().is_empty() { tokio::task::yield_now().await } } => {}
+        }
+        drop(still);
+        assert_eq!(*messages.lock().unwrap(), ["line 1\nline 2\n"]);
+        // The next one has everything that was not sent, and what was with it.
+        messages.lock().unwrap().clear();
+        scene.run(&mut receiver()).await;
+        assert_eq!(*messages.lock().unwrap(), ["line 1\nline 2\n", "line 3\nline 4\n"]);
+        assert_eq!(scene.told(), [Progress::Sent(2), Progress::Sent(2)]);
+        messages.lock().unwrap().clear();
+        scene.run(&mut receiver()).await;
+        assert!(messages.lock().unwrap().is_empty());
+    });
+}

@@ -70,11 +70,8 @@ impl Journald {
 
     fn entry(&self, line: &Line) -> Vec<u8> {
         let mut out = self.common.clone();
-        let nanoseconds = i32::try_from(line.time.nanoseconds).unwrap_or(0);
-        let time =
-            jiff::Timestamp::new(line.time.seconds, nanoseconds).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
         push("PRIORITY", if line.stderr { ERROR } else { INFORMATIONAL }.to_string().as_bytes(), &mut out);
-        push("SYSLOG_TIMESTAMP", time.to_string().as_bytes(), &mut out);
+        push("SYSLOG_TIMESTAMP", line.moment().to_string().as_bytes(), &mut out);
         push("CONTAINER_LOG_ORDINAL", line.number.to_string().as_bytes(), &mut out);
         if let Some(part) = line.part {
             push("CONTAINER_PARTIAL_ID", format!("{}{:016x}", self.id, part.first).as_bytes(), &mut out);

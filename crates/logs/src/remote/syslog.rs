@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::{Timestamp, Zoned, tz::TimeZone};
+use jiff::{Zoned, tz::TimeZone};
 use rustix::io::Errno;
 
 use super::{
@@ -267,9 +267,7 @@ impl Style {
     fn message(&self, line: &Line) -> String {
         let severity = if line.stderr { ERROR } else { INFORMATIONAL };
         let priority = self.facility * 8 + severity;
-        let nanoseconds = i32::try_from(line.time.nanoseconds).unwrap_or(0);
-        let moment = Timestamp::new(line.time.seconds, nanoseconds).unwrap_or(Timestamp::UNIX_EPOCH);
-        let moment = moment.to_zoned(self.zone.clone());
+        let moment = line.moment().to_zoned(self.zone.clone());
         let Self { hostname, tag, pid, .. } = self;
         let text = line.text();
         match self.format {
