@@ -236,3 +236,26 @@ fn a_registry_is_an_image_away() -> Result<()> {
     assert_eq!(ended, "0\n", "it ends by itself when it is told to");
     Ok(())
 }
+
+/// The engine's socket and who the user is go into the container.
+#[test]
+fn a_container_may_use_the_engine_as_its_user_does() -> Result<()> {
+    let test = Test::new()?;
+    let home = tempfile::tempdir()?;
+    let auths =
+        serde_json::json!({ "auths": { "r.example": { "auth": "YWxpY2U6c2VjcmV0" }, "empty.example": {} } });
+    fs_err::write(home.path().join("config.json"), auths.to_string())?;
+    let config = home.path().to_str().unwrap_or_default();
+    let look = "cat $DOCKER_CONFIG/config.json; echo; stat -c '%a %u %n' $DOCKER_CONFIG/config.json; \
+                test -S /var/run/docker.sock && echo socket";
+    let run = ["--config", config, "run", "--rm", "--use-api-socket"];
+    let said = test.run(&[&run[..], &["busybox", "sh", "-c", look]].concat())?.ok();
+    let expected = "{\"auths\":{\"r.example\":{\"auth\":\"YWxpY2U6c2VjcmV0\"}}}\n\
+                    600 0 /run/secrets/docker/config.json\nsocket\n";
+    assert_eq!(said, expected);
+    // Who says where the configuration is has it there.
+    let own = ["-e", "DOCKER_CONFIG=/own", "busybox", "sh", "-c", "echo $DOCKER_CONFIG; ls /run/secrets"];
+    let said = test.run(&[&run[..], &own].concat())?;
+    assert_eq!((said.code, said.out.as_str()), (1, "/own\n"));
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 use skiff_client::{Client, Query};
 
-use super::{Call, transfer::refuse_signatures};
+use super::{Call, api_socket, transfer::refuse_signatures};
 use crate::{
     credentials::server_of,
     failure::{Failure, Outcome},
@@ -46,10 +46,6 @@ pub(super) fn request(call: Call<'_>, command: &str, detach: bool) -> Result<Con
             format!("invalid pull option: '{pull}': must be one of \"always\", \"missing\" or \"never\"");
         return Err(with_help(call, command, &message));
     }
-    if matches.on("use-api-socket") {
-        let message = "--use-api-socket is not supported by this version of skiff";
-        return Err(with_help(call, command, message));
-    }
     let proxies = session.config.proxy_variables(&session.host(), &matches.all("env"));
     container::build(matches, &args[0], &args[1..], &proxies, detach)
         .map_err(|message| with_help(call, command, &message))
@@ -61,7 +57,7 @@ pub(super) async fn create_container(
     client: &Client,
     mut body: Value,
 ) -> Result<String, Failure> {
-    let Call { matches, args, .. } = call;
+    let Call { session, matches, args } = call;
     refuse_signatures(call)?;
     let cid_file = CidFile::reserve(matches.some("cidfile"))?;
     let reference = Reference::parse(&args[0])?;
@@ -90,6 +86,10 @@ pub(super) async fn create_container(
     if let Some(option) = own_option(&body) {
         only_here(client, option).await?;
     }
+    let configuration = match matches.on("use-api-socket") {
+        true => api_socket::add(session, &mut body)?,
+        false => None,
+    };
     let make = || client.container_create(matches.some("name"), accepted, &body);
     let created = match (make().await, reference.familiar()) {
         (Err(error), Some(name)) if error.is_not_found() && pull == "missing" => {
@@ -110,6 +110,9 @@ pub(super) async fn create_container(
         }
     }
     cid_file.write(&created.id)?;
+    if let Some(configuration) = configuration {
+        configuration.put(client, &created.id).await?;
+    }
     Ok(created.id)
 }
 

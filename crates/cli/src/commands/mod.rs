@@ -1,5 +1,6 @@
 //! One function for each command.
 
+mod api_socket;
 mod attach;
 mod cp;
 mod create;

@@ -2,6 +2,7 @@
 //! output (docker/docker-credential-helpers).
 
 use std::{
+    collections::BTreeMap,
     io::Write,
     process::{Command, Stdio},
 };
@@ -41,6 +42,18 @@ pub(super) fn get(helper: &str, server: &str) -> Result<Option<Credentials>, Fai
         _ => (found.username, found.password) = (kept.username, kept.secret),
     }
     Ok(Some(found))
+}
+
+/// The registries that a helper knows.
+pub(super) fn list(helper: &str) -> Result<Vec<String>, Failure> {
+    match run(helper, "list", b"")? {
+        (true, out) => {
+            let users: BTreeMap<String, String> =
+                serde_json::from_str(&out).map_err(|e| failed(helper, &e.to_string()))?;
+            Ok(users.into_keys().collect())
+        }
+        (false, out) => Err(failed(helper, &out)),
+    }
 }
 
 /// Gives a helper credentials to keep.

@@ -4,7 +4,10 @@
 mod file;
 mod helper;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use serde::Serialize;
@@ -69,6 +72,23 @@ impl<'a> Store<'a> {
         .unwrap_or_default();
         found.server = server.to_owned();
         Ok(found)
+    }
+
+    /// Who the user is to all registries, as `auths` has it.
+    pub(crate) fn all(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+        let mut servers: BTreeSet<String> = self.config.auths.keys().cloned().collect();
+        servers.extend(self.config.cred_helpers.keys().cloned());
+        if !self.config.creds_store.is_empty() {
+            servers.extend(helper::list(&self.config.creds_store)?);
+        }
+        let mut out = serde_json::Map::new();
+        for server in servers {
+            let entry = file::Entry::of(&self.get(&server)?);
+            if entry.as_object().is_some_and(|entry| !entry.is_empty()) {
+                out.insert(server, entry);
+            }
+        }
+        Ok(out)
     }
 
     /// Keeps credentials; where they lie unencrypted for the first time, the warning is to be shown.
