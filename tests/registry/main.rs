@@ -7,6 +7,7 @@ mod cache;
 mod client;
 mod collect;
 mod content;
+mod engine;
 mod hostile;
 mod lists;
 mod pages;

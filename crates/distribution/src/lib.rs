@@ -17,6 +17,7 @@ mod credentials;
 mod endpoint;
 mod error;
 mod exchange;
+mod handover;
 mod hosts_toml;
 mod login;
 pub mod media;

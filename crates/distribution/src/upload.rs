@@ -1,6 +1,8 @@
 //! Sending blobs (distribution-spec, "Push"): what is there already is not sent, what is in another repository is mounted, the
 //! rest goes in one request, or in several where that is cut short.
 
+use std::path::PathBuf;
+
 use http::{HeaderName, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use skiff_types::Digest;
@@ -9,6 +11,7 @@ use crate::{
     Error, Repository, Result,
     auth::Scopes,
     exchange::{Answer, Body, Pieces, Request},
+    handover,
     media::Descriptor,
     url::Url,
 };
@@ -25,9 +28,11 @@ pub enum Mounted<'a> {
 
 /// A blob that is being sent.
 pub struct Upload<'a> {
-    repository: &'a Repository<'a>,
+    pub(crate) repository: &'a Repository<'a>,
     scopes: Scopes,
-    url: Url,
+    pub(crate) url: Url,
+    /// Where the registry takes files instead of bytes.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 impl<'a> Repository<'a> {
@@ -68,7 +73,9 @@ impl<'a> Repository<'a> {
     pub async fn mount(&'a self, digest: &Digest, from: &str) -> Result<Mounted<'a>> {
         self.begin(Some((digest, from))).await.map(|begun| match begun.repository {
             None => Mounted::Yes,
-            Some(repository) => Mounted::No(Upload { repository, scopes: begun.scopes, url: begun.url }),
+            Some(repository) => {
+                Mounted::No(Upload { repository, scopes: begun.scopes, url: begun.url, socket: None })
+            }
         })
     }
 
@@ -78,7 +85,7 @@ impl<'a> Repository<'a> {
     /// Those of asking.
     pub async fn upload(&'a self) -> Result<Upload<'a>> {
         let begun = self.begin(None).await?;
-        Ok(Upload { repository: self, scopes: begun.scopes, url: begun.url })
+        Ok(Upload { repository: self, scopes: begun.scopes, url: begun.url, socket: begun.socket })
     }
 
     async fn begin(&self, mount: Option<(&Digest, &str)>) -> Result<Begun<'_>> {
@@ -88,16 +95,17 @@ impl<'a> Repository<'a> {
             url = url.with_query("mount", &digest.to_string()).with_query("from", from);
             scopes = scopes.and_pull(from);
         }
-        let answer = self.session.send(Request::new(Method::POST, url.clone()), &scopes).await?;
+        let request = Request::new(Method::POST, url.clone()).header(handover::ASK, "1");
+        let answer = self.session.send(request, &scopes).await?;
         match answer.status() {
             StatusCode::CREATED if mount.is_some() => {
                 answer.discard().await;
-                Ok(Begun { repository: None, scopes, url })
+                Ok(Begun { repository: None, scopes, url, socket: None })
             }
             StatusCode::ACCEPTED => {
-                let url = location(&answer, &url)?;
+                let (url, socket) = (location(&answer, &url)?, handover::offered(&answer));
                 answer.discard().await;
-                Ok(Begun { repository: Some(self), scopes: Scopes::push(&self.path), url })
+                Ok(Begun { repository: Some(self), scopes: Scopes::push(&self.path), url, socket })
             }
             _ => Err(answer.into_error().await),
         }
@@ -125,6 +133,7 @@ struct Begun<'a> {
     repository: Option<&'a Repository<'a>>,
     scopes: Scopes,
     url: Url,
+    socket: Option<PathBuf>,
 }
 
 /// Where the upload goes on.
@@ -210,7 +219,7 @@ impl Upload<'_> {
 impl Begun<'_> {
     async fn cancel(self) {
         if let Some(repository) = self.repository {
-            Upload { repository, scopes: self.scopes, url: self.url }.cancel().await;
+            Upload { repository, scopes: self.scopes, url: self.url, socket: None }.cancel().await;
         }
     }
 }

@@ -19,7 +19,10 @@ const MOST: usize = 32;
 /// A layer's blob in a repository.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownBlob {
-    /// Of its compressed bytes.
+    /// Its media type, as manifests have it; empty if nobody wrote it down: gzip.
+    #[serde(default)]
+    pub media_type: String,
+    /// Of its bytes, compressed if they are.
     pub digest: Digest,
     /// How many.
     pub size: u64,

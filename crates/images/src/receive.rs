@@ -1,6 +1,7 @@
 //! An image that comes from elsewhere layer by layer: received, verified, and made part of the store or not there at all.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     sync::Arc,
     time::SystemTime,
@@ -82,6 +83,24 @@ impl ImageStore {
             return Err(Error::Digest { what: "filesystem layer".to_owned(), expected: *blob, found });
         }
         staged.inspect_err(|_| self.partials.remove(blob))
+    }
+
+    /// Takes a layer's blob in that is a file already and not compressed: where the storage driver can, the file becomes the
+    /// layer's own, by another name for the same bytes. Nobody may write to it from now on.
+    ///
+    /// # Errors
+    /// As with [`receive_layer`](Self::receive_layer).
+    pub fn receive_file(&self, file: File, blob: &Digest, size: u64) -> Result<StagedLayer> {
+        // It may have to be copied.
+        let mut claim = self.claim();
+        claim.grow(size)?;
+        let mut staged = self.snapshots.stage_file(file)?;
+        staged.accompany(Box::new(claim));
+        let (found, len) = (*staged.diff_id(), staged.tar_size());
+        if found != *blob || len != size {
+            return Err(Error::Digest { what: "filesystem layer".to_owned(), expected: *blob, found });
+        }
+        Ok(staged)
     }
 
     fn stage_compressed(&self, incoming: &mut Incoming<'_>, size: u64) -> Result<StagedLayer> {

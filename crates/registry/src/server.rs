@@ -7,7 +7,7 @@ use tokio::{
     sync::Semaphore,
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use crate::{
     Registry,
@@ -30,6 +30,8 @@ pub struct Listen {
     pub tls: Option<Arc<ServerConfig>>,
     /// A Unix socket for the operator: whoever may connect is an administrator.
     pub operator: Option<PathBuf>,
+    /// Whether to open the socket at which files are handed over.
+    pub handover: bool,
 }
 
 /// A server whose sockets are open.
@@ -38,6 +40,7 @@ pub struct Server {
     registry: Arc<Registry>,
     tcp: Option<(TcpListener, Option<Arc<ServerConfig>>)>,
     operator: Option<UnixListener>,
+    handover: Option<skiff_handover::Listener>,
 }
 
 impl Server {
@@ -60,7 +63,16 @@ impl Server {
                 operator(&path).map_err(|error| format!("cannot listen on {}: {error}", path.display()))?,
             ),
         };
-        Ok(Self { registry, tcp, operator })
+        let socket = registry.handover_socket().filter(|_| listen.handover);
+        // Without it, everything goes over TCP: the path may be longer than a socket's can be.
+        let handover = socket.and_then(|path| match skiff_handover::Listener::bind(&path) {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                warn!(path = %path.display(), %error, "files cannot be handed over");
+                None
+            }
+        });
+        Ok(Self { registry, tcp, operator, handover })
     }
 
     /// The TCP address.
@@ -70,8 +82,8 @@ impl Server {
 
     /// Serves until the future is dropped.
     pub async fn run(self) {
-        let Self { registry, tcp, operator } = self;
-        let maintain = registry.clone().maintain();
+        let Self { registry, tcp, operator, handover } = self;
+        let (maintain, handing) = (registry.clone().maintain(), registry.clone());
         let operator = {
             let registry = registry.clone();
             async move {
@@ -87,7 +99,13 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(tcp, operator, maintain);
+        let handover = async move {
+            match handover {
+                Some(listener) => handing.hand_over(listener).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(tcp, operator, handover, maintain);
     }
 }
 
@@ -114,7 +132,9 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: 
         let _ = stream.set_nodelay(true);
         let (registry, acceptor) = (registry.clone(), acceptor.clone());
         tokio::spawn(async move {
-            let peer = Peer { address: Some(address), secure: acceptor.is_some() };
+            let own = stream.local_addr().map(|own| own.ip());
+            let local = address.ip().to_canonical().is_loopback() || own.is_ok_and(|own| own == address.ip());
+            let peer = Peer { address: Some(address), secure: acceptor.is_some(), local };
             let socket = match acceptor {
                 None => Socket::Tcp(stream),
                 Some(acceptor) => {
@@ -135,7 +155,7 @@ async fn accept_operator(listener: UnixListener, registry: Arc<Registry>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let peer = Peer { address: None, secure: false };
+                let peer = Peer { address: None, secure: false, local: false };
                 tokio::spawn(connection::serve(registry.clone(), Socket::Operator(stream), peer));
             }
             Err(error) => {

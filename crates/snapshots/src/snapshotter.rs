@@ -1,6 +1,7 @@
 //! The contract that every storage driver keeps.
 
 use std::{
+    fs::File,
     io::{self, Read},
     os::fd::OwnedFd,
     path::PathBuf,
@@ -52,6 +53,15 @@ pub trait Snapshotter: Send + Sync + 'static {
     /// # Errors
     /// [`Error::Archive`] for what is not a tar or is truncated, [`Error::Apply`] for entries that cannot be made.
     fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer>;
+
+    /// [`stage`](Self::stage) of a whole file, to which nobody writes any more: a driver that keeps archives may make the
+    /// file its own by another link to it.
+    ///
+    /// # Errors
+    /// Those of [`stage`](Self::stage).
+    fn stage_file(&self, mut file: File) -> Result<StagedLayer> {
+        self.stage(&mut file)
+    }
 
     /// Puts a staged layer on `parent` and makes it durable. If the layer exists already, the staged one is dropped.
     ///

@@ -18,7 +18,7 @@ use tokio::{
     task::AbortHandle,
 };
 
-use super::words;
+use super::{encoding::Encoding, words};
 use crate::{Error, Result, containers::blocking};
 
 /// Pieces between the network and the thread that works on them.
@@ -155,7 +155,22 @@ impl Work {
         }
     }
 
+    /// The layer from the file that a registry of this machine gives; none if it has to be loaded.
+    async fn given(&self) -> Result<Option<Staged>> {
+        if Encoding::of(&self.blob.media_type) != Encoding::Plain {
+            return Ok(None);
+        }
+        let Some(file) = self.session.repository(&self.path).blob_file(&self.blob).await? else {
+            return Ok(None);
+        };
+        let (images, digest, size) = (Arc::clone(&self.images), self.blob.digest, self.blob.size);
+        blocking(move || images.receive_file(file, &digest, size)).await?.map(Some).map_err(words::layer)
+    }
+
     async fn attempt(&self) -> Result<Attempt> {
+        if let Some(layer) = self.given().await? {
+            return Ok(Attempt::Staged(layer));
+        }
         let (digest, size) = (self.blob.digest, self.blob.size);
         let images = Arc::clone(&self.images);
         let partial = blocking(move || images.partial_layer(&digest, size)).await??;

@@ -4,6 +4,7 @@
 //! says meanwhile. Everything stops when the future of a request is dropped; what was half done is then of use to the next.
 
 mod ask;
+mod encoding;
 mod layers;
 mod platform;
 mod progress;

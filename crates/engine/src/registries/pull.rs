@@ -352,6 +352,7 @@ impl Pull<'_> {
     ) -> Vec<(Digest, KnownBlob)> {
         let repository = reference.name();
         let known = |blob: &Descriptor| KnownBlob {
+            media_type: blob.media_type.clone(),
             digest: blob.digest,
             size: blob.size,
             repository: repository.clone(),

@@ -1,7 +1,7 @@
 //! Push: an image under one of its names, or all names of a repository.
 //!
 //! A layer is not sent if the registry has it, is mounted if another repository of the same registry has it, and is compressed
-//! while it is sent otherwise. What a registry has by then is remembered.
+//! while it is sent otherwise. A registry of this machine may have the layer's own file instead (ADR 33). What a registry has by then is remembered.
 
 use std::{
     collections::BTreeMap,
@@ -12,18 +12,19 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 use skiff_distribution::{
-    Credentials, Descriptor, Error as RegistryError, Mounted, Purpose, Repository, Session, media,
+    Credentials, Descriptor, Error as RegistryError, Mounted, Purpose, Repository, Session, Upload, media,
 };
 use skiff_images::{Image, KnownBlob, Platform, Reference, gzip};
-use skiff_snapshots::{ChainId, Layer};
+use skiff_snapshots::{ChainId, Layer, LayerTar};
 use skiff_types::Digest;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
-    Registries, not_reserved, parse,
+    Registries,
+    encoding::{self, Encoding},
+    not_reserved, parse,
     progress::{ProgressSender, Tell, short},
     words,
 };
@@ -136,23 +137,6 @@ struct Pushed {
     blob: Descriptor,
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenManifest<'a> {
-    schema_version: u32,
-    media_type: &'a str,
-    config: WrittenBlob<'a>,
-    layers: Vec<WrittenBlob<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WrittenBlob<'a> {
-    media_type: &'a str,
-    size: u64,
-    digest: Digest,
-}
-
 impl Push<'_> {
     async fn image(&self, name: &Reference, image: &Image) -> Result<()> {
         let diff_ids = image.config.rootfs.diff_ids.clone();
@@ -171,25 +155,11 @@ impl Push<'_> {
         let config_blob = Descriptor::new(media::DOCKER_CONFIG, image.id.digest(), config.len() as u64);
         let repository = self.repository();
         repository.put_small(&config_blob, config.into()).await.map_err(words::push)?;
-        let written = |blob: &'_ Descriptor| (blob.size, blob.digest);
-        let layers = diff_ids
-            .iter()
-            .filter_map(|d| blobs.get(d))
-            .map(written)
-            .map(|(size, digest)| WrittenBlob { media_type: media::DOCKER_LAYER, size, digest });
-        let manifest = manifest(&WrittenManifest {
-            schema_version: 2,
-            media_type: media::DOCKER_MANIFEST,
-            config: WrittenBlob {
-                media_type: media::DOCKER_CONFIG,
-                size: config_blob.size,
-                digest: config_blob.digest,
-            },
-            layers: layers.collect(),
-        });
+        let layers: Vec<Descriptor> = diff_ids.iter().filter_map(|d| blobs.get(d).cloned()).collect();
+        let (kind, manifest) = encoding::manifest(&config_blob, &layers);
         let (digest, size) = (Digest::from_sha256(Sha256::digest(&manifest).into()), manifest.len() as u64);
         let tag = name.tag().unwrap_or("latest");
-        repository.put_manifest(tag, media::DOCKER_MANIFEST, manifest.into()).await.map_err(words::push)?;
+        repository.put_manifest(tag, kind, manifest.into()).await.map_err(words::push)?;
         self.remember(image, digest, &pushed).await?;
         self.progress.status("", format!("{tag}: digest: {digest} size: {size}"));
         self.progress.pushed(tag, &digest.to_string(), size);
@@ -204,8 +174,8 @@ impl Push<'_> {
     async fn remember(&self, image: &Image, digest: Digest, pushed: &[Pushed]) -> Result<()> {
         let repository = self.reference.name();
         let known = pushed.iter().map(|p| {
-            let (digest, size) = (p.blob.digest, p.blob.size);
-            (p.diff_id, KnownBlob { digest, size, repository: repository.clone() })
+            let Descriptor { media_type, digest, size, .. } = p.blob.clone();
+            (p.diff_id, KnownBlob { media_type, digest, size, repository: repository.clone() })
         });
         let known: Vec<_> = known.collect();
         let (images, id, name) =
@@ -249,7 +219,7 @@ impl Push<'_> {
             if let Some(size) = repository.blob_size(&guess.digest).await.map_err(words::push)? {
                 let size = if size == 0 { guess.size } else { size };
                 self.progress.layer(&id, "Layer already exists");
-                return pushed(Descriptor::new(media::DOCKER_LAYER, guess.digest, size));
+                return pushed(Encoding::of(&guess.media_type).blob(guess.digest, size));
             }
         }
         let registry = format!("{}/", self.reference.domain());
@@ -259,7 +229,7 @@ impl Push<'_> {
             match repository.mount(&guess.digest, from).await {
                 Ok(Mounted::Yes) => {
                     self.progress.layer(&id, format!("Mounted from {from}"));
-                    return pushed(Descriptor::new(media::DOCKER_LAYER, guess.digest, guess.size));
+                    return pushed(Encoding::of(&guess.media_type).blob(guess.digest, guess.size));
                 }
                 Ok(Mounted::No(upload)) => upload.cancel().await,
                 // Who may not read there sends it.
@@ -276,6 +246,9 @@ impl Push<'_> {
     /// Compresses and sends a layer. What breaks off goes on where it stopped.
     async fn send(&self, repository: &Repository<'_>, layer: &Layer, id: &str) -> Result<Descriptor> {
         let mut upload = repository.upload().await.map_err(words::push)?;
+        if let Some(blob) = self.hand_over(&upload, layer).await? {
+            return Ok(blob);
+        }
         let mut offset = 0;
         for attempt in 1.. {
             let (sender, pieces) = mpsc::channel(PIECES);
@@ -306,6 +279,18 @@ impl Push<'_> {
             }
         }
         Err(Error::Internal("unreachable: attempts end".to_owned()))
+    }
+
+    /// Gives a registry of this machine the layer's own file, if there is one and it takes files.
+    async fn hand_over(&self, upload: &Upload<'_>, layer: &Layer) -> Result<Option<Descriptor>> {
+        if !upload.takes_files() {
+            return Ok(None);
+        }
+        let LayerTar::File { file, len } = self.service.images.snapshotter().layer_tar(&layer.chain)? else {
+            return Ok(None);
+        };
+        let given = upload.hand_over(file, &layer.diff_id).await;
+        Ok(given.then(|| Encoding::Plain.blob(layer.diff_id, len)))
     }
 
     /// Compresses a layer on a thread of its own; the first `skip` bytes of the result are only hashed.
@@ -342,7 +327,7 @@ impl Push<'_> {
                 return Err(copy);
             }
             let digest = Digest::from_sha256(hash.finalize().into());
-            Ok(Descriptor::new(media::DOCKER_LAYER, digest, size))
+            Ok(Encoding::Gzip.blob(digest, size))
         })
     }
 }
@@ -365,13 +350,4 @@ impl<R: io::Read, F: FnMut(u64)> io::Read for Counted<R, F> {
         }
         Ok(n)
     }
-}
-
-/// As Docker writes it.
-fn manifest(manifest: &WrittenManifest<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
-    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"   ");
-    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
-    manifest.serialize(&mut serializer).expect("texts and numbers, written to memory");
-    out
 }

@@ -51,6 +51,12 @@ pub(super) const KEYS: &[Key] = &[
         "The registry's directory (default \"/var/lib/registry\")",
     ),
     key("storage.delete.enabled", Bool, Some("delete"), "Let clients remove images (default true)"),
+    key(
+        "storage.handover.enabled",
+        Bool,
+        Some("handover"),
+        "Let engines of this machine hand over their layers as they are, uncompressed, instead of sending them (default true)",
+    ),
     key("storage.maintenance.readonly.enabled", Bool, Some("read-only"), "Let nothing change"),
     key(
         "storage.maintenance.uploadpurging.enabled",

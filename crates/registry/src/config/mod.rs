@@ -174,6 +174,7 @@ fn build(values: &Values, usual: AuthMode) -> Result<Config, String> {
         return Err("proxy.remoteurl is missing".to_owned());
     }
     settings.auth = auth(values, usual)?;
+    settings.handover = flag("storage.handover.enabled", true);
     settings.secret = text("http.secret").map(str::to_owned);
     settings.url = text("http.host").map(url).transpose()?;
     Ok(Config {

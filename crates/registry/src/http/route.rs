@@ -19,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) address: Option<SocketAddr>,
     /// Whether the connection is TLS.
     pub(crate) secure: bool,
+    /// Whether the connection comes from this machine, as far as its addresses tell.
+    pub(crate) local: bool,
 }
 
 impl Peer {

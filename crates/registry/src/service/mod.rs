@@ -5,6 +5,7 @@
 mod access;
 mod blobs;
 mod cache;
+mod handover;
 mod maintenance;
 mod manifests;
 mod proxy;
@@ -25,7 +26,7 @@ use crate::{
     store::Store,
 };
 
-use self::{cache::ManifestCache, proxy::Proxy, samples::Samples, webhooks::Teller};
+use self::{cache::ManifestCache, handover::Tickets, proxy::Proxy, samples::Samples, webhooks::Teller};
 
 pub use self::proxy::ProxySettings;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub url: Option<String>,
     /// Signs tokens and sessions, instead of the secret that the registry makes for itself.
     pub secret: Option<String>,
+    /// Whether engines of this machine may hand over files instead of their bytes.
+    pub handover: bool,
 }
 
 impl Settings {
@@ -68,6 +71,7 @@ impl Settings {
             proxy: None,
             url: None,
             secret: None,
+            handover: true,
         }
     }
 }
@@ -84,6 +88,7 @@ pub struct Registry {
     pub(crate) accounts: Accounts,
     pub(crate) audit: Audit,
     pub(crate) samples: Samples,
+    tickets: Tickets,
     proxy: Option<Arc<Proxy>>,
     teller: Teller,
     manifests: ManifestCache,
@@ -119,6 +124,7 @@ impl Registry {
             accounts,
             audit: Audit::open(root).map_err(text)?,
             teller: Teller::new()?,
+            tickets: Tickets::default(),
             samples: Samples::new(store_samples, samples),
             proxy: settings.proxy.as_ref().map(Proxy::new).transpose()?.map(Arc::new),
             manifests: ManifestCache::default(),

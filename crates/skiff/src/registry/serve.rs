@@ -86,7 +86,7 @@ async fn serve(
         );
         std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).map_err(text_of)?;
     }
-    let listen = Listen { address: Some(config.address), tls, operator: Some(operator) };
+    let listen = Listen { address: Some(config.address), tls, operator: Some(operator), handover: true };
     let server = Server::bind(registry.clone(), listen).await?;
     info!(address = %server.address().unwrap_or(config.address), tls = secure, "the registry is ready");
     tokio::select! {

@@ -1,6 +1,7 @@
 //! The driver `erofs`: overlays over mounted archives.
 
 use std::{
+    fs::File,
     io::Read,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -100,6 +101,10 @@ impl Snapshotter for Erofs {
 
     fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
         self.layers.stage(tar)
+    }
+
+    fn stage_file(&self, file: File) -> Result<StagedLayer> {
+        self.layers.stage_file(file)
     }
 
     fn commit(&self, staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {

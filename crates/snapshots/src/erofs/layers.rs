@@ -30,8 +30,14 @@ use super::{
     tree::Tree,
 };
 use crate::{
-    ChainId, Error, LayerTar, Result, StagedLayer, dirs::StoreDirs, hashing::hashed, index::Index,
-    layer_record::LayerRecord, merge::Stack, tar::Reader,
+    ChainId, Error, LayerTar, Result, StagedLayer,
+    dirs::StoreDirs,
+    hashing::{Hashed, hashed},
+    index::Index,
+    layer_record::LayerRecord,
+    merge::Stack,
+    staging::StagingDir,
+    tar::Reader,
 };
 
 /// The store of layers and the names of snapshots.
@@ -145,9 +151,28 @@ impl Layers {
         let mut file = TarWriter::create(&staging.path().join("tar"))?;
         let (tree, hashed) = hashed(tar, &mut |chunk| file.write(chunk), |chunks| read_tree(chunks))?;
         file.fill_up()?;
+        Ok(self.staged(staging, tree, &hashed))
+    }
+
+    /// Stages an archive that is a file already: linked if that can be, copied otherwise.
+    pub(super) fn stage_file(&self, mut file: File) -> Result<StagedLayer> {
+        let staging = self.dirs.staging()?;
+        let path = staging.path().join("tar");
+        // The kernel reads whole blocks, and what is linked must not be filled up.
+        let whole = file.metadata()?.len().is_multiple_of(BLOCK as u64);
+        if !whole || skiff_handover::link(&file, &path).is_err() {
+            return self.stage(&mut file);
+        }
+        // What was linked is what is read: the file that came could be another one by now.
+        let mut linked = fs_err::File::open(&path)?.into_file();
+        let (tree, hashed) = hashed(&mut linked, &mut |_| Ok(()), |chunks| read_tree(chunks))?;
+        Ok(self.staged(staging, tree, &hashed))
+    }
+
+    fn staged(&self, staging: StagingDir, tree: Tree, hashed: &Hashed) -> StagedLayer {
         let mut staged = StagedLayer::new(staging, hashed.digest, hashed.len, tree.size());
         staged.notes = HeldTree::hold(tree, &self.held).map(|held| Box::new(held) as _);
-        Ok(staged)
+        staged
     }
 
     /// Writes a staged layer's index over its parent.

@@ -51,6 +51,12 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
         *head.status_mut() = StatusCode::PARTIAL_CONTENT;
     }
     if call.request.method() == http::Method::HEAD {
+        if let Some(socket) = call.handover()
+            && let Some(ticket) = call.registry.ticket(digest)
+        {
+            set(head.headers_mut(), http::HeaderName::from_static(skiff_handover::HEADER), &socket);
+            set(head.headers_mut(), http::HeaderName::from_static(skiff_handover::TICKET), &ticket);
+        }
         let (parts, ()) = head.into_parts();
         return Ok(Answer::Whole(Response::from_parts(parts, crate::http::reply::full(""))));
     }

@@ -46,9 +46,17 @@ struct Call {
     caller: Caller,
     request: Request<Content>,
     query: Query,
+    /// The client is on this machine.
+    local: bool,
 }
 
 impl Call {
+    /// Where the client may hand over files, if it asks and can.
+    fn handover(&self) -> Option<String> {
+        let asked = self.local && self.request.headers().contains_key(skiff_handover::HEADER);
+        self.registry.handover_socket().filter(|_| asked)?.into_os_string().into_string().ok()
+    }
+
     fn header(&self, name: HeaderName) -> Option<&str> {
         self.request.headers().get(name).and_then(|value| value.to_str().ok())
     }
@@ -120,7 +128,7 @@ async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Content
     let caller = registry.identify(peer, request.headers()).await?;
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let method = request.method().clone();
-    let call = Call { registry, caller, request, query };
+    let call = Call { registry, caller, request, query, local: peer.local };
     let get = method == Method::GET || method == Method::HEAD;
     match target {
         Target::Base if get => {

@@ -16,18 +16,18 @@ use crate::{
     range,
 };
 
+const HANDOVER: HeaderName = HeaderName::from_static(skiff_handover::HEADER);
 const UPLOAD: HeaderName = HeaderName::from_static("docker-upload-uuid");
 
 fn location(name: &Name, id: &UploadId) -> String {
     format!("/v2/{name}/blobs/uploads/{id}")
 }
 
-fn under_way(status: StatusCode, name: &Name, id: &UploadId, held: u64) -> Answer {
+fn under_way(status: StatusCode, name: &Name, id: &UploadId, held: u64) -> Reply {
     Reply::empty(status)
         .with(header::LOCATION, location(name, id))
         .with(header::RANGE, held_range(held))
         .with(UPLOAD, id.to_string())
-        .into()
 }
 
 fn created(name: &Name, digest: &Digest) -> Answer {
@@ -58,7 +58,14 @@ pub(super) async fn begin(call: Call, name: Name) -> Result<Answer, Error> {
     call.registry.room(&name, call.content_length().unwrap_or(0))?;
     let id = call.registry.begin_upload(&name, algorithm).await?;
     match digest {
-        None => Ok(under_way(StatusCode::ACCEPTED, &name, &id, 0)),
+        None => {
+            let reply = under_way(StatusCode::ACCEPTED, &name, &id, 0);
+            Ok(match call.handover() {
+                Some(socket) => reply.with(HANDOVER, socket),
+                None => reply,
+            }
+            .into())
+        }
         Some(digest) => complete(call, name, id, digest).await,
     }
 }
@@ -67,7 +74,7 @@ pub(super) async fn begin(call: Call, name: Name) -> Result<Answer, Error> {
 pub(super) fn status(call: &Call, name: &Name, id: &UploadId) -> Result<Answer, Error> {
     call.allow(name, Action::Push)?;
     let held = call.registry.uploads.size(name, id)?;
-    Ok(under_way(StatusCode::NO_CONTENT, name, id, held))
+    Ok(under_way(StatusCode::NO_CONTENT, name, id, held).into())
 }
 
 /// `DELETE`.
@@ -83,7 +90,7 @@ pub(super) async fn chunk(call: Call, name: Name, id: UploadId) -> Result<Answer
     let writing = append(call, &name, &id, None).await?;
     let held = writing.offset();
     writing.pause();
-    Ok(under_way(StatusCode::ACCEPTED, &name, &id, held))
+    Ok(under_way(StatusCode::ACCEPTED, &name, &id, held).into())
 }
 
 /// `PUT`: perhaps the last chunk, and the digest of all.

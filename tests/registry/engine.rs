@@ -1,0 +1,229 @@
+//! An engine and a registry on one machine: layers change hands as files (ADR 33), and each side's removals are its own.
+
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::{Child, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use skiff_testkit::Daemon;
+
+/// Both, in the same namespaces.
+struct Pair {
+    daemon: Daemon,
+    root: PathBuf,
+    args: Vec<String>,
+    registry: Child,
+    address: String,
+}
+
+impl Pair {
+    /// Starts both; `prepare` may do something where they live before. The registry's directory is beside the engine's.
+    fn start(args: &[&str], prepare: impl FnOnce(&Daemon, &Path) -> Result<()>) -> Result<Self> {
+        let binary = Path::new(env!("CARGO_BIN_EXE_skiff"));
+        let daemon = Daemon::start(binary, &[])?;
+        daemon.import_busybox()?;
+        let root = daemon.data_root().with_file_name("registry");
+        fs_err::create_dir(&root)?;
+        prepare(&daemon, &root)?;
+        let args = args.iter().map(|a| (*a).to_owned()).collect();
+        // A port of its own: nobody else is in this namespace.
+        let (registry, address) = (serve(&daemon, &root, &args)?, "127.0.0.1:5000".to_owned());
+        Ok(Self { daemon, root, args, registry, address })
+    }
+
+    fn restart_registry(&mut self) -> Result<()> {
+        self.registry.kill()?;
+        self.registry.wait()?;
+        self.registry = serve(&self.daemon, &self.root, &self.args)?;
+        Ok(())
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<String> {
+        let answer = self.daemon.client().post(path, body)?.ok()?.text();
+        ensure!(!answer.contains("\"error\""), "{path}: {answer}");
+        Ok(answer)
+    }
+
+    /// Pushes busybox under this name.
+    fn push(&self, name: &str) -> Result<String> {
+        let image = format!("{}/{name}", self.address);
+        self.post(&format!("/images/busybox/tag?repo={image}&tag=v1"), &Value::Null)?;
+        self.post(&format!("/images/{image}/push?tag=v1"), &Value::Null)
+    }
+
+    fn curl(&self, args: &[&str], path: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.address);
+        let output = self.daemon.inside("curl").args(["-sSf"]).args(args).arg(url).output()?;
+        ensure!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// The only layer of a pushed image.
+    fn layer(&self, name: &str) -> Result<Value> {
+        let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+        let text = self.curl(&["-H", accept], &format!("/v2/{name}/manifests/v1"))?;
+        let manifest: Value = serde_json::from_str(&text)?;
+        let layers = manifest["layers"].as_array().context("layers")?;
+        ensure!(layers.len() == 1, "{text}");
+        Ok(layers[0].clone())
+    }
+
+    /// The registry's file of a layer.
+    fn blob(&self, layer: &Value) -> Result<PathBuf> {
+        let digest = layer["digest"].as_str().context("digest")?;
+        let hex = digest.strip_prefix("sha256:").context("sha256")?;
+        Ok(self.root.join("blobs/sha256").join(&hex[..2]).join(hex))
+    }
+
+    /// Removes every image of the engine.
+    fn forget_images(&self) -> Result<()> {
+        let mut client = self.daemon.client();
+        let images = client.get("/images/json")?.ok()?.json()?;
+        for image in images.as_array().context("images")? {
+            let id = image["Id"].as_str().context("id")?;
+            client.delete(&format!("/images/{id}?force=1"))?.ok()?;
+        }
+        Ok(())
+    }
+
+    /// Runs something in a container of an image.
+    fn run(&self, image: &str) -> Result<()> {
+        let mut client = self.daemon.client();
+        let body = json!({ "Image": image, "Cmd": ["sh", "-c", "exit 7"], "NetworkDisabled": true });
+        let made = client.post("/containers/create", &body)?.ok()?.json()?;
+        let id = made["Id"].as_str().context("id")?.to_owned();
+        client.post(&format!("/containers/{id}/start"), &Value::Null)?.ok()?;
+        let ended = client.post(&format!("/containers/{id}/wait"), &Value::Null)?.ok()?.json()?;
+        ensure!(ended["StatusCode"] == 7, "{ended}");
+        client.delete(&format!("/containers/{id}"))?.ok()?;
+        Ok(())
+    }
+
+    fn is_erofs(&self) -> Result<bool> {
+        Ok(self.daemon.client().get("/info")?.ok()?.json()?["Driver"] == "erofs")
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        let _ = self.registry.kill();
+        let _ = self.registry.wait();
+    }
+}
+
+/// Starts the registry and waits until it says that it is ready.
+fn serve(daemon: &Daemon, root: &Path, args: &Vec<String>) -> Result<Child> {
+    let mut child = daemon
+        .inside(env!("CARGO_BIN_EXE_skiff"))
+        .args(["registry", "serve", "--addr", "127.0.0.1:5000", "--root"])
+        .arg(root)
+        .args(args)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut log = String::new();
+    let mut lines = BufReader::new(child.stderr.take().context("a pipe")?);
+    while !log.contains("the registry is ready") {
+        if lines.read_line(&mut log)? == 0 {
+            let status = child.wait()?;
+            bail!("the registry ended with {status}:\n{log}");
+        }
+    }
+    // Read on, so that it can say more.
+    std::thread::spawn(move || std::io::copy(&mut lines, &mut std::io::sink()));
+    Ok(child)
+}
+
+const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
+const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+fn links(path: &Path) -> Result<u64> {
+    Ok(fs_err::metadata(path)?.nlink())
+}
+
+#[test]
+fn a_layer_is_one_file_that_either_side_may_forget() -> Result<()> {
+    let mut pair = Pair::start(&["--auth", "none", "--gc-grace", "0"], |_, _| Ok(()))?;
+    pair.push("team/app")?;
+    let layer = pair.layer("team/app")?;
+    // Other drivers have no file to give.
+    if !pair.is_erofs()? {
+        assert_eq!(layer["mediaType"], GZIP);
+        return Ok(());
+    }
+    assert_eq!(layer["mediaType"], PLAIN);
+    let blob = pair.blob(&layer)?;
+    assert_eq!(links(&blob)?, 2);
+    // Under another name it is there already, and in another repository it is mounted.
+    assert!(pair.push("team/app")?.contains("Layer already exists"));
+    assert!(pair.push("other/app")?.contains("Mounted from team/app"));
+    // The engine forgets it, and gets it back without a copy.
+    pair.forget_images()?;
+    // What was removed goes behind the answer.
+    let end = Instant::now() + Duration::from_secs(60);
+    while links(&blob)? != 1 {
+        ensure!(Instant::now() < end, "the engine keeps its link");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let image = format!("{}/team/app", pair.address);
+    pair.post(&format!("/images/create?fromImage={image}&tag=v1"), &Value::Null)?;
+    assert_eq!(links(&blob)?, 2);
+    pair.run(&format!("{image}:v1"))?;
+    // Both are killed; nothing is lost.
+    pair.restart_registry()?;
+    pair.daemon.kill()?;
+    pair.daemon.start_again()?;
+    assert_eq!(links(&blob)?, 2);
+    pair.run(&format!("{image}:v1"))?;
+    // The registry forgets it; the engine's stays.
+    let keep = fs_err::File::open(&blob)?;
+    for name in ["team/app", "other/app"] {
+        let head = pair.curl(
+            &["-I", "-H", &format!("Accept: {}", super::OCI), "-H", ACCEPT],
+            &format!("/v2/{name}/manifests/v1"),
+        )?;
+        let digest =
+            head.lines().find_map(|l| l.strip_prefix("docker-content-digest: ")).context("digest")?;
+        pair.curl(&["-X", "DELETE"], &format!("/v2/{name}/manifests/{}", digest.trim()))?;
+    }
+    let gc = pair
+        .daemon
+        .inside(env!("CARGO_BIN_EXE_skiff"))
+        .args(["registry", "gc", "--root"])
+        .arg(&pair.root)
+        .output()?;
+    ensure!(gc.status.success(), "{}", String::from_utf8_lossy(&gc.stderr));
+    assert_eq!(keep.metadata()?.nlink(), 1, "{}", String::from_utf8_lossy(&gc.stdout));
+    pair.run(&format!("{image}:v1"))
+}
+
+const ACCEPT: &str = "Accept: application/vnd.docker.distribution.manifest.v2+json";
+
+/// Puts the directory on a file system of its own.
+fn tmpfs(daemon: &Daemon, root: &Path) -> Result<()> {
+    let status = daemon.inside("mount").args(["-t", "tmpfs", "tmpfs"]).arg(root).status()?;
+    ensure!(status.success(), "mount: {status}");
+    Ok(())
+}
+
+#[test]
+fn without_a_common_file_system_or_where_it_is_switched_off_bytes_are_sent() -> Result<()> {
+    for (args, elsewhere) in
+        [(&["--auth", "none"][..], true), (&["--auth", "none", "--handover=false"], false)]
+    {
+        let prepare = |daemon: &Daemon, root: &Path| if elsewhere { tmpfs(daemon, root) } else { Ok(()) };
+        let pair = Pair::start(args, prepare)?;
+        pair.push("team/app")?;
+        assert_eq!(pair.layer("team/app")?["mediaType"], GZIP);
+        pair.forget_images()?;
+        let image = format!("{}/team/app", pair.address);
+        pair.post(&format!("/images/create?fromImage={image}&tag=v1"), &Value::Null)?;
+        pair.run(&format!("{image}:v1"))?;
+    }
+    Ok(())
+}
