@@ -170,13 +170,22 @@ fn of_an_index_the_image_for_the_platform_is_pulled() -> Result<()> {
     }));
     let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries }).to_string();
     let top = registry.put_manifest(&name, "v1", OCI_INDEX, index.as_bytes());
-    let image = format!("{}/{name}", registry.address());
+    let (image, second) = (format!("{}/{name}", registry.address()), test.registry(None)?);
     for architecture in ["arm64", "amd64"] {
         let told = test.pull(&image, "v1", &format!("&platform=linux/{architecture}"))?;
         assert_eq!(told[told.len() - 2], json!({ "status": format!("Digest: {top}") }));
         let seen = test.client.get(&format!("/images/{image}:v1/json"))?.ok()?.json()?;
         assert_eq!(seen["Architecture"], architecture);
         assert_eq!(seen["RepoDigests"], json!([format!("{image}@{top}")]));
+        // What is pushed is that image alone, without the index and its attestations.
+        let target = format!("{}/{name}", second.address());
+        let tag = format!("/images/{image}:v1/tag?repo={target}&tag={architecture}");
+        test.client.post(&tag, &Value::Null)?.ok()?;
+        test.push(&target, architecture)?;
+        let pushed: Value =
+            serde_json::from_slice(&second.manifest(&name, architecture).context("manifest")?)?;
+        assert_eq!(pushed["config"]["digest"], seen["Id"], "{pushed}");
+        test.client.delete(&format!("/images/{target}:{architecture}"))?.ok()?;
         test.client.delete(&format!("/images/{image}:v1?force=1"))?;
     }
     let told = test.pull(&image, "v1", "&platform=linux/s390x")?;

@@ -51,9 +51,14 @@ impl Pair {
 
     /// Pushes busybox under this name.
     fn push(&self, name: &str) -> Result<String> {
+        self.push_as(name, "busybox", "")
+    }
+
+    /// Pushes an image under this name, with more in the query.
+    fn push_as(&self, name: &str, source: &str, more: &str) -> Result<String> {
         let image = format!("{}/{name}", self.address);
-        self.post(&format!("/images/busybox/tag?repo={image}&tag=v1"), &Value::Null)?;
-        self.post(&format!("/images/{image}/push?tag=v1"), &Value::Null)
+        self.post(&format!("/images/{source}/tag?repo={image}&tag=v1"), &Value::Null)?;
+        self.post(&format!("/images/{image}/push?tag=v1{more}"), &Value::Null)
     }
 
     fn curl(&self, args: &[&str], path: &str) -> Result<String> {
@@ -65,8 +70,7 @@ impl Pair {
 
     /// The only layer of a pushed image.
     fn layer(&self, name: &str) -> Result<Value> {
-        let accept = "Accept: application/vnd.docker.distribution.manifest.v2+json";
-        let text = self.curl(&["-H", accept], &format!("/v2/{name}/manifests/v1"))?;
+        let text = self.curl(&["-H", ACCEPT], &format!("/v2/{name}/manifests/v1"))?;
         let manifest: Value = serde_json::from_str(&text)?;
         let layers = manifest["layers"].as_array().context("layers")?;
         ensure!(layers.len() == 1, "{text}");
@@ -139,6 +143,7 @@ fn serve(daemon: &Daemon, root: &Path, args: &Vec<String>) -> Result<Child> {
     Ok(child)
 }
 
+const ACCEPT: &str = "Accept: application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json";
 const PLAIN: &str = "application/vnd.docker.image.rootfs.diff.tar";
 const GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
 
@@ -183,10 +188,7 @@ fn a_layer_is_one_file_that_either_side_may_forget() -> Result<()> {
     // The registry forgets it; the engine's stays.
     let keep = fs_err::File::open(&blob)?;
     for name in ["team/app", "other/app"] {
-        let head = pair.curl(
-            &["-I", "-H", &format!("Accept: {}", super::OCI), "-H", ACCEPT],
-            &format!("/v2/{name}/manifests/v1"),
-        )?;
+        let head = pair.curl(&["-I", "-H", ACCEPT], &format!("/v2/{name}/manifests/v1"))?;
         let digest =
             head.lines().find_map(|l| l.strip_prefix("docker-content-digest: ")).context("digest")?;
         pair.curl(&["-X", "DELETE"], &format!("/v2/{name}/manifests/{}", digest.trim()))?;
@@ -201,8 +203,6 @@ fn a_layer_is_one_file_that_either_side_may_forget() -> Result<()> {
     assert_eq!(keep.metadata()?.nlink(), 1, "{}", String::from_utf8_lossy(&gc.stdout));
     pair.run(&format!("{image}:v1"))
 }
-
-const ACCEPT: &str = "Accept: application/vnd.docker.distribution.manifest.v2+json";
 
 /// Puts the directory on a file system of its own.
 fn tmpfs(daemon: &Daemon, root: &Path) -> Result<()> {
@@ -225,5 +225,34 @@ fn without_a_common_file_system_or_where_it_is_switched_off_bytes_are_sent() -> 
         pair.post(&format!("/images/create?fromImage={image}&tag=v1"), &Value::Null)?;
         pair.run(&format!("{image}:v1"))?;
     }
+    Ok(())
+}
+
+#[test]
+fn a_push_compresses_as_it_is_told_but_never_what_is_there() -> Result<()> {
+    let pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
+    let (zstd, name) = ("application/vnd.oci.image.layer.v1.tar+zstd", "team/app");
+    // Somebody who chooses gets it, although the registry takes files.
+    pair.push_as(name, "busybox", "&compression=zstd")?;
+    assert_eq!(pair.layer(name)?["mediaType"], zstd);
+    // The next push finds it, and calls it what it is; in whatever repository, and whatever is asked for.
+    assert!(pair.push(name)?.contains("Layer already exists"));
+    assert_eq!(pair.layer(name)?["mediaType"], zstd);
+    let told = pair.push_as("other/app", "busybox", "&compression=gzip")?;
+    assert!(told.contains("Mounted from team/app"), "{told}");
+    assert_eq!(pair.layer("other/app")?["mediaType"], zstd);
+    // It comes back, and is known again.
+    pair.forget_images()?;
+    let image = format!("{}/{name}", pair.address);
+    pair.post(&format!("/images/create?fromImage={image}&tag=v1"), &Value::Null)?;
+    pair.run(&format!("{image}:v1"))?;
+    assert!(pair.push_as(name, &format!("{image}:v1"), "")?.contains("Layer already exists"));
+    assert_eq!(pair.layer(name)?["mediaType"], zstd);
+    let path = format!("/images/{image}/push?tag=v1&compression=lzma");
+    let refused = pair.daemon.client().post(&path, &Value::Null)?;
+    assert_eq!(
+        (refused.status, refused.message().as_str()),
+        (400, "invalid compression \"lzma\": must be gzip, zstd or none")
+    );
     Ok(())
 }

@@ -7,7 +7,10 @@ use std::{
     path::PathBuf,
 };
 
-use crate::model::{LogConfig, Ulimit};
+use crate::{
+    model::{LogConfig, Ulimit},
+    registries::Encoding,
+};
 
 /// Configuration of the engine. The defaults are dockerd's, with our paths.
 #[derive(Clone, Debug)]
@@ -64,6 +67,8 @@ pub struct Config {
     pub max_concurrent_downloads: usize,
     /// Layers that are uploaded at once, by all pushes together.
     pub max_concurrent_uploads: usize,
+    /// How layers are encoded that are pushed; gzip, and as they are where a registry takes files, if nothing is said.
+    pub push_compression: Option<Encoding>,
     /// How often a download is tried that breaks off without anything having come.
     pub max_download_attempts: u32,
     /// The proxy for registries without TLS, instead of the environment's.
@@ -201,6 +206,7 @@ impl Default for Config {
             debug: false,
             experimental: false,
             builtin_images: Vec::new(),
+            push_compression: None,
             disk_budget: 0,
             blocking_threads: 4,
         }

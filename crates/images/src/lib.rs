@@ -24,7 +24,7 @@ mod store;
 
 pub use changes::apply_changes;
 pub use commit::CommitOptions;
-pub use compress::gzip;
+pub use compress::{gzip, zstd};
 pub use config::{ContainerConfig, Empty, Healthcheck, History, ImageConfig, RootFs};
 pub use decompress::plain;
 pub use error::{Conflict, Error, Result};

@@ -273,6 +273,7 @@ pub(super) async fn push(call: Call<'_>) -> Outcome {
         None => create::split_tag(&args[0]).0.to_owned(),
     };
     let query = Query::new().maybe("tag", chosen.as_ref()).maybe("platform", platform);
+    let query = query.maybe("compression", matches.some("compression"));
     let auth = session.credentials().get(&server_of(&args[0]))?;
     let client = session.engine().await?;
     let response = client.image_push(&repository, query, &auth.header()).await?;

@@ -139,6 +139,13 @@ pub(super) static PUSH: Command = Command {
     interspersed: true,
     flags: &[&[
         switch('a', "all-tags", "Push all tags of an image to the repository"),
+        value(
+            NONE,
+            "compression",
+            &STRING,
+            "How layers that the registry lacks are compressed (gzip, zstd, none)",
+        )
+        .own(),
         switch(NONE, "disable-content-trust", "Skip image signing").default("true"),
         value(
             NONE,

@@ -1,11 +1,23 @@
 //! How a layer's tar is encoded in a registry, and what that is called in manifests.
 
+use std::{
+    io::{self, Read},
+    str::FromStr,
+};
+
+use bytes::Bytes;
 use skiff_distribution::{Descriptor, media};
+use skiff_images::{gzip, zstd};
 use skiff_types::Digest;
+
+use crate::{Error, Result};
+
+/// Bytes of a tar that are passed on at once.
+const PIECE: usize = 256 << 10;
 
 /// An encoding of a tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
+pub enum Encoding {
     /// The tar itself.
     Plain,
     /// gzip (RFC 1952).
@@ -14,7 +26,43 @@ pub(super) enum Encoding {
     Zstd,
 }
 
+impl FromStr for Encoding {
+    type Err = Error;
+
+    /// As people choose it: `gzip`, `zstd`, `none`.
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            "none" => Ok(Self::Plain),
+            _ => Err(Error::Invalid(format!("invalid compression {text:?}: must be gzip, zstd or none"))),
+        }
+    }
+}
+
 impl Encoding {
+    /// Gives the tar in this encoding to `output`, piece by piece in order.
+    ///
+    /// # Errors
+    /// Those of both.
+    pub(super) fn encode(
+        self,
+        tar: &mut (dyn Read + Send),
+        output: &mut dyn FnMut(Bytes) -> io::Result<()>,
+    ) -> io::Result<()> {
+        match self {
+            Self::Gzip => gzip(tar, output),
+            Self::Zstd => zstd(tar, output),
+            Self::Plain => loop {
+                let mut piece = Vec::with_capacity(PIECE);
+                if tar.take(PIECE as u64).read_to_end(&mut piece)? == 0 {
+                    return Ok(());
+                }
+                output(piece.into())?;
+            },
+        }
+    }
+
     /// The encoding of a blob by its media type. What says nothing has always been gzip.
     pub(super) fn of(media_type: &str) -> Self {
         match media_type {

@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub use ask::DistributionInfo;
+pub use encoding::Encoding;
 pub use progress::{Progress, ProgressSender};
 pub use pull::PullRequest;
 pub use push::PushRequest;
@@ -39,6 +40,8 @@ pub struct Registries {
     images: Arc<ImageStore>,
     downloads: Arc<Downloads>,
     uploads: Arc<Semaphore>,
+    /// How layers are encoded that are pushed, unless the request says it.
+    encoding: Option<Encoding>,
     events: Events,
     last_use: Arc<LastUse>,
 }
@@ -50,7 +53,8 @@ impl Registries {
         let downloads = Arc::new(Downloads::new(images.clone(), config.max_concurrent_downloads));
         let uploads = Arc::new(Semaphore::new(config.max_concurrent_uploads));
         let last_use = parts.last_use.clone();
-        Self { client: Arc::new(client), images, downloads, uploads, events, last_use }
+        let encoding = config.push_compression;
+        Self { client: Arc::new(client), images, downloads, uploads, encoding, events, last_use }
     }
 
     /// Tells what happened to an image by this name.

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 use skiff_distribution::{
     Credentials, Descriptor, Error as RegistryError, Mounted, Purpose, Repository, Session, Upload, media,
 };
-use skiff_images::{Image, KnownBlob, Platform, Reference, gzip};
+use skiff_images::{Image, KnownBlob, Platform, Reference};
 use skiff_snapshots::{ChainId, Layer, LayerTar};
 use skiff_types::Digest;
 use tokio::sync::{Semaphore, mpsc};
@@ -48,6 +48,8 @@ pub struct PushRequest {
     pub tag: String,
     /// The platform that the image must be for; empty for any.
     pub platform: String,
+    /// How layers that the registry does not have are encoded; the engine's setting counts if nothing is said.
+    pub encoding: Option<Encoding>,
     /// Who asks.
     pub credentials: Credentials,
 }
@@ -80,7 +82,8 @@ impl Registries {
                     continue;
                 }
             };
-            let push = Push { service: self, session: &session, reference: &reference, progress };
+            let encoding = request.encoding.or(self.encoding);
+            let push = Push { service: self, session: &session, reference: &reference, encoding, progress };
             for (name, image) in &images {
                 push.image(name, image).await?;
                 self.tell("push", name);
@@ -127,6 +130,8 @@ struct Push<'a> {
     service: &'a Registries,
     session: &'a Session,
     reference: &'a Reference,
+    /// The encoding that somebody chose.
+    encoding: Option<Encoding>,
     progress: &'a ProgressSender,
 }
 
@@ -206,7 +211,9 @@ impl Push<'_> {
         };
         let pushed = |blob| Ok(Pushed { diff_id, blob });
         let repository = self.repository();
-        let known = self.service.images.known_blobs(&diff_id);
+        let mut known = self.service.images.known_blobs(&diff_id);
+        // What is there in another encoding is there all the same: nothing is compressed again.
+        known.sort_by_key(|k| self.encoding.is_some_and(|e| e != Encoding::of(&k.media_type)));
         let own = self.reference.name();
         let here = |k: &&KnownBlob| k.repository == own;
         let guesses = known.iter().filter(here).chain(known.iter().filter(|k| !here(k)));
@@ -283,7 +290,7 @@ impl Push<'_> {
 
     /// Gives a registry of this machine the layer's own file, if there is one and it takes files.
     async fn hand_over(&self, upload: &Upload<'_>, layer: &Layer) -> Result<Option<Descriptor>> {
-        if !upload.takes_files() {
+        if !upload.takes_files() || self.encoding.is_some_and(|e| e != Encoding::Plain) {
             return Ok(None);
         }
         let LayerTar::File { file, len } = self.service.images.snapshotter().layer_tar(&layer.chain)? else {
@@ -302,6 +309,7 @@ impl Push<'_> {
         pieces: mpsc::Sender<io::Result<Bytes>>,
     ) -> tokio::task::JoinHandle<io::Result<Descriptor>> {
         let (images, progress) = (Arc::clone(&self.service.images), self.progress.clone());
+        let encoding = self.encoding.unwrap_or(Encoding::Gzip);
         tokio::task::spawn_blocking(move || {
             let tar = images.snapshotter().layer_tar(&layer.chain).map_err(io::Error::other)?;
             let total = layer.tar_size;
@@ -312,7 +320,7 @@ impl Push<'_> {
                 tell: |n| progress.bytes(&id, "Pushing", n, total),
             };
             let (mut hash, mut size) = (Sha256::new(), 0);
-            let result = gzip(&mut input, &mut |piece| {
+            let result = encoding.encode(&mut input, &mut |piece| {
                 hash.update(&piece);
                 let known = skip.saturating_sub(size).min(piece.len() as u64) as usize;
                 size += piece.len() as u64;
@@ -327,7 +335,7 @@ impl Push<'_> {
                 return Err(copy);
             }
             let digest = Digest::from_sha256(hash.finalize().into());
-            Ok(Encoding::Gzip.blob(digest, size))
+            Ok(encoding.blob(digest, size))
         })
     }
 }

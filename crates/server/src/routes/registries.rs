@@ -71,6 +71,7 @@ pub(super) async fn push(context: &Context, request: &Request, name: &str) -> Ou
             true => platform(request, 46)?,
             false => String::new(),
         },
+        encoding: request.query.given("compression").map(str::parse).transpose()?,
         credentials: credentials(request),
     };
     let registries = context.engine.registries.clone();

@@ -94,6 +94,9 @@ pub(super) fn configure(settings: &Settings, name: Name) -> Result<DaemonConfig,
     config.max_concurrent_downloads = count("max-concurrent-downloads").map_or(3, |n| n as usize);
     config.max_concurrent_uploads = count("max-concurrent-uploads").map_or(5, |n| n as usize);
     config.max_download_attempts = count("max-download-attempts").map_or(5, |n| n as u32);
+    let compression = settings.text("push-compression").map(str::parse).transpose();
+    config.push_compression =
+        compression.map_err(|e: skiff_engine::Error| format!("push-compression: {e}"))?;
     config.http_proxy = settings.text("http-proxy").map(str::to_owned);
     config.https_proxy = settings.text("https-proxy").map(str::to_owned);
     config.no_proxy = settings.text("no-proxy").map(str::to_owned);

@@ -177,6 +177,7 @@ pub(super) const OPTIONS: &[OptionSpec] = &[
     option!("node-generic-resource", "node-generic-resources", List, No, "Advertise user-defined resource"),
     option!("pidfile", 'p', "pidfile", Text, Yes, "Path to use for daemon PID file"),
     option!("", "proxies", Any, Moot, ""),
+    option!("push-compression", "push-compression", Text, Yes, "How layers are compressed that are pushed (\"gzip\"|\"zstd\"|\"none\")"),
     option!("raw-logs", "raw-logs", Bool(false), Moot, "Full timestamps without ANSI coloring"),
     option!("registry-mirror", "registry-mirrors", List, Yes, "Preferred registry mirror"),
     option!("", "resolv-conf", Text, No, ""),
