@@ -256,3 +256,47 @@ fn a_push_compresses_as_it_is_told_but_never_what_is_there() -> Result<()> {
     );
     Ok(())
 }
+
+/// Flips a byte in the middle of a file.
+fn damage(path: &Path) -> Result<()> {
+    let mut bytes = fs_err::read(path)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    Ok(fs_err::write(path, bytes)?)
+}
+
+#[test]
+fn an_image_is_proved_and_mended() -> Result<()> {
+    // Files of its own: what is handed over is damaged on both sides at once.
+    let pair = Pair::start(&["--auth", "none", "--handover=false"], |_, _| Ok(()))?;
+    pair.push("team/app")?;
+    let image = format!("{}/team/app:v1", pair.address);
+    let verify = |args: &[&str]| -> Result<(bool, String)> {
+        let output = pair.daemon.cli(&["image", "verify"]).args(args).arg(&image).output()?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8(text)?))
+    };
+    let (good, told) = verify(&[])?;
+    assert!(good && told.contains("is what its digests say, layers: 1"), "{told}");
+    let layers = pair.daemon.data_root().join("snapshots").join("erofs/layers");
+    if !pair.is_erofs()? {
+        return Ok(());
+    }
+    let layer = fs_err::read_dir(&layers)?.next().context("a layer")??.path();
+    for file in ["tar", "index"] {
+        damage(&layer.join(file))?;
+        let (good, told) = verify(&[])?;
+        assert!(!good && told.contains("Damaged: ") && told.contains("damaged parts of image"), "{told}");
+        let (good, told) = verify(&["--mend"])?;
+        assert!(good && told.contains("Mended") && told.contains("is whole again"), "{told}");
+        assert_eq!(told.contains("Fetching from 127.0.0.1:5000/team/app"), file == "tar", "{told}");
+        assert!(verify(&["-q"])?.0);
+    }
+    pair.run(&image)?;
+    // Nobody has it any more.
+    fs_err::remove_file(pair.blob(&pair.layer("team/app")?)?)?;
+    damage(&layer.join("tar"))?;
+    let (good, told) = verify(&["--mend"])?;
+    assert!(!good && told.contains("Cannot be mended: "), "{told}");
+    Ok(())
+}

@@ -79,6 +79,20 @@ impl Client {
             .await
     }
 
+    /// `POST /images/{name}/verify`, which only Skiff has: the stream of its progress.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn image_verify(
+        &self,
+        name: &str,
+        query: Query,
+        registry_auth: &str,
+    ) -> Result<Response, Error> {
+        let request = Request::post(path(name, "/verify")).query(query);
+        self.send(request.header("X-Registry-Auth", registry_auth)).await
+    }
+
     /// `GET /images/search`.
     ///
     /// # Errors

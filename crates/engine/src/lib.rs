@@ -53,7 +53,7 @@ pub use images::{
 pub use networks::Networks;
 pub use registries::{
     Credentials, DistributionInfo, Encoding, Found, Platform, Progress, ProgressSender, PullRequest,
-    PushRequest, Registries, Secret,
+    PushRequest, Registries, Secret, VerifyRequest,
 };
 pub use skiff_archive::ArchiveSink;
 pub use skiff_logs::check as check_log_options;

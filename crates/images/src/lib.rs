@@ -39,5 +39,5 @@ pub use remove::{ImageUser, RemoveOptions, Removed, Users};
 pub use room::Room;
 pub use save::Plain;
 pub use skiff_archive::ArchiveSink;
-pub use skiff_snapshots::StagedLayer;
+pub use skiff_snapshots::{Damage, StagedLayer};
 pub use store::ImageStore;

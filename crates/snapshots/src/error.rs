@@ -77,6 +77,9 @@ pub enum Error {
     /// The file system limits no directories.
     #[error("the size of a snapshot cannot be limited: {0}")]
     NoLimits(io::Error),
+    /// The driver keeps layers as directories, which are not replaced under those who use them.
+    #[error("the storage driver {0} cannot mend a layer in its place")]
+    CannotMend(&'static str),
     /// Another process works with the store.
     #[error("{0:?} is in use by another engine")]
     Locked(PathBuf),
@@ -104,7 +107,9 @@ impl Error {
             | Self::InvalidKey(_)
             | Self::DanglingLink { .. }
             | Self::DiffId { .. } => ErrorKind::InvalidArgument,
-            Self::DriverUnusable { .. } | Self::NoDriver | Self::NoLimits(_) => ErrorKind::NotImplemented,
+            Self::DriverUnusable { .. } | Self::NoDriver | Self::NoLimits(_) | Self::CannotMend(_) => {
+                ErrorKind::NotImplemented
+            }
             Self::LayerNotFound(_) | Self::SnapshotNotFound(_) => ErrorKind::NotFound,
             Self::LayerInUse { .. } | Self::SnapshotExists(_) => ErrorKind::Conflict,
             Self::Archive(e) => e.kind(),

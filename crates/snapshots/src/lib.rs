@@ -26,6 +26,7 @@ mod staging;
 mod unpack;
 mod unpacked;
 mod upper;
+mod verify;
 mod vfs;
 mod view;
 mod whiteout;
@@ -38,6 +39,7 @@ pub use skiff_archive::{remove_tree, tar};
 pub use snapshotter::{Change, ChangeKind, Layer, Lifetime, Snapshotter, Usage};
 pub use staging::{LayerTar, StagedLayer};
 pub use upper::tree_usage;
+pub use verify::Damage;
 pub use view::{View, ViewMount, detached, resolve};
 
 /// Opens the store below `root` (made if it is missing), with the named driver or with the best one that works here.

@@ -9,7 +9,7 @@ use std::{
 
 use skiff_types::Digest;
 
-use crate::{ChainId, Error, LayerTar, Result, StagedLayer};
+use crate::{ChainId, Damage, Error, LayerTar, Result, StagedLayer, verify};
 
 /// A store of read-only layers and of writable snapshots on top of them.
 ///
@@ -96,6 +96,25 @@ pub trait Snapshotter: Send + Sync + 'static {
 
     /// The layer's uncompressed tar, bit for bit as it was staged.
     fn layer_tar(&self, chain: &ChainId) -> Result<LayerTar>;
+
+    /// Reads a layer whole and compares it with its diff id, and what was made from it with what is made from it now. Nothing
+    /// is wrong with an empty list. What lies below counts where the layer took something from there. The disk is asked
+    /// for what nobody uses at the moment; what is in memory because somebody does is read from there.
+    ///
+    /// # Errors
+    /// [`Error::LayerNotFound`], and what keeps the comparison from being made.
+    fn verify(&self, chain: &ChainId) -> Result<Vec<Damage>> {
+        let layer = self.layer(chain)?;
+        Ok(verify::archive(&layer, self.layer_tar(chain)).into_iter().collect())
+    }
+
+    /// Puts a staged layer in the place of a damaged one that has the same diff id. Who has mounted the damaged one keeps it.
+    ///
+    /// # Errors
+    /// [`Error::LayerNotFound`], [`Error::DiffId`], [`Error::CannotMend`] for drivers that cannot replace a layer.
+    fn mend(&self, _chain: &ChainId, _staged: StagedLayer) -> Result<()> {
+        Err(Error::CannotMend(self.name()))
+    }
 
     /// The space that a layer takes without those below it. Walks its files.
     fn layer_usage(&self, chain: &ChainId) -> Result<Usage>;

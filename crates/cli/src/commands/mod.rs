@@ -71,6 +71,7 @@ pub(crate) async fn run(verb: Verb, session: &Session, matches: &Matches, args: 
         Verb::ImageLs => images::images(call).await,
         Verb::ImagePrune => prune::image_prune(call).await,
         Verb::ImageRm => image::rm(call).await,
+        Verb::ImageVerify => transfer::verify(call).await,
         Verb::Import => transfer::import(call).await,
         Verb::Info => info::info(call).await,
         Verb::Inspect => inspect::any(call).await,

@@ -284,6 +284,28 @@ pub(super) async fn push(call: Call<'_>) -> Outcome {
     Ok(())
 }
 
+/// `image verify`, which docker does not have.
+pub(super) async fn verify(call: Call<'_>) -> Outcome {
+    let Call { session, matches, args } = call;
+    let quiet = matches.on("quiet");
+    let client = session.engine().await?;
+    let mut failed = None;
+    for image in args {
+        let query = Query::new().maybe("mend", matches.on("mend").then_some("1"));
+        // An image that is named by its id has no registry of its own.
+        let auth = match Reference::parse(image) {
+            Ok(Reference::Named { .. }) => session.credentials().get(&server_of(image))?.header(),
+            _ => String::new(),
+        };
+        let response = client.image_verify(image, query, &auth).await?;
+        if let Err(failure) = progress::show(response.json_lines(), Output::Stdout, quiet, |_| Ok(())).await {
+            // The others are looked at all the same.
+            failed.get_or_insert(failure);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
 /// A name with its registry, and its tag or digest.
 fn full_name(name: &str, chosen: Option<(&str, bool)>) -> String {
     let first = name.split('/').next().unwrap_or_default();

@@ -36,6 +36,7 @@ pub(crate) enum Verb {
     ImageLs,
     ImagePrune,
     ImageRm,
+    ImageVerify,
     Import,
     Info,
     Inspect,

@@ -157,6 +157,20 @@ pub(super) static PUSH: Command = Command {
     ]],
 };
 
+/// Ours; docker has none.
+pub(super) static VERIFY: Command = Command {
+    verb: Verb::ImageVerify,
+    usage: "[OPTIONS] IMAGE [IMAGE...]",
+    about: "Compare everything of one or more images with their digests",
+    aliases: "",
+    args: Args::AtLeast(1),
+    interspersed: true,
+    flags: &[&[
+        switch(NONE, "mend", "Fetch damaged layers again from a registry that is known to have them"),
+        switch('q', "quiet", "Only say what is damaged for good"),
+    ]],
+};
+
 pub(super) static SAVE: Command = Command {
     verb: Verb::Save,
     usage: "[OPTIONS] IMAGE [IMAGE...]",

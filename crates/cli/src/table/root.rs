@@ -136,6 +136,7 @@ static IMAGE: Group = Group {
         leaf("rm", &IMAGE_RM).also(&["remove"]),
         leaf("save", &SAVE),
         leaf("tag", &TAG),
+        leaf("verify", &VERIFY),
     ],
 };
 

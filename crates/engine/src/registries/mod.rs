@@ -10,6 +10,7 @@ mod platform;
 mod progress;
 mod pull;
 mod push;
+mod verify;
 mod words;
 
 use std::sync::Arc;
@@ -32,6 +33,7 @@ pub use progress::{Progress, ProgressSender};
 pub use pull::PullRequest;
 pub use push::PushRequest;
 pub use skiff_distribution::{Credentials, Found, Platform, Secret};
+pub use verify::VerifyRequest;
 
 /// The service.
 #[derive(Clone)]

@@ -91,6 +91,9 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("GET", ["images", name @ .., "get"]) => images::save(&context, &request, vec![join(name)]).await,
         ("GET", ["images", "search"]) => registries::search(&context, &request).await,
         ("POST", ["images", name @ .., "push"]) => registries::push(&context, &request, &join(name)).await,
+        ("POST", ["images", name @ .., "verify"]) => {
+            registries::verify(&context, &request, &join(name)).await
+        }
         ("GET", ["distribution", name @ .., "json"]) => {
             registries::distribution(&context, &request, &join(name)).await
         }
@@ -214,7 +217,7 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
                 "POST",
                 ["containers" | "images", "create"]
                     | ["images", "load"]
-                    | ["images", _, .., "tag" | "push"]
+                    | ["images", _, .., "tag" | "push" | "verify"]
                     | ["auth"]
             )
             | ("HEAD" | "GET" | "PUT", ["containers", _, .., "archive"])

@@ -11,7 +11,7 @@ use skiff_api::{
     decode,
     model::{AuthConfig, AuthResult, JsonError, JsonMessage},
 };
-use skiff_engine::{Credentials, Error, Progress, PullRequest, PushRequest, Secret};
+use skiff_engine::{Credentials, Error, Progress, PullRequest, PushRequest, Secret, VerifyRequest};
 use tokio::{
     sync::mpsc::{self, UnboundedReceiver},
     task::AbortHandle,
@@ -76,6 +76,17 @@ pub(super) async fn push(context: &Context, request: &Request, name: &str) -> Ou
     };
     let registries = context.engine.registries.clone();
     transfer(|progress| async move { registries.push(push, &progress).await }).await
+}
+
+/// `POST /images/{name}/verify`, which is our own: proves an image, and with `mend` fetches again what is damaged.
+pub(super) async fn verify(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+    let verify = VerifyRequest {
+        image: name.to_owned(),
+        mend: request.query.flag("mend"),
+        credentials: credentials(request),
+    };
+    let registries = context.engine.registries.clone();
+    transfer(|progress| async move { registries.verify(verify, &progress).await }).await
 }
 
 /// `POST /auth`: tries credentials.

@@ -2,6 +2,7 @@
 //! first thing that is wrong.
 
 mod archive;
+mod damage;
 mod layers;
 mod listing;
 mod odd;
@@ -33,6 +34,7 @@ pub const CASES: &[Case] = &[
     ("the last padding may be missing", odd::last_padding),
     ("paths may be as long as the kernel allows", odd::deep_paths),
     ("a lost layer keeps nobody from the rest", odd::lost_layers),
+    ("damage is found and mended", damage::damage_is_found_and_mended),
     ("snapshots keep what is written", snapshots::writes_stay),
     ("changes are told", snapshots::changes_are_told),
     ("a diff applied to the parent gives the snapshot", snapshots::diffs_reproduce),

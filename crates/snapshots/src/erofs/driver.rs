@@ -12,7 +12,7 @@ use super::{
     mount,
 };
 use crate::{
-    ChainId, Change, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
+    ChainId, Change, Damage, Error, Layer, LayerTar, Lifetime, Result, Snapshotter, StagedLayer, Usage,
     changes::upper_changes, diff::upper_tar, merge::Stack, overlay, overlay::Writable, skeleton, upper,
 };
 
@@ -121,6 +121,14 @@ impl Snapshotter for Erofs {
 
     fn layer_tar(&self, chain: &ChainId) -> Result<LayerTar> {
         self.layers.tar(chain)
+    }
+
+    fn verify(&self, chain: &ChainId) -> Result<Vec<Damage>> {
+        self.layers.verify(chain)
+    }
+
+    fn mend(&self, chain: &ChainId, staged: StagedLayer) -> Result<()> {
+        self.layers.mend(chain, staged)
     }
 
     fn layer_usage(&self, chain: &ChainId) -> Result<Usage> {

@@ -87,7 +87,24 @@ impl Drop for HeldTree {
     }
 }
 
-fn read_tree(archive: impl BufRead) -> Result<Tree> {
+/// What is made from an archive over the layers below: the index, and whether there is an `extra`, which is put into `dir`.
+pub(super) fn derive(
+    tree: &mut Tree,
+    tar: &File,
+    len: u64,
+    below: &[LayerMount],
+    dir: &Path,
+) -> Result<(Vec<u8>, bool)> {
+    let mut extra = Extra::new(dir.join("extra"));
+    inherit(tree, &Stack::new(below.iter().map(LayerMount::path).collect()), &mut extra)?;
+    let extra = extra.finish();
+    let mut archives = vec![Archive { file: tar, len }];
+    archives.extend(extra.as_ref().map(|(file, len)| Archive { file, len: *len }));
+    let failed = |source| Error::Apply { path: ".".to_owned(), source };
+    Ok((encode(tree, &archives).map_err(failed)?, extra.is_some()))
+}
+
+pub(super) fn read_tree(archive: impl BufRead) -> Result<Tree> {
     let mut reader = Reader::new(archive);
     let mut tree = Tree::new();
     while let Some(entry) = reader.next_entry()? {
@@ -109,9 +126,9 @@ impl LayerMount {
 
 /// What these layers' records have beside.
 #[derive(Debug, Serialize, Deserialize)]
-struct SecondArchive {
+pub(super) struct SecondArchive {
     /// Whether there is one.
-    extra: bool,
+    pub(super) extra: bool,
 }
 
 impl Layers {
@@ -182,22 +199,28 @@ impl Layers {
         if self.index.layer(&chain).is_ok() {
             return Ok(chain);
         }
+        let record = self.finish(&mut staged, parent, &mounts)?;
+        self.index.add_layer(record.layer(chain), || self.dirs.publish(staged.into_dir(), &chain))?;
+        Ok(chain)
+    }
+
+    /// Completes a staged layer's directory over the layers below, and flushes it.
+    pub(super) fn finish(
+        &self,
+        staged: &mut StagedLayer,
+        parent: Option<&ChainId>,
+        below: &[LayerMount],
+    ) -> Result<LayerRecord<SecondArchive>> {
         let held = staged.notes.take().and_then(|notes| notes.downcast::<HeldTree>().ok());
         let dir = staged.dir().path();
         let mut tree = match held {
             Some(held) => held.release(),
             None => read_tree(BufReader::with_capacity(256 << 10, fs_err::File::open(dir.join("tar"))?))?,
         };
-        let mut extra = Extra::new(dir.join("extra"));
-        inherit(&mut tree, &Stack::new(mounts.iter().map(LayerMount::path).collect()), &mut extra)?;
         let tar = fs_err::File::open(dir.join("tar"))?.into_file();
-        let extra = extra.finish();
-        let mut archives = vec![Archive { file: &tar, len: staged.tar_size() }];
-        archives.extend(extra.as_ref().map(|(file, len)| Archive { file, len: *len }));
-        let failed = |source| Error::Apply { path: ".".to_owned(), source };
-        fs_err::write(dir.join("index"), encode(&tree, &archives).map_err(failed)?)?;
-        let more = SecondArchive { extra: extra.is_some() };
-        let record = LayerRecord::new(&staged, parent, tree.size(), more);
+        let (index, extra) = derive(&mut tree, &tar, staged.tar_size(), below, dir)?;
+        fs_err::write(dir.join("index"), index)?;
+        let record = LayerRecord::new(staged, parent, tree.size(), SecondArchive { extra });
         let large = tree.weight() >= LARGE;
         drop(tree);
         if large {
@@ -208,8 +231,7 @@ impl Layers {
             fs_err::File::open(dir.join(file))?.sync_data()?;
         }
         crate::dirs::sync_dir(dir)?;
-        self.index.add_layer(record.layer(chain), || self.dirs.publish(staged.into_dir(), &chain))?;
-        Ok(chain)
+        Ok(record)
     }
 
     /// A layer's archive.
@@ -254,6 +276,11 @@ impl Layers {
         })?;
         let mount = self.place(fd)?;
         Ok(self.lock().entry(*chain).or_insert(mount).clone())
+    }
+
+    /// The next who needs a layer mounts it anew.
+    pub(super) fn forget_mount(&self, chain: &ChainId) {
+        self.lock().remove(chain);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<ChainId, LayerMount>> {

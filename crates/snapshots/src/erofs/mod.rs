@@ -13,5 +13,6 @@ mod namespace;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod verify;
 
 pub(crate) use driver::{Erofs, NAME};

@@ -1,0 +1,223 @@
+//! Proving an image against the digests that it is made of, and fetching again what is damaged.
+//!
+//! An image's id is the digest of its configuration, which has its layers' diff ids, which are the digests of their archives.
+//! So nothing has to be believed but the id. Layers are looked at from the lowest up, and mended before those above them are
+//! looked at, because an index may have been made with the help of a layer below.
+
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use skiff_distribution::{Credentials, Descriptor, Purpose};
+use skiff_images::{Damage, Image, ImageStore, KnownBlob, Reference};
+use skiff_snapshots::{ChainId, LayerTar};
+use skiff_types::Digest;
+
+use super::{
+    Registries,
+    layers::{Stage, Staged},
+    parse,
+    progress::{ProgressSender, Tell, short},
+    words,
+};
+use crate::{Error, Result, containers::blocking};
+
+/// What is to be proved.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyRequest {
+    /// The image's name or id.
+    pub image: String,
+    /// Fetch again what is damaged.
+    pub mend: bool,
+    /// Who asks the registry of the image's name.
+    pub credentials: Credentials,
+}
+
+impl Registries {
+    /// Reads everything of an image and compares it with its digests. What is found is told through `progress`.
+    ///
+    /// # Errors
+    /// No such image; something is damaged, and could not be mended if that was asked for.
+    pub async fn verify(&self, request: VerifyRequest, progress: &ProgressSender) -> Result<()> {
+        let image = self.images.get(&request.image)?;
+        let _held = self.last_use.hold(&image.id);
+        let mut damaged = 0;
+        if let Some(reason) = self.damaged_configuration(&image).await? {
+            damaged += 1;
+            progress.status(&short(&image.id.digest()), format!("Damaged: the configuration {reason}"));
+        }
+        let mut seen = Vec::new();
+        let diff_ids = &image.config.rootfs.diff_ids;
+        let chains = ChainId::all(diff_ids);
+        for (diff_id, chain) in diff_ids.iter().zip(&chains) {
+            let id = short(diff_id);
+            progress.layer(&id, "Verifying");
+            let Some(found) = self.damage(chain).await? else {
+                progress.layer(&id, "Verified");
+                continue;
+            };
+            progress.status(&id, format!("Damaged: {}", found.words));
+            if request.mend && self.mend(&request, diff_id, chain, found.archive, progress).await? {
+                progress.layer(&id, "Mended");
+            } else {
+                damaged += 1;
+            }
+            seen.push(*diff_id);
+        }
+        let (name, layers) = (&request.image, diff_ids.len());
+        match (damaged, seen.len()) {
+            (0, 0) => {
+                progress.status("", format!("Status: {name} is what its digests say, layers: {layers}"))
+            }
+            (0, mended) => {
+                progress.status("", format!("Status: {name} is whole again, layers mended: {mended}"))
+            }
+            (damaged, _) => {
+                return Err(Error::Internal(format!("damaged parts of image {name}: {damaged}")));
+            }
+        }
+        Ok(())
+    }
+
+    async fn damaged_configuration(&self, image: &Image) -> Result<Option<String>> {
+        let (images, id) = (Arc::clone(&self.images), image.id);
+        blocking(move || {
+            Ok(match images.config_bytes(&id) {
+                Ok(bytes) => {
+                    let found = Digest::from_sha256(Sha256::digest(bytes).into());
+                    (found != id.digest()).then(|| format!("has {found}"))
+                }
+                Err(error) => Some(format!("cannot be read: {error}")),
+            })
+        })
+        .await?
+    }
+
+    async fn damage(&self, chain: &ChainId) -> Result<Option<Found>> {
+        let (snapshots, chain) = (Arc::clone(self.images.snapshotter()), *chain);
+        blocking(move || match snapshots.verify(&chain) {
+            Ok(damage) if damage.is_empty() => None,
+            Ok(damage) => {
+                let archive = damage.iter().any(|d| !matches!(d, Damage::Derived(_)));
+                let words: Vec<String> = damage.iter().map(Damage::to_string).collect();
+                Some(Found { archive, words: words.join("; ") })
+            }
+            Err(error) => Some(Found { archive: true, words: error.to_string() }),
+        })
+        .await
+    }
+
+    /// Puts a good layer in the place of a damaged one. Whether that could be done.
+    async fn mend(
+        &self,
+        request: &VerifyRequest,
+        diff_id: &Digest,
+        chain: &ChainId,
+        archive: bool,
+        progress: &ProgressSender,
+    ) -> Result<bool> {
+        let staged = match archive {
+            true => self.fetch_again(request, diff_id, progress).await,
+            // The archive is good: what was made from it is made again.
+            false => self.stage_again(chain).await.map(Some),
+        };
+        let mended = match staged {
+            Ok(None) => {
+                progress
+                    .status(&short(diff_id), "Cannot be mended: no registry is known that has it".to_owned());
+                return Ok(false);
+            }
+            Ok(Some(staged)) => {
+                let (snapshots, chain) = (Arc::clone(self.images.snapshotter()), *chain);
+                blocking(move || snapshots.mend(&chain, staged)).await?.map_err(Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        match mended {
+            Ok(()) => Ok(true),
+            Err(error) => {
+                progress.status(&short(diff_id), format!("Cannot be mended: {error}"));
+                Ok(false)
+            }
+        }
+    }
+
+    async fn stage_again(&self, chain: &ChainId) -> Result<Staged> {
+        let (snapshots, chain) = (Arc::clone(self.images.snapshotter()), *chain);
+        blocking(move || match snapshots.layer_tar(&chain)? {
+            LayerTar::File { file, .. } => snapshots.stage_file(file),
+            mut stream @ LayerTar::Stream { .. } => snapshots.stage(&mut stream),
+        })
+        .await?
+        .map_err(Error::from)
+    }
+
+    /// Fetches a layer from one of the registries that are known to have it; none if there is none.
+    async fn fetch_again(
+        &self,
+        request: &VerifyRequest,
+        diff_id: &Digest,
+        progress: &ProgressSender,
+    ) -> Result<Option<Staged>> {
+        let own = parse(&request.image).map(|name| name.domain().to_owned()).ok();
+        let mut last = Ok(None);
+        for known in self.images.known_blobs(diff_id) {
+            let Ok(from) = parse(&known.repository) else { continue };
+            // A password is for the registry that it was given for.
+            let theirs = own.as_deref() == Some(from.domain());
+            let credentials = if theirs { request.credentials.clone() } else { Credentials::default() };
+            progress.status(&short(diff_id), format!("Fetching from {}", from.familiar_name()));
+            match self.fetch(&from, &known, &credentials).await {
+                Ok(staged) if staged.diff_id() == diff_id => return Ok(Some(staged)),
+                Ok(staged) => {
+                    let why = format!("{} has {} instead", from.familiar_name(), staged.diff_id());
+                    last = Err(Error::Internal(why));
+                }
+                Err(error) => last = Err(error),
+            }
+        }
+        last
+    }
+
+    async fn fetch(&self, from: &Reference, known: &KnownBlob, credentials: &Credentials) -> Result<Staged> {
+        let blob = Descriptor::new(&known.media_type, known.digest, known.size);
+        let mut last = Error::Internal(format!("no endpoints found for {}", from.domain()));
+        for candidate in self.client.candidates(from.domain(), Purpose::Pull).await? {
+            let session = match self.client.open(&candidate, credentials).await {
+                Ok(session) => Arc::new(session),
+                Err(error) => {
+                    last = error.into();
+                    continue;
+                }
+            };
+            let download = self.downloads.begin(&session, from.path(), &blob);
+            let ended = {
+                let mut stage = download.stage();
+                let ended = stage.wait_for(|s| matches!(s, Stage::Complete | Stage::Failed(_))).await;
+                ended.map(|stage| stage.clone()).ok()
+            };
+            match ended {
+                Some(Stage::Complete) => {
+                    forget(&self.images, &blob.digest).await?;
+                    if let Some(staged) = download.committing(|staged| staged) {
+                        return Ok(staged);
+                    }
+                }
+                Some(Stage::Failed(error)) => last = words::copied(&error),
+                _ => {}
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn forget(images: &Arc<ImageStore>, blob: &Digest) -> Result<()> {
+    let (images, blob) = (Arc::clone(images), *blob);
+    blocking(move || images.forget_partial(&blob)).await
+}
+
+/// What was found out about a layer.
+struct Found {
+    /// It has to be fetched.
+    archive: bool,
+    words: String,
+}
