@@ -13,6 +13,7 @@ mod lists;
 mod pages;
 mod pull;
 mod push;
+mod replicate;
 mod survive;
 
 use std::{

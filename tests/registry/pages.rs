@@ -5,6 +5,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use std::io::Write;
 
+use serde_json::json;
+
 use super::{Client, Response, Test};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
@@ -129,5 +131,34 @@ fn a_user_does_not_see_what_is_not_his() -> Result<()> {
         let answer = test.client.request("POST", path, &[FORM, bobs[0]], body.as_bytes())?;
         assert_eq!(answer.status, 403, "{path}: {}", answer.text());
     }
+    Ok(())
+}
+
+#[test]
+fn a_projects_page_tells_where_it_goes_and_no_password() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    add_user(&mut test, "root", true)?;
+    // Nobody listens there.
+    let target =
+        json!([{ "registry": "127.0.0.1:9", "prefix": "copy", "user": "u", "password": "hush-hush" }]);
+    let body = json!({ "replications": target }).to_string();
+    test.client.authorization = Some(format!(
+        "Basic {}",
+        base64::Engine::encode(&base64::engine::general_purpose::STANDARD, "root:long password")
+    ));
+    let kind = [("Content-Type", "application/json")];
+    test.client.request("PATCH", "/api/v1/projects/library", &kind, body.as_bytes())?.expect(204)?;
+    let told = test.client.get("/api/v1/projects/library")?.expect(200)?.text();
+    assert!(told.contains("127.0.0.1:9") && !told.contains("hush"), "{told}");
+    test.client.authorization = None;
+    let told = test.client.get("/api/v1/projects/library")?.text();
+    assert!(!told.contains("127.0.0.1:9"), "{told}");
+    let cookie = sign_in(&mut test.client, "root", "long+password")?.context("no cookie")?;
+    let signed = [("Cookie", cookie.as_str())];
+    let page = test.client.request("GET", "/ui/projects/library", &signed, b"")?.expect(200)?;
+    assert!(page.text().contains("127.0.0.1:9/copy") && !page.text().contains("hush"), "{}", page.text());
+    let body = format!("token={}", token(&page)?);
+    let sent = test.client.request("POST", "/ui/replicate/library", &[FORM, signed[0]], body.as_bytes())?;
+    assert_eq!((sent.status, sent.header("location")), (303, Some("/ui/projects/library")));
     Ok(())
 }

@@ -84,6 +84,7 @@ impl Server {
     pub async fn run(self) {
         let Self { registry, tcp, operator, handover } = self;
         let (maintain, handing) = (registry.clone().maintain(), registry.clone());
+        let replicate = registry.clone().replicate();
         let operator = {
             let registry = registry.clone();
             async move {
@@ -105,7 +106,7 @@ impl Server {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(tcp, operator, handover, maintain);
+        tokio::join!(tcp, operator, handover, maintain, replicate);
     }
 }
 

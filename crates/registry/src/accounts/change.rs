@@ -4,7 +4,10 @@ use skiff_state::Batch;
 
 use super::{
     Accounts, State, no_project,
-    records::{PROJECTS, ProjectRecord, ROBOTS, Retention, RobotRecord, Role, USERS, UserRecord, Webhook},
+    records::{
+        PROJECTS, ProjectRecord, ROBOTS, Replication, Retention, RobotRecord, Role, USERS, UserRecord,
+        Webhook,
+    },
     token_hash,
 };
 use crate::{
@@ -34,6 +37,8 @@ pub(crate) struct ProjectChange {
     pub(crate) retention: Option<Retention>,
     #[serde(default)]
     pub(crate) webhooks: Option<Vec<Webhook>>,
+    #[serde(default)]
+    pub(crate) replications: Option<Vec<Replication>>,
 }
 
 fn invalid(reason: impl Into<String>) -> Error {
@@ -166,7 +171,8 @@ impl Accounts {
     /// Changes a project's settings.
     pub(crate) async fn change_project(&self, name: &str, change: ProjectChange) -> Result<(), Error> {
         let kept = change.retention.iter().flat_map(|rule| &rule.keep);
-        for pattern in change.immutable.iter().flatten().chain(kept) {
+        let sent = change.replications.iter().flatten().flat_map(|to| &to.tags);
+        for pattern in change.immutable.iter().flatten().chain(kept).chain(sent) {
             if pattern.replace('*', "x").parse::<Tag>().is_err() {
                 return Err(invalid(format!("{pattern:?} is not a tag or a pattern of tags")));
             }
@@ -179,8 +185,21 @@ impl Accounts {
                 )));
             }
         }
+        for to in change.replications.iter().flatten() {
+            // As in references: a host has a dot or a port, or is this one.
+            let host = to.registry.contains(['.', ':']) || to.registry == "localhost";
+            let good = |b: u8| b.is_ascii_alphanumeric() || b".:-[]".contains(&b);
+            let prefix = to.prefix.is_empty() || to.prefix.parse::<Name>().is_ok();
+            if !host || !to.registry.bytes().all(good) || !prefix {
+                return Err(invalid(format!(
+                    "{:?} is not a registry like \"registry.example.com\" or \"10.0.0.2:5000/prefix\"",
+                    to.target()
+                )));
+            }
+        }
         self.change(|state| {
             let record = state.projects.get_mut(name).ok_or_else(|| no_project(name))?;
+            record.replications = change.replications.unwrap_or_else(|| record.replications.clone());
             record.public = change.public.unwrap_or(record.public);
             record.quota = change.quota.map_or(record.quota, |quota| (quota > 0).then_some(quota));
             record.retention = change.retention.unwrap_or_else(|| record.retention.clone());

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use skiff_state::Table;
 
+use crate::name::Name;
+
 /// Users by name.
 pub(crate) const USERS: Table<UserRecord> = Table::new("users");
 /// Projects by name.
@@ -82,6 +84,9 @@ pub(crate) struct ProjectRecord {
     /// Who is told of pushes and removals.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) webhooks: Vec<Webhook>,
+    /// Where its images go, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) replications: Vec<Replication>,
 }
 
 /// Which tags and manifests of a project stay.
@@ -121,6 +126,52 @@ pub(crate) struct Webhook {
 impl std::fmt::Debug for Webhook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.url)
+    }
+}
+
+/// Another registry that gets what is pushed to a project.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Replication {
+    /// `host` or `host:port`.
+    pub(crate) registry: String,
+    /// What stands before the repositories' names there.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) prefix: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) user: String,
+    /// Never given out again.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) password: String,
+    /// Tags that match one of these; all if there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<String>,
+    /// Seconds after which the other registry is asked for everything again; 0 for never.
+    #[serde(default)]
+    pub(crate) every: u64,
+}
+
+impl Replication {
+    /// What it is called: registry and prefix.
+    pub(crate) fn target(&self) -> String {
+        match self.prefix.as_str() {
+            "" => self.registry.clone(),
+            prefix => format!("{}/{prefix}", self.registry),
+        }
+    }
+
+    /// Where a repository is there.
+    pub(crate) fn path(&self, name: &Name) -> String {
+        match self.prefix.as_str() {
+            "" => name.to_string(),
+            prefix => format!("{prefix}/{name}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Replication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.target())
     }
 }
 

@@ -65,6 +65,7 @@ impl Registry {
                 Reference::Tag(tag) => {
                     self.note(&caller, "push", format_args!("{name}:{tag} {}", stored.digest));
                     self.tell(&caller, "push", &name, Some(tag.as_str()), Some(&stored.digest));
+                    self.replicator.wake();
                 }
                 Reference::Digest(digest) => {
                     self.note(&caller, "push", format_args!("{name}@{digest}"));

@@ -9,6 +9,7 @@ mod handover;
 mod maintenance;
 mod manifests;
 mod proxy;
+mod replication;
 mod retention;
 mod samples;
 mod webhooks;
@@ -26,7 +27,10 @@ use crate::{
     store::Store,
 };
 
-use self::{cache::ManifestCache, handover::Tickets, proxy::Proxy, samples::Samples, webhooks::Teller};
+use self::{
+    cache::ManifestCache, handover::Tickets, proxy::Proxy, replication::Replicator, samples::Samples,
+    webhooks::Teller,
+};
 
 pub use self::proxy::ProxySettings;
 
@@ -89,6 +93,7 @@ pub struct Registry {
     pub(crate) audit: Audit,
     pub(crate) samples: Samples,
     tickets: Tickets,
+    replicator: Replicator,
     proxy: Option<Arc<Proxy>>,
     teller: Teller,
     manifests: ManifestCache,
@@ -106,9 +111,14 @@ impl Registry {
         fs_err::create_dir_all(root).map_err(|error| error.to_string())?;
         // First the database: it is locked, so that no second process touches the rest.
         let opened = Store::open(&root.join("registry.redb"), |snapshot| {
-            Ok((Catalog::load(snapshot)?, State::load(snapshot)?, Samples::load(snapshot)?))
+            Ok((
+                Catalog::load(snapshot)?,
+                State::load(snapshot)?,
+                Samples::load(snapshot)?,
+                Replicator::load(snapshot)?,
+            ))
         });
-        let (store, (contents, state, samples)) = opened.map_err(|error| chain(&error))?;
+        let (store, (contents, state, samples, replicated)) = opened.map_err(|error| chain(&error))?;
         let store = Arc::new(store);
         let store_samples = store.clone();
         let content = Content::open(root).map_err(text)?;
@@ -125,6 +135,7 @@ impl Registry {
             audit: Audit::open(root).map_err(text)?,
             teller: Teller::new()?,
             tickets: Tickets::default(),
+            replicator: Replicator::new(replicated),
             samples: Samples::new(store_samples, samples),
             proxy: settings.proxy.as_ref().map(Proxy::new).transpose()?.map(Arc::new),
             manifests: ManifestCache::default(),

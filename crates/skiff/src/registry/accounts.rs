@@ -15,7 +15,11 @@ const USAGE: &str = "Usage:  skiff registry user ls
         skiff registry project add [--public] PROJECT
         skiff registry project set [--public=BOOL] [--quota SIZE] [--immutable PATTERN]...
                                    [--keep-last N] [--keep-days N] [--keep PATTERN]... [--untagged-days N]
-                                   [--webhook URL [--webhook-secret SECRET]] PROJECT
+                                   [--webhook URL [--webhook-secret SECRET]]
+                                   [--replicate HOST[:PORT][/PREFIX] [--replicate-user USER --password-stdin]
+                                    [--replicate-tag PATTERN]... [--replicate-every HOURS]] PROJECT
+        skiff registry project replicate PROJECT
+        skiff registry project replication PROJECT
         skiff registry project rm PROJECT
         skiff registry project member PROJECT USER guest|developer|maintainer|admin|none
         skiff registry robot ls PROJECT
@@ -41,6 +45,10 @@ const VALUES: &[&str] = &[
     "untagged-days",
     "webhook",
     "webhook-secret",
+    "replicate",
+    "replicate-user",
+    "replicate-tag",
+    "replicate-every",
 ];
 const SWITCHES: &[&str] = &["admin", "disabled", "public", "password-stdin"];
 
@@ -206,8 +214,30 @@ fn project(operator: &Operator, asked: &Asked, words: &[&str]) -> Result<String,
                 "untagged-days",
                 "webhook",
                 "webhook-secret",
+                "replicate",
+                "replicate-user",
+                "replicate-tag",
+                "replicate-every",
+                "password-stdin",
             ])?;
             operator.ask("PATCH", &format!("/projects/{name}"), &settings(asked)?).map(|_| String::new())
+        }
+        ["replicate", name] => {
+            asked.only(&[])?;
+            let path = format!("/projects/{name}/replicate");
+            operator.ask("POST", &path, &Value::Null).map(|_| String::new())
+        }
+        ["replication", name] => {
+            asked.only(&[])?;
+            let project = operator.ask("GET", &format!("/projects/{name}"), &Value::Null)?;
+            let columns = [
+                ("REGISTRY", "registry"),
+                ("PREFIX", "prefix"),
+                ("WAITING", "waiting"),
+                ("LAST", "last"),
+                ("ERROR", "error"),
+            ];
+            Ok(table(&project["replications"], &columns))
         }
         ["rm", name] => {
             asked.only(&[])?;
@@ -227,6 +257,24 @@ fn project(operator: &Operator, asked: &Asked, words: &[&str]) -> Result<String,
 }
 
 /// What `project set` changes; a rule and a webhook replace the ones before, and an empty address takes it away.
+/// Where a project goes; an empty text for nowhere.
+fn replications(asked: &Asked, to: &str) -> Result<Value, String> {
+    if to.is_empty() {
+        return Ok(json!([]));
+    }
+    let (registry, prefix) = to.split_once('/').unwrap_or((to, ""));
+    let user = asked.get("replicate-user").unwrap_or_default();
+    let password = if user.is_empty() { String::new() } else { password(asked)? };
+    Ok(json!([{
+        "registry": registry,
+        "prefix": prefix,
+        "user": user,
+        "password": password,
+        "tags": asked.all("replicate-tag"),
+        "every": u64::from(asked.number("replicate-every")?.unwrap_or(0)) * 3600,
+    }]))
+}
+
 fn settings(asked: &Asked) -> Result<Value, String> {
     let size = |text: &str| skiff_types::parse_size(text).map_err(|error| format!("--quota: {error}"));
     let quota = asked.get("quota").map(size).transpose()?;
@@ -245,7 +293,12 @@ fn settings(asked: &Asked) -> Result<Value, String> {
         "" => json!([]),
         url => json!([{ "url": url, "secret": secret }]),
     });
+    let replications = asked.get("replicate").map(|to| replications(asked, to)).transpose()?;
+    if replications.is_none() && asked.flags.iter().any(|(flag, _)| flag.starts_with("replicate-")) {
+        return Err("--replicate is missing".to_owned());
+    }
     Ok(json!({
+        "replications": replications,
         "public": asked.switch("public")?,
         "quota": quota,
         "immutable": immutable,

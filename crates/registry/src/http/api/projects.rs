@@ -44,6 +44,15 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Result<Reply, Error> {
         [] => all(call).await,
         [project] => one(call, project).await,
         [project, "members", user] => member(call, project, user).await,
+        [project, "replicate"] => {
+            call.registry.require_role(&call.caller, project, Role::Admin)?;
+            if call.method != Method::POST {
+                return Ok(wrong_method("POST"));
+            }
+            call.registry.replicate_now(project)?;
+            call.registry.note(&call.caller, "project.replicate", project);
+            Ok(Reply::empty(StatusCode::ACCEPTED))
+        }
         [project, "robots"] => robots(call, project).await,
         [project, "robots", robot] => {
             call.registry.require_role(&call.caller, project, Role::Admin)?;
@@ -59,6 +68,7 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Result<Reply, Error> {
 }
 
 fn describe(call: &Call, name: &str, project: &ProjectRecord) -> Value {
+    let replications = replications(call, name);
     let contents = call.registry.catalog.read();
     json!({
         "name": name,
@@ -69,9 +79,31 @@ fn describe(call: &Call, name: &str, project: &ProjectRecord) -> Value {
         "immutable": project.immutable,
         "retention": project.retention,
         "webhooks": project.webhooks.iter().map(|hook| &hook.url).collect::<Vec<_>>(),
+        "replications": replications,
         "repositories": contents.of_project(name).count(),
         "size": contents.project_size(name),
     })
+}
+
+/// Targets and how it goes with them, for who may change them. Passwords are not told.
+fn replications(call: &Call, project: &str) -> Vec<Value> {
+    if call.registry.require_role(&call.caller, project, Role::Admin).is_err() {
+        return Vec::new();
+    }
+    let figures = call.registry.replication_figures(project).into_iter();
+    let told = figures.map(|figures| {
+        json!({
+            "registry": figures.to.registry,
+            "prefix": figures.to.prefix,
+            "user": figures.to.user,
+            "tags": figures.to.tags,
+            "every": figures.to.every,
+            "waiting": figures.waiting,
+            "error": figures.error,
+            "last": figures.last.map(clock::rfc3339),
+        })
+    });
+    told.collect()
 }
 
 async fn all(call: &Call) -> Result<Reply, Error> {
@@ -107,10 +139,11 @@ async fn one(call: &Call, name: &str) -> Result<Reply, Error> {
             registry.require_role(&call.caller, name, Role::Admin)?;
             let change: ProjectChange = call.json()?;
             // A limit on a project is the operator's business, and so is whom the registry talks to.
-            if change.quota.is_some() || change.webhooks.is_some() {
+            if change.quota.is_some() || change.webhooks.is_some() || change.replications.is_some() {
                 registry.require_admin(&call.caller)?;
             }
             registry.accounts.change_project(name, change).await?;
+            registry.look_at_replications();
             registry.note(&call.caller, "project.change", name);
             Ok(done())
         }

@@ -39,6 +39,12 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
             registry.note(caller, "project.change", name);
             Page::go(format!("/ui/projects/{}", encode(name)))
         }
+        "replicate" => {
+            registry.require_role(caller, name, Role::Admin)?;
+            registry.replicate_now(name)?;
+            registry.note(caller, "project.replicate", name);
+            Page::go(format!("/ui/projects/{}", encode(name)))
+        }
         "member" => {
             registry.require_role(caller, name, Role::Admin)?;
             let (user, role) = (text("user"), text("role"));

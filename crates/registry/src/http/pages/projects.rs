@@ -129,9 +129,38 @@ pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
             p { (if project.public { "Public" } else { "Private" }) " · " (repositories.len()) " repositories" }
             @if may_push { (layout::command(&format!("docker push {}/{example}", view.host))) }
             (table(&repositories))
-            @if rules { (settings(view, name, &project)) }
+            @if rules { (replications(view, name)) (settings(view, name, &project)) }
         },
     ))
+}
+
+/// Where a project's images go, and how far that is.
+fn replications(view: &View, name: &str) -> Markup {
+    let all = view.registry.replication_figures(name);
+    html! {
+        @if !all.is_empty() {
+            section aria-labelledby="replication" {
+                h2 #replication { "Replication" }
+                table {
+                    thead { tr { th scope="col" { "To" } th.number scope="col" { "Tags waiting" } th scope="col" { "Last complete" } th scope="col" { "Last error" } } }
+                    tbody {
+                        @for figures in &all {
+                            tr {
+                                td { code { (figures.to.target()) } }
+                                td.number { (figures.waiting) }
+                                td { @match figures.last { Some(last) => (clock::short(last)), None => "–" } }
+                                td { (figures.error.as_deref().unwrap_or("–")) }
+                            }
+                        }
+                    }
+                }
+                form.row method="post" action={ "/ui/replicate/" (name) } {
+                    (layout::token(view))
+                    button type="submit" { "Compare and send now" }
+                }
+            }
+        }
+    }
 }
 
 fn settings(view: &View, name: &str, project: &ProjectRecord) -> Markup {

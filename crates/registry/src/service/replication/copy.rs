@@ -1,0 +1,138 @@
+//! One tag on its way to another registry: blobs first, then manifests from the inside out, then the tag, then what refers to
+//! it (signatures, attestations). What is there already is asked for and not sent.
+
+use std::{io, sync::Arc};
+
+use bytes::Bytes;
+use skiff_distribution::{Credentials, Purpose, Repository, Secret, Session};
+use tokio::sync::mpsc;
+
+use super::Registry;
+use crate::{
+    accounts::records::Replication,
+    catalog::ManifestRecord,
+    digest::Digest,
+    name::{Name, Tag},
+};
+
+/// Bytes that are sent at once, and how many such pieces wait.
+const PIECE: usize = 256 << 10;
+const PIECES: usize = 4;
+/// How deep indexes may be within indexes.
+const DEEPEST: usize = 4;
+
+/// The digest as the client of registries has it.
+fn theirs(digest: &Digest) -> Result<skiff_types::Digest, String> {
+    digest.to_string().parse().map_err(|_| format!("{digest} cannot be sent: only sha256 can"))
+}
+
+impl Registry {
+    /// Makes a tag of a target what it is here.
+    pub(super) async fn copy(
+        self: &Arc<Self>,
+        to: &Replication,
+        name: &Name,
+        tag: &Tag,
+        digest: &Digest,
+    ) -> Result<(), String> {
+        let session = self.open_target(to).await?;
+        let repository = session.repository(&to.path(name));
+        let there = repository.resolve(tag.as_str()).await.map_err(|e| e.to_string())?;
+        if there.is_none_or(|found| found.digest.to_string() != digest.to_string()) {
+            self.copy_manifest(&repository, name, digest, Some(tag), DEEPEST).await?;
+        }
+        for referrer in self.referring(name, digest) {
+            self.copy_manifest(&repository, name, &referrer, None, DEEPEST).await?;
+        }
+        Ok(())
+    }
+
+    async fn open_target(&self, to: &Replication) -> Result<Session, String> {
+        let credentials = Credentials {
+            username: to.user.clone(),
+            password: Secret::new(to.password.clone()),
+            ..Credentials::default()
+        };
+        let client = &self.replicator.client;
+        let candidates = client.candidates(&to.registry, Purpose::Push).await.map_err(|e| e.to_string())?;
+        let mut last = format!("no endpoints found for {}", to.registry);
+        for candidate in candidates {
+            match client.open(&candidate, &credentials).await {
+                Ok(session) => return Ok(session),
+                Err(error) => last = error.to_string(),
+            }
+        }
+        Err(last)
+    }
+
+    fn record(&self, name: &Name, digest: &Digest) -> Result<ManifestRecord, String> {
+        let contents = self.catalog.read();
+        let manifest = contents.repositories.get(name).and_then(|r| r.manifests.get(digest));
+        manifest.map(|m| m.record.clone()).ok_or_else(|| format!("{name}@{digest} is gone"))
+    }
+
+    /// Manifests of the repository whose subject this one is.
+    fn referring(&self, name: &Name, digest: &Digest) -> Vec<Digest> {
+        let contents = self.catalog.read();
+        let Some(repository) = contents.repositories.get(name) else { return Vec::new() };
+        let of = repository.manifests.iter().filter(|(_, m)| m.record.subject.as_ref() == Some(digest));
+        of.map(|(digest, _)| digest.clone()).collect()
+    }
+
+    async fn copy_manifest(
+        self: &Arc<Self>,
+        repository: &Repository<'_>,
+        name: &Name,
+        digest: &Digest,
+        tag: Option<&Tag>,
+        depth: usize,
+    ) -> Result<(), String> {
+        let record = self.record(name, digest)?;
+        let depth = depth.checked_sub(1).ok_or("its indexes are too deep")?;
+        for child in &record.manifests {
+            Box::pin(self.copy_manifest(repository, name, child, None, depth)).await?;
+        }
+        for blob in &record.blobs {
+            self.copy_blob(repository, blob).await?;
+        }
+        let bytes = self.manifest_bytes(digest).await.map_err(|e| e.to_string())?;
+        let reference = tag.map_or_else(|| digest.to_string(), Tag::to_string);
+        let put = repository.put_manifest(&reference, record.media_type.as_str(), bytes).await;
+        put.map_err(|e| e.to_string())
+    }
+
+    async fn copy_blob(self: &Arc<Self>, repository: &Repository<'_>, digest: &Digest) -> Result<(), String> {
+        let text = |e: skiff_distribution::Error| e.to_string();
+        let id = theirs(digest)?;
+        if repository.blob_size(&id).await.map_err(text)?.is_some() {
+            return Ok(());
+        }
+        let mut upload = repository.upload().await.map_err(text)?;
+        let file = self.content.file(digest).map_err(|e| e.to_string())?;
+        let (sender, pieces) = mpsc::channel(PIECES);
+        let reading = tokio::task::spawn_blocking(move || read(file, &sender));
+        upload.send(pieces).await.map_err(text)?;
+        reading.await.map_err(|e| e.to_string())?;
+        upload.finish(&id).await.map_err(text)
+    }
+}
+
+/// Passes a file on until its end or until nobody takes it. Blocks.
+fn read(mut file: std::fs::File, sender: &mpsc::Sender<io::Result<Bytes>>) {
+    loop {
+        let mut piece = vec![0; PIECE];
+        let read = io::Read::read(&mut file, &mut piece);
+        let piece = match read {
+            Ok(0) => return,
+            Ok(n) => {
+                piece.truncate(n);
+                Ok(piece.into())
+            }
+            Err(error) => Err(error),
+        };
+        let failed = piece.is_err();
+        if sender.blocking_send(piece).is_err() || failed {
+            return;
+        }
+    }
+}

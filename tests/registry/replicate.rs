@@ -1,0 +1,132 @@
+//! Replication: what is pushed here is there too, over failures and kills.
+
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+use super::{Client, INDEX, OCI, Server, Test, digest, image, noise};
+
+/// Runs `skiff registry project …` on a registry's directory.
+fn project(root: &Path, args: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_skiff"))
+        .args(["registry", "project"])
+        .args(args)
+        .arg("--root")
+        .arg(root)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Asks until a registry has this manifest.
+fn arrives(client: &mut Client, path: &str, bytes: &[u8]) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let answer = client.request("GET", path, &[("Accept", OCI), ("Accept", INDEX)], b"")?;
+        if answer.status == 200 && answer.body == bytes {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{path}: {} {}", answer.status, answer.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A registry that lets in `bob` with `secret`, and a client that is bob.
+fn guarded() -> Result<(Server, Client, tempfile::TempDir)> {
+    let dir = tempfile::tempdir()?;
+    let file = dir.path().join("htpasswd");
+    let made = Command::new(env!("CARGO_BIN_EXE_skiff"))
+        .args(["registry", "htpasswd", "-Bbn", "-C", "4", "bob", "secret"])
+        .output()?;
+    fs_err::write(&file, made.stdout)?;
+    let server = Server::start(&["--auth", "htpasswd", "--htpasswd", &file.display().to_string()])?;
+    let mut client = Client::new(&server.address);
+    client.authorization = Some("Basic Ym9iOnNlY3JldA==".to_owned());
+    Ok((server, client, dir))
+}
+
+#[test]
+fn what_is_pushed_is_there_too_over_kills_of_both() -> Result<()> {
+    let mut here = Test::ours(&["--auth", "none"])?;
+    let (mut there, mut client, _dir) = guarded()?;
+    let root = here.server().root();
+    // Something that was there before.
+    let before = here.push_image("team/before", "v1", b"before")?;
+    project(&root, &["add", "team"], "")?;
+    let to = format!("{}/copy", there.address);
+    let set = ["set", "--replicate", &to, "--replicate-user", "bob", "--password-stdin", "team"];
+    project(&root, &set, "secret\n")?;
+    arrives(&mut client, "/v2/copy/team/before/manifests/v1", &before)?;
+    // An index with an attestation, and a signature that refers to it.
+    let child = here.push_image("team/app", "child", &noise(3_000_000))?;
+    let entry = json!({ "mediaType": OCI, "digest": digest(&child), "size": child.len() });
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] }).to_string();
+    let (config, layer) = (here.push_blob("team/app", b"{}")?, here.push_blob("team/app", b"signed")?);
+    let subject = json!({ "mediaType": INDEX, "digest": digest(index.as_bytes()), "size": index.len() });
+    let signature = image(&config, &layer, 6, Some(subject)).to_string();
+    let of = digest(signature.as_bytes());
+    here.put_manifest("team/app", &of, OCI, signature.as_bytes())?.expect(201)?;
+    here.put_manifest("team/app", "all", INDEX, index.as_bytes())?.expect(201)?;
+    arrives(&mut client, "/v2/copy/team/app/manifests/all", index.as_bytes())?;
+    arrives(&mut client, &format!("/v2/copy/team/app/manifests/{of}"), signature.as_bytes())?;
+    // Other projects stay here.
+    here.push_image("other/app", "v1", b"other")?;
+    // The other one is away, and then this one: what was pushed meanwhile is sent all the same.
+    there.kill()?;
+    let away = here.push_image("team/away", "v1", b"while it was away")?;
+    let end = Instant::now() + Duration::from_secs(60);
+    while !project(&root, &["replication", "team"], "")?.contains("connection refused") {
+        ensure!(Instant::now() < end, "no error is told");
+        thread::sleep(Duration::from_millis(20));
+    }
+    here.server().kill()?;
+    there.start_again()?;
+    here.server().start_again()?;
+    client = Client::new(&there.address);
+    client.authorization = Some("Basic Ym9iOnNlY3JldA==".to_owned());
+    arrives(&mut client, "/v2/copy/team/away/manifests/v1", &away)?;
+    client.get("/v2/copy/other/app/manifests/v1")?.expect(404)?;
+    // The password is in no answer and no log.
+    let told = project(&root, &["replication", "team"], "")?;
+    assert!(!told.contains("secret") && !here.server().log().contains("secret"), "{told}");
+    Ok(())
+}
+
+#[test]
+fn who_asks_gets_everything_compared_and_only_what_matches_is_sent() -> Result<()> {
+    let mut here = Test::ours(&["--auth", "none"])?;
+    let mut there = Test::ours(&["--auth", "none"])?;
+    let (root, address) = (here.server().root(), there.server().address.clone());
+    project(&root, &["add", "team"], "")?;
+    assert!(project(&root, &["replicate", "team"], "").is_err());
+    project(&root, &["set", "--replicate", &address, "--replicate-tag", "v*", "team"], "")?;
+    here.push_image("team/app", "test", b"not this")?;
+    let sent = here.push_image("team/app", "v1", b"this")?;
+    arrives(&mut there.client, "/v2/team/app/manifests/v1", &sent)?;
+    there.client.get("/v2/team/app/manifests/test")?.expect(404)?;
+    // Somebody removes it there.
+    there.client.request("DELETE", "/v2/team/app/manifests/v1", &[], b"")?.expect(202)?;
+    project(&root, &["replicate", "team"], "")?;
+    arrives(&mut there.client, "/v2/team/app/manifests/v1", &sent)?;
+    for wrong in ["nowhere", "http://x.example", "x.example/UPPER"] {
+        let error = project(&root, &["set", "--replicate", wrong, "team"], "").unwrap_err().to_string();
+        assert!(error.contains("is not a registry like"), "{error}");
+    }
+    project(&root, &["set", "--replicate", "", "team"], "")?;
+    assert_eq!(project(&root, &["replication", "team"], "")?.lines().count(), 1);
+    Ok(())
+}
