@@ -141,3 +141,55 @@ fn a_password_does_not_follow_to_another_host() -> Result<()> {
     assert!(answer.text().contains("the password stays here"), "{}", answer.text());
     Ok(())
 }
+
+#[test]
+fn a_large_blob_is_passed_on_while_it_comes() -> Result<()> {
+    use std::io::{BufRead, BufReader, Read, Write};
+    let bytes = noise(3 << 20);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let (go, rest) = std::sync::mpsc::channel::<()>();
+    let sent = bytes.clone();
+    let origin = std::thread::spawn(move || -> std::io::Result<()> {
+        let (mut stream, _) = listener.accept()?;
+        let _ = stream.read(&mut [0; 4096])?;
+        write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", sent.len())?;
+        stream.write_all(&sent[..2 << 20])?;
+        // The rest goes only when the client has the beginning.
+        rest.recv().map_err(std::io::Error::other)?;
+        stream.write_all(&sent[2 << 20..])
+    });
+    let mut cache = Test::ours(&["--auth", "none", "--proxy", &format!("http://{address}")])?;
+    let path = format!("/v2/a/blobs/{}", digest(&bytes));
+    let mut stream = BufReader::new(cache.client.connect()?);
+    write!(stream.get_mut(), "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        anyhow::ensure!(stream.read_line(&mut head)? > 0, "{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-length: 3145728"), "{head}");
+    let mut got = vec![0; bytes.len()];
+    stream.read_exact(&mut got[..1 << 20])?;
+    go.send(())?;
+    stream.read_exact(&mut got[1 << 20..])?;
+    assert!(got == bytes);
+    origin.join().map_err(|_| anyhow::anyhow!("the origin panicked"))??;
+    // It is here now.
+    assert_eq!(cache.client.get(&path)?.expect(200)?.body, bytes);
+    Ok(())
+}
+
+#[test]
+fn a_wrong_large_blob_is_cut_short() -> Result<()> {
+    let (wanted, other) = (noise(2 << 20), noise((2 << 20) + 8));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", wanted.len());
+    let answer = [head.as_bytes(), &other[..wanted.len()]].concat();
+    let address = liar(vec![answer])?;
+    let mut cache = Test::ours(&["--auth", "none", "--proxy", &format!("http://{address}")])?;
+    let path = format!("/v2/a/blobs/{}", digest(&wanted));
+    assert!(cache.client.get(&path).is_err());
+    let mut after = super::Client::new(&cache.server().address);
+    assert_eq!(after.get(&path)?.status, 502);
+    assert_eq!(fs_err::read_dir(cache.server().root().join("uploads"))?.count(), 0);
+    Ok(())
+}

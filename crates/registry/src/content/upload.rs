@@ -17,13 +17,14 @@ use std::{
 
 use bytes::Bytes;
 use rand::RngCore;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::{
     Error,
     digest::{Algorithm, Digest, Hashing, hex},
     error::at,
     name::Name,
+    service::Passed,
 };
 
 /// Names an upload: 32 random hexadecimal digits, which nobody guesses.
@@ -71,6 +72,8 @@ pub(crate) struct Writing {
     hashing: Hashing,
     offset: u64,
     progress: OwnedMutexGuard<Progress>,
+    /// Who is told how many bytes are there.
+    told: Option<Arc<watch::Sender<Passed>>>,
 }
 
 /// A finished upload: a file whose digest is known.
@@ -151,7 +154,7 @@ impl Uploads {
             Some((hashing, offset)) if offset == length && wanted(&hashing) => (hashing, offset),
             _ => (rehash(&path, algorithm.unwrap_or(Algorithm::Sha256))?, length),
         };
-        Ok(Writing { id: id.clone(), path, file, hashing, offset, progress })
+        Ok(Writing { id: id.clone(), path, file, hashing, offset, progress, told: None })
     }
 
     /// Gives the file of a finished upload away; the id is forgotten.
@@ -198,6 +201,16 @@ fn rehash(path: &Path, algorithm: Algorithm) -> Result<Hashing, Error> {
 }
 
 impl Writing {
+    /// The same file, to be read while it is written.
+    pub(crate) fn reader(&self) -> Result<File, Error> {
+        self.file.try_clone().map_err(at(&self.path))
+    }
+
+    /// Tells from now on how many bytes are there.
+    pub(crate) fn tell(&mut self, told: Arc<watch::Sender<Passed>>) {
+        self.told = Some(told);
+    }
+
     /// Bytes that are there.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -213,6 +226,9 @@ impl Writing {
             }
             self.hashing.update(piece);
             self.offset += piece.len() as u64;
+        }
+        if let Some(told) = &self.told {
+            told.send_replace(Passed::Coming(self.offset));
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod cache;
 mod handover;
 mod maintenance;
 mod manifests;
+mod passing;
 mod proxy;
 mod replication;
 mod retention;
@@ -32,6 +33,7 @@ use self::{
     webhooks::Teller,
 };
 
+pub(crate) use self::passing::Progress as Passed;
 pub use self::proxy::ProxySettings;
 
 /// How a registry behaves.

@@ -1,15 +1,22 @@
 //! A cache of another registry: what is asked for and not here is fetched, verified and kept.
 //!
 //! A tag that was asked about lately is served from here, and any tag while the other registry does not answer. A blob
-//! is fetched once, however many ask for it; nobody gets a byte of it before it is verified.
+//! is fetched once, however many ask for it, and passed on while it comes (`passing`).
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     time::{Duration, Instant},
 };
 
-use super::{Registry, blocking, unstoppable};
+use hyper::body::Body as _;
+use tokio::sync::watch;
+
+use super::{
+    Registry, blocking,
+    passing::{Passing, Progress},
+    unstoppable,
+};
 use crate::{
     Error,
     catalog::Found,
@@ -20,6 +27,9 @@ use crate::{
     remote::Remote,
 };
 
+/// Smaller blobs are waited for: then an error can still be told.
+const WORTHWHILE: u64 = 1 << 20;
+
 /// The other registry, and what is known of it.
 #[derive(Debug)]
 pub(crate) struct Proxy {
@@ -28,7 +38,15 @@ pub(crate) struct Proxy {
     /// When a tag was last asked about.
     fresh: Mutex<HashMap<(Name, String), Instant>>,
     /// Blobs under way.
-    fetches: Mutex<HashMap<Digest, std::sync::Weak<tokio::sync::Mutex<()>>>>,
+    fetches: Mutex<HashMap<Digest, Weak<Fetch>>>,
+}
+
+/// A blob that somebody fetches.
+#[derive(Debug)]
+pub(super) struct Fetch {
+    turn: tokio::sync::Mutex<()>,
+    /// What can be read of it already.
+    pub(super) passing: watch::Sender<Option<Passing>>,
 }
 
 /// How a cache is configured.
@@ -69,15 +87,16 @@ impl Proxy {
         fresh.insert((name.clone(), tag.to_owned()), Instant::now());
     }
 
-    fn fetch_lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+    pub(super) fn fetch(&self, digest: &Digest) -> Arc<Fetch> {
         let mut fetches = self.fetches.lock().expect("no panic under this lock");
         fetches.retain(|_, fetch| fetch.strong_count() > 0);
-        if let Some(lock) = fetches.get(digest).and_then(std::sync::Weak::upgrade) {
-            return lock;
+        if let Some(fetch) = fetches.get(digest).and_then(Weak::upgrade) {
+            return fetch;
         }
-        let lock = Arc::<tokio::sync::Mutex<()>>::default();
-        fetches.insert(digest.clone(), Arc::downgrade(&lock));
-        lock
+        let fetch =
+            Arc::new(Fetch { turn: tokio::sync::Mutex::default(), passing: watch::Sender::new(None) });
+        fetches.insert(digest.clone(), Arc::downgrade(&fetch));
+        fetch
     }
 }
 
@@ -136,20 +155,29 @@ impl Registry {
         // Goes on when who asked first leaves: others wait for it.
         let (this, name, digest) = (self.clone(), name.clone(), digest.clone());
         unstoppable(async move {
-            let lock = proxy.fetch_lock(&digest);
-            let _turn = lock.lock().await;
+            let fetch = proxy.fetch(&digest);
+            let _turn = fetch.turn.lock().await;
             if this.catalog.blob(&name, &digest).is_ok() {
                 return Ok(());
             }
             let body = proxy.remote.blob(&name, &digest).await?;
             let mut body = body.ok_or_else(|| Error::BlobUnknown { digest: digest.clone() })?;
             let (uploading, repository, algorithm) = (this.clone(), name.clone(), digest.algorithm());
-            let writing = blocking(move || {
+            let mut writing = blocking(move || {
                 let id = uploading.uploads.begin(&repository, algorithm)?;
                 uploading.uploads.write(&repository, &id, Some(algorithm))
             })
             .await??;
+            let (progress, seen) = watch::channel(Progress::Coming(0));
+            let progress = Arc::new(progress);
+            if let Some(size) = body.size_hint().exact().filter(|size| *size >= WORTHWHILE) {
+                let (file, name) = (Arc::new(writing.reader()?), name.clone());
+                writing.tell(progress.clone());
+                fetch.passing.send_replace(Some(Passing { name, file, size, progress: seen }));
+            }
             let (writing, appended) = receive::append(&mut body, writing, u64::MAX).await;
+            // Who comes from now on waits for the end.
+            fetch.passing.send_replace(None);
             let received = writing.map(Writing::finish).ok_or(Error::Cut)?;
             if let Err(error) = appended {
                 blocking(move || this.uploads.drop_received(&received)).await?;
@@ -164,7 +192,9 @@ impl Registry {
                 blocking(move || this.uploads.drop_received(&received)).await?;
                 return Err(Error::Upstream { host: proxy.remote.host().to_owned(), reason });
             }
-            this.adopt(name, received).await
+            this.adopt(name, received).await?;
+            progress.send_replace(Progress::Whole);
+            Ok(())
         })
         .await
     }

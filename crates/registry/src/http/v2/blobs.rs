@@ -14,6 +14,11 @@ use crate::{
 
 pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Answer, Error> {
     call.allow(name, Action::Pull)?;
+    let plain = call.request.method() == http::Method::GET && call.header(header::RANGE).is_none();
+    if plain && let Some(passing) = call.registry.passing(name, digest).await? {
+        let (parts, ()) = head(digest, passing.size).into_parts();
+        return Ok(Answer::Whole(Response::from_parts(parts, passing.into_body())));
+    }
     let size = call.registry.blob(name, digest).await?;
     let etag = format!("\"{digest}\"");
     if matches_etag(call.header(header::IF_NONE_MATCH), &etag) {
@@ -38,14 +43,8 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
             return Ok(Answer::Whole(response));
         }
     };
-    let mut head = Response::new(());
+    let mut head = head(digest, span.len());
     let headers = head.headers_mut();
-    set(headers, header::CONTENT_TYPE, "application/octet-stream");
-    set(headers, header::CONTENT_LENGTH, &span.len().to_string());
-    set(headers, header::ETAG, &etag);
-    set(headers, header::ACCEPT_RANGES, "bytes");
-    set(headers, header::CACHE_CONTROL, "max-age=31536000");
-    set(headers, CONTENT_DIGEST, &digest.to_string());
     if matches!(wanted, Wanted::Part(_)) {
         set(headers, header::CONTENT_RANGE, &format!("bytes {}-{}/{size}", span.from, span.to - 1));
         *head.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -62,6 +61,19 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
     }
     let file = call.registry.open_blob(digest).await?;
     Ok(Answer::File(head, Part { file, span }))
+}
+
+/// What is said of a blob before so many bytes of it.
+fn head(digest: &Digest, length: u64) -> Response<()> {
+    let mut head = Response::new(());
+    let headers = head.headers_mut();
+    set(headers, header::CONTENT_TYPE, "application/octet-stream");
+    set(headers, header::CONTENT_LENGTH, &length.to_string());
+    set(headers, header::ETAG, &format!("\"{digest}\""));
+    set(headers, header::ACCEPT_RANGES, "bytes");
+    set(headers, header::CACHE_CONTROL, "max-age=31536000");
+    set(headers, CONTENT_DIGEST, &digest.to_string());
+    head
 }
 
 fn set(headers: &mut HeaderMap, name: http::HeaderName, value: &str) {
