@@ -13,6 +13,7 @@ mod lists;
 mod pages;
 mod pull;
 mod push;
+mod reach;
 mod replicate;
 mod survive;
 

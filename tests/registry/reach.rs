@@ -1,0 +1,151 @@
+//! How an engine reaches a registry that is not on loopback: TLS with an authority of one's own, and a mirror of `hosts.toml`.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use skiff_testkit::Daemon;
+
+/// An address of documentation (RFC 5737), on the namespace's own loopback link.
+const ADDRESS: &str = "192.0.2.1";
+const REGISTRY: &str = "192.0.2.1:5000";
+
+fn done(output: Output) -> Result<()> {
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
+}
+
+/// Makes an authority and a certificate of it for the address.
+fn certificates(dir: &Path) -> Result<()> {
+    let openssl =
+        |args: &[&str]| -> Result<()> { done(Command::new("openssl").args(args).current_dir(dir).output()?) };
+    let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let authority =
+        ["req", "-x509", "-days", "2", "-subj", "/CN=an authority", "-keyout", "ca.key", "-out", "ca.crt"];
+    openssl(&[&authority[..], &curve].concat())?;
+    let request = ["req", "-subj", "/CN=registry", "-keyout", "key.pem", "-out", "request.pem"];
+    openssl(&[&request[..], &curve].concat())?;
+    fs_err::write(dir.join("names"), format!("subjectAltName=IP:{ADDRESS}\n"))?;
+    let sign = ["x509", "-req", "-days", "2", "-in", "request.pem", "-CA", "ca.crt", "-CAkey", "ca.key"];
+    openssl(&[&sign[..], &["-CAcreateserial", "-extfile", "names", "-out", "cert.pem"]].concat())
+}
+
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// What an engine says of an attempt: nothing, or why not.
+fn attempt(daemon: &Daemon, path: &str) -> Result<Option<String>> {
+    let answer = daemon.client().post(path, &Value::Null)?;
+    if answer.status >= 400 {
+        return Ok(Some(answer.message()));
+    }
+    let lines = answer.text();
+    let last: Value = serde_json::from_str(lines.lines().last().context("progress")?)?;
+    Ok(last["error"].as_str().map(str::to_owned))
+}
+
+#[test]
+fn authorities_and_mirrors_are_those_of_its_directory() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    certificates(dir.path())?;
+    // The namespaces' own /etc, and an address that is not loopback.
+    let over = dir.path().join("over");
+    fs_err::create_dir(&over)?;
+    let binary = Path::new(env!("CARGO_BIN_EXE_skiff"));
+    let daemon = Daemon::start_prepared(binary, &[], |inside| {
+        done(inside("ip").args(["address", "add", ADDRESS, "dev", "lo"]).output()?)?;
+        done(inside("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&over).output()?)?;
+        done(inside("mkdir").arg(over.join("upper")).arg(over.join("work")).output()?)?;
+        let at = |sub: &str| over.join(sub).display().to_string();
+        let options = format!("lowerdir=/etc,upperdir={},workdir={}", at("upper"), at("work"));
+        done(inside("mount").args(["-t", "overlay", "overlay", "-o", &options, "/etc"]).output()?)
+    })?;
+    daemon.import_busybox()?;
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let registry = daemon
+        .inside(binary)
+        .args(["registry", "serve", "--auth", "none", "--addr", REGISTRY, "--root", &file("registry")])
+        .args(["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem")])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let _registry = Ended(registry);
+    let url = format!("https://{REGISTRY}/v2/");
+    let up = daemon
+        .inside("curl")
+        .args([
+            "-sSf",
+            "--retry",
+            "100",
+            "--retry-connrefused",
+            "--retry-delay",
+            "1",
+            "--cacert",
+            &file("ca.crt"),
+            &url,
+        ])
+        .output()?;
+    done(up)?;
+    let image = format!("{REGISTRY}/team/app");
+    daemon.client().post(&format!("/images/busybox/tag?repo={image}&tag=v1"), &Value::Null)?.ok()?;
+    let push = format!("/images/{image}/push?tag=v1");
+    // Nobody vouches for it yet.
+    let refused = attempt(&daemon, &push)?.context("an unknown authority was trusted")?;
+    assert!(refused.contains("certificate"), "{refused}");
+    let place = |name: &str| format!("/etc/skiff/certs.d/{name}");
+    done(daemon.inside("mkdir").arg("-p").arg(place(REGISTRY)).arg(place("images.test")).output()?)?;
+    done(daemon.inside("cp").arg(file("ca.crt")).arg(place(REGISTRY)).output()?)?;
+    assert_eq!(attempt(&daemon, &push)?, None);
+    // A registry that is not there, and its mirror that is: the image keeps the name that was asked for.
+    let hosts = format!(
+        "server = \"https://images.test\"\n[host.\"https://{REGISTRY}\"]\ncapabilities = [\"pull\", \"resolve\"]\nca = \"{}\"\n",
+        file("ca.crt")
+    );
+    fs_err::write(file("hosts.toml"), hosts)?;
+    done(daemon.inside("cp").arg(file("hosts.toml")).arg(place("images.test")).output()?)?;
+    assert_eq!(attempt(&daemon, "/images/create?fromImage=images.test/team/app&tag=v1")?, None);
+    let seen = daemon.client().get("/images/images.test/team/app:v1/json")?.ok()?.json()?;
+    let names = seen["RepoTags"].as_array().context("names")?;
+    assert!(names.contains(&Value::from("images.test/team/app:v1")), "{seen}");
+    Ok(())
+}
+
+#[test]
+fn dockers_own_images_come_from_a_mirror() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let binary = Path::new(env!("CARGO_BIN_EXE_skiff"));
+    // The first is away; nobody else is in this namespace.
+    let mirrors = ["--registry-mirror", "http://127.0.0.1:9", "--registry-mirror", "http://127.0.0.1:5000"];
+    let daemon = Daemon::start(binary, &mirrors)?;
+    daemon.import_busybox()?;
+    let registry = daemon
+        .inside(binary)
+        .args(["registry", "serve", "--auth", "none", "--addr", "127.0.0.1:5000", "--root"])
+        .arg(dir.path().join("registry"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let _registry = Ended(registry);
+    let retry = ["-sSf", "--retry", "100", "--retry-connrefused", "--retry-delay", "1"];
+    done(daemon.inside("curl").args(retry).arg("http://127.0.0.1:5000/v2/").output()?)?;
+    let image = "127.0.0.1:5000/library/mirrored";
+    daemon.client().post(&format!("/images/busybox/tag?repo={image}&tag=v1"), &Value::Null)?.ok()?;
+    assert_eq!(attempt(&daemon, &format!("/images/{image}/push?tag=v1"))?, None);
+    daemon.client().delete(&format!("/images/{image}:v1"))?.ok()?;
+    assert_eq!(attempt(&daemon, "/images/create?fromImage=mirrored&tag=v1")?, None);
+    let seen = daemon.client().get("/images/mirrored:v1/json")?.ok()?.json()?;
+    let digests = seen["RepoDigests"].as_array().context("digests")?;
+    assert!(digests.iter().any(|d| d.as_str().is_some_and(|d| d.starts_with("mirrored@sha256:"))), "{seen}");
+    Ok(())
+}
