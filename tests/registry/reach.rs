@@ -6,8 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
-use skiff_testkit::Daemon;
+use serde_json::{Value, json};
+use skiff_testkit::{Daemon, image::Tar, registry::Registry};
 
 /// An address of documentation (RFC 5737), on the namespace's own loopback link.
 const ADDRESS: &str = "192.0.2.1";
@@ -147,5 +147,40 @@ fn dockers_own_images_come_from_a_mirror() -> Result<()> {
     let seen = daemon.client().get("/images/mirrored:v1/json")?.ok()?.json()?;
     let digests = seen["RepoDigests"].as_array().context("digests")?;
     assert!(digests.iter().any(|d| d.as_str().is_some_and(|d| d.starts_with("mirrored@sha256:"))), "{seen}");
+    Ok(())
+}
+
+#[test]
+fn a_proxy_is_asked_in_the_registrys_place() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let (config, binary) = (dir.path().join("daemon.json"), Path::new(env!("CARGO_BIN_EXE_skiff")));
+    fs_err::write(&config, "{}")?;
+    let mut daemon = Daemon::start(binary, &["--config-file", &config.display().to_string()])?;
+    // It answers what a registry would: whatever address it is asked for.
+    let proxy = Registry::start(daemon.listen()?, None)?;
+    let mut tar = Tar::default();
+    tar.entry("file", b'0', 0o644, "", b"through a proxy");
+    proxy.put_image("team/app", "v1", &[tar.finish()], "amd64");
+    let address = format!("http://me:hush@{}", proxy.address());
+    let settings = json!({
+        "http-proxy": address, "https-proxy": address, "no-proxy": "direct.test",
+        "insecure-registries": ["registry.test", "direct.test"],
+    });
+    fs_err::write(&config, settings.to_string())?;
+    daemon.kill()?;
+    daemon.start_again()?;
+    assert_eq!(attempt(&daemon, "/images/create?fromImage=registry.test/team/app&tag=v1")?, None);
+    let asked = proxy.asked();
+    // First with TLS, of which this proxy knows nothing.
+    assert!(asked.iter().any(|a| (&*a.method, &*a.path) == ("CONNECT", "registry.test:443")), "{asked:?}");
+    let (me, plain) = (Some("Basic bWU6aHVzaA=="), "http://registry.test/v2/");
+    let pulled: Vec<_> = asked.iter().filter(|a| a.path.starts_with(plain)).collect();
+    assert!(pulled.iter().any(|a| a.path.contains("/team/app/blobs/sha256:")), "{asked:?}");
+    assert!(asked.iter().all(|a| a.header("proxy-authorization") == me), "{asked:?}");
+    let info = daemon.client().get("/info")?.ok()?.text();
+    assert!(!info.contains("hush") && !fs_err::read_to_string(daemon.log())?.contains("hush"), "{info}");
+    // Who is to be reached directly is.
+    assert!(attempt(&daemon, "/images/create?fromImage=direct.test/team/app&tag=v1")?.is_some());
+    assert!(proxy.asked().is_empty());
     Ok(())
 }

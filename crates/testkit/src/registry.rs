@@ -220,6 +220,11 @@ impl Shared {
 
     fn answer(&self, asked: &Asked, out: &mut TcpStream) -> Result<()> {
         let (path, query) = asked.path.split_once('?').unwrap_or((&asked.path, ""));
+        // Who takes it for a proxy writes the whole address (RFC 9112, section 3.2.2).
+        let path = match path.split_once("://") {
+            Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => path,
+        };
         let rest = path.strip_prefix("/v2/").unwrap_or_default();
         if rest.is_empty() {
             return respond(out, asked, "200 OK", &[], b"{}");
