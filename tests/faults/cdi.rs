@@ -42,13 +42,15 @@ devices:
     deviceNodes:
     - {{ path: /dev/one, hostPath: /dev/zero, permissions: r }}
     mounts:
-    - {{ hostPath: {}, containerPath: /lib/vendor, options: [ro, bind] }}
+    - {{ hostPath: {library}, containerPath: /lib/vendor, options: [ro, bind] }}
     hooks:
-    - {{ hookName: createRuntime, path: /bin/sh, args: [sh, -c, 'echo ran > {}'] }}
+    - {{ hookName: createRuntime, path: /bin/sh, args: [sh, -c, 'echo ran > {ran}'] }}
+    - {{ hookName: poststart, path: /bin/sh, args: [sh, -c, 'grep -o running >> {ran}'] }}
+    - {{ hookName: poststop, path: /bin/sh, args: [sh, -c, 'grep -o stopped >> {ran}'] }}
     additionalGids: [44]
 ",
-        library.display(),
-        ran.display()
+        library = library.display(),
+        ran = ran.display()
     );
     fs_err::write(specs.join("vendor.yaml"), spec)?;
     let daemon = daemon(&["--cdi-spec-dir", &specs.to_string_lossy()])?;
@@ -68,7 +70,7 @@ a library
 2
 "
     );
-    assert_eq!(fs_err::read_to_string(&ran)?, "ran\n");
+    assert_eq!(fs_err::read_to_string(&ran)?, "ran\nrunning\nstopped\n");
     let info = client.get("/info")?.ok()?.json()?;
     assert_eq!(info["CDISpecDirs"], json!([specs]));
     assert_eq!(info["DiscoveredDevices"], json!([{ "Source": "cdi", "ID": "vendor.com/class=one" }]));

@@ -164,7 +164,9 @@ fn add_hook(spec: &mut Spec, hook: &CdiHook) -> Result<(), String> {
         "prestart" => hooks.set_prestart(with(hooks.prestart())),
         "createRuntime" => hooks.set_create_runtime(with(hooks.create_runtime())),
         "createContainer" => hooks.set_create_container(with(hooks.create_container())),
-        _ => hooks.set_start_container(with(hooks.start_container())),
+        "startContainer" => hooks.set_start_container(with(hooks.start_container())),
+        "poststart" => hooks.set_poststart(with(hooks.poststart())),
+        _ => hooks.set_poststop(with(hooks.poststop())),
     };
     spec.set_hooks(Some(hooks));
     Ok(())

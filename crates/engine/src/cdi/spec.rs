@@ -92,8 +92,9 @@ pub(crate) struct IntelRdt {
     pub(crate) enable_mbm: bool,
 }
 
-/// Hooks that our monitor runs.
-const HOOKS: [&str; 4] = ["prestart", "createRuntime", "createContainer", "startContainer"];
+/// The hooks that runtimes have.
+const HOOKS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 impl CdiSpec {
     /// Reads a file by what its name ends in.
@@ -163,7 +164,7 @@ impl Edits {
                 return Err(format!("a hook {:?} has no path", hook.hook_name));
             }
             if !HOOKS.contains(&hook.hook_name.as_str()) {
-                return Err(format!("hooks {:?} are not supported by this version of Skiff", hook.hook_name));
+                return Err(format!("there are no hooks {:?}", hook.hook_name));
             }
         }
         if !self.net_devices.is_empty() {
@@ -219,10 +220,7 @@ mod tests {
             (r#"{"deviceNodes":[{}]}"#, "a device node has no path"),
             (r#"{"deviceNodes":[{"path":"/d","type":"x"}]}"#, "invalid type \"x\""),
             (r#"{"mounts":[{"hostPath":"/a"}]}"#, "a mount lacks one of its paths"),
-            (
-                r#"{"hooks":[{"hookName":"poststop","path":"/x"}]}"#,
-                "hooks \"poststop\" are not supported by this version of Skiff",
-            ),
+            (r#"{"hooks":[{"hookName":"later","path":"/x"}]}"#, "there are no hooks \"later\""),
             (r#"{"netDevices":[{}]}"#, "network devices are not supported by this version of Skiff"),
         ] {
             let said = device(edits);

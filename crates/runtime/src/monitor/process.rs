@@ -1,7 +1,11 @@
 //! A forked child of the launcher becomes a monitor: starts its container, answers, and serves until the end.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+};
 
+use oci_spec::runtime::{ContainerState, State};
 use rustix::{
     fs::{Mode, OFlags},
     io::Errno,
@@ -21,9 +25,9 @@ use super::{
     wire::{self, Packet},
 };
 use crate::{
-    apply::{self, Birthplace, Spawned, Stage, StageError, Start, Stock, Surroundings},
+    apply::{self, Birthplace, HookPlace, Spawned, Stage, StageError, Start, Stock, Surroundings},
     launcher::{Launch, Place, StartAnswer, StartMessage, process::silence},
-    plan::{ExecPlan, Plan, Rootfs},
+    plan::{ExecPlan, Hook, Plan, Rootfs},
 };
 
 /// What a monitor can do before it knows its container, and what it makes for it.
@@ -124,6 +128,11 @@ fn start_container(
     let started = spawn(message.stdio, &plan_fds, apply);
     let lost = || StageError::refused(Stage::Sync, "");
     let started = started.and_then(|started| Ok((started, ours.ok_or_else(lost)?)));
+    let started = started.and_then(|started| {
+        let (process, _) = &started.0;
+        after_start(&plan, process).inspect_err(|_| end(process.1.as_fd()))?;
+        Ok(started)
+    });
     let ((init, ends), (reactor, log)) =
         started.inspect_err(|_| Watched::new(&place.layout, &place.path).remove())?;
     let root = match plan.rootfs.source {
@@ -131,8 +140,42 @@ fn start_container(
         Rootfs::Path(_) => None,
     };
     let cgroup = Watched::new(&place.layout, &place.path);
-    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign: None };
+    let after = After::of(plan);
+    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, after, foreign: None };
     Ok(Server::new(message, born))
+}
+
+/// Hooks that follow a start: if one fails, so does the start.
+fn after_start(plan: &Plan, (pid, _): &(Pid, OwnedFd)) -> Result<(), StageError> {
+    let state = |pid| apply::container_state(plan, ContainerState::Running, Some(pid));
+    let place = HookPlace { directory: &plan.bundle, env: None };
+    match plan.hooks.poststart.as_slice() {
+        [] => Ok(()),
+        hooks => apply::run_hooks("poststart", hooks, &state(pid.as_raw_nonzero().get()), place),
+    }
+}
+
+/// Hooks that follow the end. Most containers have none.
+pub(super) struct After {
+    hooks: Vec<Hook>,
+    state: State,
+    directory: PathBuf,
+}
+
+impl After {
+    fn of(plan: Plan) -> Option<Box<Self>> {
+        let state = apply::container_state(&plan, ContainerState::Stopped, None);
+        let after = Self { state, directory: plan.bundle, hooks: plan.hooks.poststop };
+        (!after.hooks.is_empty()).then(|| Box::new(after))
+    }
+
+    /// Runs them. Each has its turn, and one that fails changes nothing.
+    pub(super) fn run(self) {
+        let place = HookPlace { directory: &self.directory, env: None };
+        for hook in &self.hooks {
+            let _ = apply::run_hooks("poststop", std::slice::from_ref(hook), &self.state, place);
+        }
+    }
 }
 
 /// What a start needs beside its cgroup.

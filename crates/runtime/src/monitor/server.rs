@@ -16,6 +16,7 @@ use super::{
     client::Client,
     foreign::Foreign,
     log::LogFile,
+    process::After,
     protocol::{Event, ExecState, Exit, Hello, KEPT_EXECS, LogHealth, Target, UnixTime, VERSION},
     reactor::{EventFlags, Reactor, Token, Watch},
     record::ExitRecord,
@@ -50,6 +51,8 @@ pub(crate) struct Server {
     /// The container's mount namespace, held until its end is told: to take it apart takes several grace periods of RCU, for
     /// which the dying process 1 would have everybody wait.
     pub(super) mounts: Option<OwnedFd>,
+    /// What is to be run when it has ended.
+    pub(super) after: Option<Box<After>>,
     /// The runtime that made the container, if that was not this process.
     pub(super) foreign: Option<Foreign>,
     /// Empty between bursts.
@@ -67,13 +70,14 @@ pub(super) struct Born {
     pub(super) ends: Ends,
     pub(super) cgroup: Watched,
     pub(super) root: Option<OwnedFd>,
+    pub(super) after: Option<Box<After>>,
     pub(super) foreign: Option<Foreign>,
 }
 
 impl Server {
     /// The server of a container that has just been started.
     pub(super) fn new(message: StartMessage, born: Born) -> Self {
-        let Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign } = born;
+        let Born { reactor, log, listener, attached, init, ends, cgroup, root, after, foreign } = born;
         let started_at = UnixTime::now();
         let mut init = Child::new(&reactor, 0, Target::Init, init, ends, message.stdio.stdin);
         for (streams, socket) in message.attach.into_iter().zip(attached) {
@@ -95,6 +99,7 @@ impl Server {
             record: None,
             root,
             mounts: None,
+            after,
             foreign,
             buffer: Vec::new(),
             reactor,
@@ -326,6 +331,9 @@ impl Server {
         let record = ExitRecord { pid, exit, started_at: self.started_at, exited_at, oom_killed, log };
         // Without room even for this the daemon sees the connection end, and no record: killed.
         let _ = record.store(&self.run_dir);
+        if let Some(after) = self.after.take() {
+            after.run();
+        }
         self.record = Some(record);
         self.tell_all(&Event::Exited(record));
         // A daemon that knows removes the cgroup itself, before it starts the container again.

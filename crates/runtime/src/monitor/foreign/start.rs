@@ -48,7 +48,7 @@ pub(in crate::monitor) fn start(
     // Held although it is mounted nowhere any more: see the field.
     let root = fds.into_iter().next();
     let foreign = Some(foreign);
-    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, foreign };
+    let born = Born { reactor, log, listener, attached, init, ends, cgroup, root, after: None, foreign };
     Ok(Server::new(message, born))
 }
 
