@@ -45,6 +45,7 @@ pub(crate) fn insert(
         let mut inside = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
         sandbox::prepare_interface(record, &plug.sysctls)?;
         let mut batch = Batch::default();
+        link::set_alias(&mut batch, name, link::ALIAS);
         // One without a hardware address of its own is switched on when it has its addresses.
         if record.mac.is_some() {
             link::bring_up(&mut batch, name);
@@ -77,6 +78,28 @@ fn create(
             Err(Failure { errno, .. }) => return Err(ParentError::Child { driver, errno }),
         }
     }
+}
+
+/// Removes the children that we made in a namespace and whose names are not among the `known`: a daemon was killed while it made or removed
+/// one. Answers the names of those that are there. `inside` is a socket of the namespace.
+pub(crate) fn remove_strays(inside: &mut Netlink, known: &[&str]) -> Result<Vec<String>, NetworkError> {
+    let mut batch = Batch::default();
+    link::get_all(&mut batch);
+    let mut ours = Vec::new();
+    link::dump(inside, batch, "list a container's links", |kind, body| {
+        let is_child = |link: &link::Link| {
+            matches!(link.kind.as_str(), "macvlan" | "ipvlan") && link.alias == link::ALIAS
+        };
+        ours.extend(link::parse_link(kind, body).filter(is_child));
+    })?;
+    let (there, strays): (Vec<_>, Vec<_>) =
+        ours.into_iter().partition(|link| known.contains(&link.name.as_str()));
+    for stray in strays {
+        let mut batch = Batch::default();
+        link::delete(&mut batch, stray.index);
+        link::run(inside, batch, &format!("remove {}", stray.name))?;
+    }
+    Ok(there.into_iter().map(|link| link.name).collect())
 }
 
 /// Takes the child of an endpoint away whose container goes on; `inside` is a socket of its namespace. There is nothing to do if the

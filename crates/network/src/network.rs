@@ -235,6 +235,23 @@ impl Network {
         Ok(self.endpoints_of(&container))
     }
 
+    /// Makes the children of parent links in a running container's namespace and its endpoints agree: a child that no endpoint knows is
+    /// removed, an endpoint whose child is gone is forgotten.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn tidy(&self, netns: BorrowedFd<'_>, container: &ContainerId) -> Result<(), NetworkError> {
+        let endpoints = self.endpoints_of(container);
+        let known: Vec<&str> = endpoints.iter().map(|e| e.interface.as_str()).collect();
+        let there = child::remove_strays(&mut sandbox::route(netns)?, &known)?;
+        for endpoint in endpoints.iter().filter(|e| e.driver != Driver::Bridge) {
+            if !there.contains(&endpoint.interface) {
+                self.lock().forget(*container, endpoint.network);
+            }
+        }
+        Ok(())
+    }
+
     /// Calls a container otherwise, and answers its endpoints as they are then.
     pub fn rename(
         &self,

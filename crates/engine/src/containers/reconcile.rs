@@ -21,6 +21,7 @@ use crate::{
     container::{Container, Live},
     link::link,
     model::{ContainerRecord, Status, Timestamp},
+    networks::rejoin,
     spec,
 };
 
@@ -223,6 +224,7 @@ fn resume(
     // One that is not configured any more is none of ours.
     let foreign = parts.config.runtime(&record.host.runtime) != Some(Runtime::Own);
     let live = Arc::new(Live { pid: hello.pid, pidfd, link, cgroup, foreign });
+    rejoin(parts, container, &live);
     endpoint::take_over_names(parts, &record, &live);
     container.began(live);
     if record.state.status == Status::Running {

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use skiff_network::NetworkError;
 use skiff_types::NetworkId;
 
 use crate::{
@@ -210,7 +211,11 @@ async fn take_out(
     let left = blocking(move || {
         let ports = endpoint::ports(&record)?;
         let before = engine.network.endpoints_of(&record.id);
-        let left = engine.network.disconnect(netns.as_fd(), record.id, network, &ports)?;
+        let left = match engine.network.disconnect(netns.as_fd(), record.id, network, &ports) {
+            // Its link was lost before: what is left to do is to say so.
+            Err(NetworkError::NotAttached { .. }) => engine.network.endpoints_of(&record.id),
+            left => left?,
+        };
         if let Some(gone) = before.iter().find(|e| e.network == network) {
             etc::take_from_hosts(&engine, &record, gone);
         }

@@ -8,6 +8,7 @@ mod create;
 mod explain;
 mod index;
 mod membership;
+mod rejoin;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::{
     },
 };
 pub(crate) use index::NetworkIndex;
+pub(crate) use rejoin::rejoin;
 
 const FILTERS: &[&str] = &["dangling", "driver", "id", "label", "name", "scope", "type"];
 
