@@ -9,6 +9,7 @@ mod kill;
 mod lan;
 mod leaks;
 mod logs;
+mod networks;
 mod quota;
 mod registries;
 mod runtimes;
