@@ -256,11 +256,14 @@ fn parents_that_cannot_be_are_refused() {
         assert_eq!(links(), before, "what was refused left nothing");
         // The parent may go away under a network, and come back.
         let net = macvlan(&network, "10.1.0.0/24", "bridge");
+        // Before Linux 6.2 only what is down can be called otherwise.
+        run("ip link set lan2 down");
         run("ip link set lan2 name wan2");
         let error = network.attach(request_with(vec![], EndpointRequest::new(net.id))).unwrap_err();
         let words = "the requested parent interface lan2 was not found on the Docker host";
         assert_eq!(error.to_string(), words);
         run("ip link set wan2 name lan2");
+        run("ip link set lan2 up");
         attach_to(&network, &[&net], vec![]);
     });
 }
