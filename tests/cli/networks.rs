@@ -125,7 +125,8 @@ fn who_reaches_whom_is_told_and_true() -> Result<()> {
     let (web, db, far, off) = (test.name("web"), test.name("db"), test.name("far"), test.name("off"));
     test.run(&["network", "create", "--subnet", "10.78.7.0/24", &net])?.ok();
     test.run(&["network", "create", &other])?.ok();
-    let serve = "while :; do echo hi | nc -l -p 80; done";
+    // One that listens all the time.
+    let serve = "mkdir /www; echo hi > /www/index.html; exec httpd -f -p 80 -h /www";
     let alias = format!("name={net},alias=data");
     test.run(&[
         "run",
@@ -147,8 +148,10 @@ fn who_reaches_whom_is_told_and_true() -> Result<()> {
     }
     test.run(&["create", "--name", &off, "busybox", "true"])?.ok();
     let target = |name: &str, port: u16| format!("{name}:{port}");
+    // busybox's wget cannot resolve names where it is linked statically.
+    let get = r"printf 'GET / HTTP/1.0\r\n\r\n'";
     // Until the server is up.
-    let up = format!("until nc -w 1 {db} 80 </dev/null | grep -q hi; do sleep 0.1; done");
+    let up = format!("until {get} | nc -w 1 {db} 80 | grep -q hi; do sleep 0.1; done");
     test.run(&["exec", &web, "sh", "-c", &up])?.ok();
     for (from, to, code, words) in [
         (&web, target(&db, 80), 0, format!("{db} listens at port 80")),
@@ -182,13 +185,9 @@ fn who_reaches_whom_is_told_and_true() -> Result<()> {
         let (place, port) = to.rsplit_once(':').expect("a port");
         let really = match from.as_str() {
             "host" => continue,
-            from => test.run(&[
-                "exec",
-                from,
-                "sh",
-                "-c",
-                &format!("nc -w 1 {place} {port} </dev/null | grep hi"),
-            ])?,
+            from => {
+                test.run(&["exec", from, "sh", "-c", &format!("{get} | nc -w 1 {place} {port} | grep hi")])?
+            }
         };
         assert_eq!(really.code == 0, code == 0, "{from} {to}: {really:?}");
     }
