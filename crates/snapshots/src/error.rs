@@ -86,6 +86,9 @@ pub enum Error {
     /// What the store holds has been changed behind its back.
     #[error("layer store is damaged: {0}")]
     Damaged(String),
+    /// A newer version of this program has written here.
+    #[error("layer store is of a newer version: {0}")]
+    TooNew(String),
     /// An operation on the store failed; the message names the file.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -114,7 +117,7 @@ impl Error {
             Self::LayerInUse { .. } | Self::SnapshotExists(_) => ErrorKind::Conflict,
             Self::Archive(e) => e.kind(),
             Self::Locked(_) => ErrorKind::Unavailable,
-            Self::Damaged(_) => ErrorKind::Internal,
+            Self::Damaged(_) | Self::TooNew(_) => ErrorKind::Internal,
             Self::Apply { source, .. } | Self::Io(source) | Self::System { source, .. } => io_kind(source),
         }
     }

@@ -34,10 +34,15 @@ impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
     /// Reads the record in a layer's directory.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        let record: Self = read_json(&path)?;
-        match record.version {
-            VERSION => Ok(record),
-            other => Err(Error::Damaged(format!("{}: unknown version {other}", path.display()))),
+        // A newer form need not look like this one: its version is asked first.
+        let value: serde_json::Value = read_json(&path)?;
+        match value["version"].as_u64() {
+            Some(other) if other != u64::from(VERSION) => {
+                Err(Error::TooNew(format!("{}: version {other}", path.display())))
+            }
+            _ => {
+                serde_json::from_value(value).map_err(|e| Error::Damaged(format!("{}: {e}", path.display())))
+            }
         }
     }
 
@@ -52,13 +57,14 @@ impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
         Layer { chain, parent, diff_id, tar_size, size }
     }
 
-    /// All layers of a store. One that has lost its record is not there: it keeps nobody from using the others, and its
+    /// All layers of a store. One whose record is lost or damaged is not there: it keeps nobody from using the others, and its
     /// place is taken when it comes again.
     pub(crate) fn index(dirs: &StoreDirs) -> Result<Index> {
         let index = Index::default();
         for chain in dirs.layer_names()? {
             match Self::read(&dirs.layer(&chain)) {
                 Err(Error::Io(e)) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(Error::Damaged(_)) => {}
                 record => index.insert_layer(record?.layer(chain)),
             }
         }

@@ -232,6 +232,10 @@ pub(super) fn links_across_layers(store: &Store) {
     let nowhere = Archive::new().link("hard", "etc/nothing").finish();
     let error = driver.apply_layer(Some(&middle), None, &mut &nowhere[..]).expect_err("a link to nothing");
     assert!(matches!(error, Error::DanglingLink { .. }), "{error}");
+    // A target that comes later, and only by way of a link.
+    let late = Archive::new().symlink("a/b", "a").link("a/c", "a/b/d").file("a/b/d", "").finish();
+    let error = driver.apply_layer(None, None, &mut &late[..]).expect_err("it is not there yet");
+    assert!(matches!(error, Error::DanglingLink { .. }), "{error}");
 }
 
 pub(super) fn implied_directories(store: &Store) {

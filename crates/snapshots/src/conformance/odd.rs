@@ -1,6 +1,6 @@
 //! Cases about archives that are odd or hostile, and stores that lost something.
 
-use std::io::Read;
+use std::{io::Read, path::Path};
 
 use super::{Archive, Store, listing, mount_path};
 use crate::{Error, Lifetime};
@@ -36,15 +36,20 @@ pub(super) fn deep_paths(store: &Store) {
     driver.collect_garbage().expect("collected");
 }
 
-/// A layer that lost its record keeps nobody from the rest, and can come again.
+/// A layer that lost its record, or whose record is damaged, keeps nobody from the rest, and can come again.
 pub(super) fn lost_layers(store: &Store) {
+    lose_a_layer(store, |record| fs_err::remove_file(record).expect("it is there"));
+    lose_a_layer(store, |record| fs_err::write(record, "{ half of").expect("it is there"));
+}
+
+fn lose_a_layer(store: &Store, lose: impl FnOnce(&Path)) {
     let driver = store.open();
     let (lost, other) = (Archive::new().file("a", "1").finish(), Archive::new().file("b", "2").finish());
     let lost_layer = driver.apply_layer(None, None, &mut &lost[..]).expect("it applies");
     let other = driver.apply_layer(None, None, &mut &other[..]).expect("it applies");
     driver.prepare("c1", Some(&lost_layer.chain), Lifetime::Durable, None).expect("a snapshot");
     drop(driver);
-    fs_err::remove_file(store.layer(&lost_layer.chain).join("meta")).expect("it is there");
+    lose(&store.layer(&lost_layer.chain).join("meta"));
     let driver = store.open();
     assert!(matches!(driver.layer(&lost_layer.chain), Err(Error::LayerNotFound(_))));
     assert!(driver.prepare("c2", Some(&lost_layer.chain), Lifetime::Durable, None).is_err());
@@ -53,4 +58,7 @@ pub(super) fn lost_layers(store: &Store) {
     driver.apply_layer(None, None, &mut &lost[..]).expect("it applies");
     driver.mount("c1", Lifetime::Durable).expect("a mount");
     driver.remove("c1").expect("removed");
+    for layer in [&lost_layer, &other] {
+        driver.remove_layer(&layer.chain).expect("removed");
+    }
 }

@@ -62,6 +62,9 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
         let text = |path: &[u8]| path.escape_ascii().to_string();
         let failed = |source| Error::Apply { path: text(&link.path), source };
         let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
+        if has_link_above(tree, &link.target) {
+            return Err(dangling());
+        }
         match tree.find(&link.target).map(|id| &tree.node(id).content) {
             Some(Content::Whiteout | Content::Directory(_)) => return Err(dangling()),
             Some(_) => {}
@@ -97,9 +100,18 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
 
 /// Whether the layer takes a directory above the path away.
 fn is_hidden(tree: &Tree, path: &[u8]) -> bool {
+    above(tree, path).any(|content| matches!(content, Content::Whiteout))
+}
+
+/// Whether the layer leads the path elsewhere. What was there when the link came was linked then.
+fn has_link_above(tree: &Tree, path: &[u8]) -> bool {
+    above(tree, path).any(|content| matches!(content, Content::Symlink(_)))
+}
+
+/// What the layer has above a path.
+fn above<'a>(tree: &'a Tree, path: &'a [u8]) -> impl Iterator<Item = &'a Content> {
     let ends = path.iter().enumerate().filter(|(_, b)| **b == b'/').map(|(end, _)| end);
-    let above = ends.filter_map(|end| tree.find(&path[..end]));
-    above.into_iter().any(|id| matches!(tree.node(id).content, Content::Whiteout))
+    ends.filter_map(|end| tree.find(&path[..end])).map(|id| &tree.node(id).content)
 }
 
 fn file(found: &Found, extra: &mut Extra) -> io::Result<Node> {
