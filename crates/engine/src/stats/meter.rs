@@ -105,12 +105,19 @@ impl HostMeter {
 
 /// The text of a file of /proc, from its beginning.
 fn text_of(file: &std::fs::File) -> String {
-    let mut text = vec![0; 4096];
+    /// What the kernel writes at once, as long as another line fits.
+    const PAGE: usize = 4096;
+    const LONGEST_LINE: usize = 1024;
+    let mut text = vec![0; PAGE];
     let mut at = 0;
     loop {
         match file.read_at(&mut text[at..], at as u64) {
             Ok(0) | Err(_) => break,
             Ok(n) => at += n,
+        }
+        // To ask for more would have the kernel write it all again.
+        if at < PAGE - LONGEST_LINE {
+            break;
         }
         if at == text.len() {
             text.resize(at * 2, 0);

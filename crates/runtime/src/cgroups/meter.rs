@@ -183,14 +183,13 @@ fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>) -> Reading {
     read(10, &mut |text| {
         out.oom_kills = table(text).find(|(key, _)| *key == "oom_kill").map_or(0, |(_, n)| n)
     });
-    for at in [11, 12] {
+    for (bytes, operations) in [(11, 13), (12, 14)] {
         if out.io_bytes.is_empty() {
-            read(at, &mut |text| out.io_bytes = parse_io_v1(text));
-        }
-    }
-    for at in [13, 14] {
-        if out.io_operations.is_empty() {
-            read(at, &mut |text| out.io_operations = parse_io_v1(text));
+            read(bytes, &mut |text| out.io_bytes = parse_io_v1(text));
+            // Both files have a device or neither has.
+            if !out.io_bytes.is_empty() {
+                read(operations, &mut |text| out.io_operations = parse_io_v1(text));
+            }
         }
     }
     out
