@@ -16,7 +16,7 @@ use skiff_testkit::{
     registry::Registry,
 };
 
-use crate::{create, daemon, inspect, start, wait};
+use crate::{create, daemon, inspect, kill_at_odd_moments, start, wait};
 
 /// Room for busybox and three of the images that are made here.
 const BUDGET: &str = "20m";
@@ -270,17 +270,7 @@ fn a_daemon_that_is_killed_while_it_makes_room_keeps_its_budget_and_whole_images
             }
             number
         });
-        let mut random = 0x2545_f491_u32;
-        let mut killing = || -> Result<()> {
-            for _ in 0..KILLS {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                thread::sleep(Duration::from_micros(u64::from(random >> 16) * 4));
-                daemon.kill()?;
-                daemon.start_again()?;
-            }
-            Ok(())
-        };
-        let killed = killing();
+        let killed = kill_at_odd_moments(&mut daemon, KILLS, 0x2545_f491, Duration::from_millis(262));
         stop.store(true, Ordering::Relaxed);
         let number = loading.join().expect("the loader panicked");
         ensure!(number > 20, "only {number} imports were tried");

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use skiff_testkit::http::{Client, frames};
 
-use crate::{create, daemon, inspect, start, wait};
+use crate::{create, daemon, inspect, kill_at_odd_moments, start, wait};
 
 const KILLS: u32 = 200;
 
@@ -47,18 +47,7 @@ fn nothing_is_lost_when_the_daemon_is_killed_two_hundred_times() -> Result<()> {
                 })
             })
             .collect();
-        let mut killing = || -> Result<()> {
-            // A fixed sequence of odd moments: a failure can be met again.
-            let mut random = 0x2545_f491_u32;
-            for _ in 0..KILLS {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                thread::sleep(Duration::from_micros(u64::from(random >> 16) % 40_000));
-                daemon.kill()?;
-                daemon.start_again()?;
-            }
-            Ok(())
-        };
-        let killed = killing();
+        let killed = kill_at_odd_moments(&mut daemon, KILLS, 0x2545_f491, Duration::from_millis(40));
         stop.store(true, Ordering::Relaxed);
         let told = workers.into_iter().map(|w| w.join().expect("a worker panicked")).collect();
         killed.map(|()| told)

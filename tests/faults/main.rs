@@ -18,7 +18,7 @@ mod spares;
 mod volumes;
 mod watch;
 
-use std::path::Path;
+use std::{path::Path, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -29,6 +29,20 @@ fn daemon(args: &[&str]) -> Result<Daemon> {
     let daemon = Daemon::start(Path::new(env!("CARGO_BIN_EXE_skiff")), args)?;
     daemon.import_busybox()?;
     Ok(daemon)
+}
+
+/// Kills and restarts the daemon so many times, each after less than `longest`. The moments are a fixed sequence of odd ones: a
+/// failure can be met again.
+fn kill_at_odd_moments(daemon: &mut Daemon, kills: u32, seed: u32, longest: Duration) -> Result<()> {
+    let mut random = seed;
+    for _ in 0..kills {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // The upper bits are the better ones.
+        thread::sleep(longest * (random >> 16) / (1 << 16));
+        daemon.kill()?;
+        daemon.start_again()?;
+    }
+    Ok(())
 }
 
 fn create(client: &mut Client, command: &[&str], network: &str) -> Result<String> {

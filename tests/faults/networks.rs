@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use skiff_testkit::{Daemon, http::Client};
 
-use crate::{create, daemon, inspect, start, wait};
+use crate::{create, daemon, inspect, kill_at_odd_moments, start, wait};
 
 const KILLS: u32 = 40;
 
@@ -96,18 +96,7 @@ fn networks_are_as_acknowledged_whenever_the_daemon_is_killed() -> Result<()> {
                 scope.spawn(move || load(driver, Client::new(socket), container, stop))
             })
             .collect();
-        let mut killing = || -> Result<()> {
-            // A fixed sequence of odd moments: a failure can be met again.
-            let mut random = 0x9e37_79b9_u32;
-            for _ in 0..KILLS {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                thread::sleep(Duration::from_micros(u64::from(random >> 8) % 300_000));
-                daemon.kill()?;
-                daemon.start_again()?;
-            }
-            Ok(())
-        };
-        let killed = killing();
+        let killed = kill_at_odd_moments(&mut daemon, KILLS, 0x9e37_79b9, Duration::from_millis(300));
         stop.store(true, Ordering::Relaxed);
         let told = workers.into_iter().map(|w| w.join().expect("a worker panicked")).collect();
         killed.map(|()| told)

@@ -17,6 +17,8 @@ use skiff_testkit::{
     image::{self, Tar},
 };
 
+use crate::kill_at_odd_moments;
+
 const KILLS: u32 = 60;
 /// Files that the image has where the volume is mounted.
 const FILES: usize = 40;
@@ -68,18 +70,7 @@ fn volumes_are_whole_or_not_there_when_the_daemon_is_killed() -> Result<()> {
     let (stop, socket) = (AtomicBool::new(false), daemon.socket().to_owned());
     let told = thread::scope(|scope| -> Result<Told> {
         let worker = scope.spawn(|| load(Client::new(&socket), &stop));
-        let mut killing = || -> Result<()> {
-            // A fixed sequence of odd moments: a failure can be met again.
-            let mut random = 0x1234_5678_u32;
-            for _ in 0..KILLS {
-                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                thread::sleep(Duration::from_micros(u64::from(random >> 16) % 60_000));
-                daemon.kill()?;
-                daemon.start_again()?;
-            }
-            Ok(())
-        };
-        let killed = killing();
+        let killed = kill_at_odd_moments(&mut daemon, KILLS, 0x1234_5678, Duration::from_millis(60));
         stop.store(true, Ordering::Relaxed);
         let told = worker.join().expect("the worker panicked");
         killed.map(|()| told)

@@ -71,6 +71,18 @@ impl Url {
     pub(crate) fn port(&self) -> Option<&str> {
         split_port(&self.authority).ok().map(|(_, port)| port).filter(|port| !port.is_empty())
     }
+
+    /// The port of a URL of HTTP: the one that is given, or the scheme's.
+    ///
+    /// # Errors
+    /// The one that is given, if it is none.
+    pub(crate) fn http_port(&self) -> Result<u16, &str> {
+        match self.port() {
+            None if self.scheme == "https" => Ok(443),
+            None => Ok(80),
+            Some(port) => port.parse().map_err(|_| port),
+        }
+    }
 }
 
 /// Go's `net.SplitHostPort`.

@@ -43,7 +43,7 @@ impl Digest {
 
     /// The digits without the algorithm: a file name.
     pub fn hex(&self) -> String {
-        hex(self.bytes())
+        skiff_types::hex(self.bytes())
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -62,13 +62,6 @@ impl Algorithm {
             Self::Sha512 => "sha512",
         }
     }
-}
-
-/// Lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |n: u8| DIGITS[usize::from(n & 15)] as char;
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
 }
 
 fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {

@@ -58,7 +58,8 @@ pub(crate) fn prepare(
     let make = || -> Result<()> {
         unless_there(fs_err::create_dir(&dir))?;
         if let Some(bytes) = limit {
-            limit_directory(&dir, bytes)?;
+            // One that a power cut left has its limit already, if it has something in it.
+            quota::limit(fs_err::File::open(&dir)?, bytes).map_err(|errno| Error::NoLimits(errno.into()))?;
         }
         fill(&dir)?;
         let target = parent.map_or_else(|| "none".to_owned(), ChainId::hex);
@@ -69,13 +70,6 @@ pub(crate) fn prepare(
         // The first error is the one to tell; what cannot be removed now is discarded at the next start.
         let _ = index.remove_snapshot(key, || dirs.discard(&dir));
     })
-}
-
-/// A directory that a power cut left has its limit already, if it has something in it.
-fn limit_directory(dir: &Path, bytes: u64) -> Result<()> {
-    let dir = fs_err::File::open(dir)?;
-    let limited = quota::is_limited(&dir).and_then(|is| if is { Ok(()) } else { quota::limit(&dir, bytes) });
-    limited.map_err(|errno| Error::NoLimits(errno.into()))
 }
 
 /// The upper and work directories. The upper directory's own attributes are what the root of the mount shows, so they

@@ -24,6 +24,13 @@ struct Attributes {
     padding: [u8; 8],
 }
 
+impl Attributes {
+    /// The project that a directory hands on, if it has one.
+    fn own_project(&self) -> Option<u32> {
+        (self.project != 0 && self.flags & INHERIT != 0).then_some(self.project)
+    }
+}
+
 /// `struct fs_disk_quota` of linux/dqblk_xfs.h, as far as limits of blocks go.
 #[repr(C)]
 #[derive(Default)]
@@ -81,15 +88,17 @@ pub fn can_limit(directory: impl AsFd) -> bool {
 /// # Errors
 /// `ENOTTY` or `EOPNOTSUPP` where files have no projects.
 pub fn is_limited(directory: impl AsFd) -> Result<bool, Errno> {
-    let has = attributes(directory)?;
-    Ok(has.project != 0 && has.flags & INHERIT != 0)
+    Ok(attributes(directory)?.own_project().is_some())
 }
 
-/// Limits what an empty directory may come to hold to so many bytes, rounded up to 512.
+/// Limits what an empty directory may come to hold to so many bytes, rounded up to 512. One that is limited stays as it is.
 ///
 /// # Errors
 /// The kernel's: `ESRCH` without project quotas, `ENOSYS` before Linux 5.14, `ENOTTY` or `EOPNOTSUPP` where files have no projects.
 pub fn limit(directory: impl AsFd, bytes: u64) -> Result<(), Errno> {
+    if is_limited(&directory)? {
+        return Ok(());
+    }
     let project = unused(&directory)?;
     set_limit(&directory, project, bytes)?;
     join(&directory, project).inspect_err(|_| _ = set_limit(&directory, project, 0))
@@ -109,10 +118,7 @@ pub fn share(directory: impl AsFd, with: impl AsFd) -> Result<(), Errno> {
 /// # Errors
 /// As those of [`limit`].
 pub fn unlimit(directory: impl AsFd) -> Result<(), Errno> {
-    match is_limited(&directory)? {
-        true => set_limit(&directory, attributes(&directory)?.project, 0),
-        false => Ok(()),
-    }
+    attributes(&directory)?.own_project().map_or(Ok(()), |project| set_limit(&directory, project, 0))
 }
 
 /// A project that nothing belongs to and that has no limit.

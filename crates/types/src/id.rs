@@ -113,7 +113,7 @@ impl From<Digest> for ImageId {
 }
 
 /// Lower-case hexadecimal. Lists of containers are made of it, so it goes digit by digit and not through `fmt`.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |value: u8| char::from(DIGITS[usize::from(value & 0xf)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()

@@ -7,5 +7,5 @@ mod units;
 
 pub use digest::{Digest, ParseDigestError};
 pub use error::ErrorKind;
-pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId, ParseIdError};
+pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId, ParseIdError, hex};
 pub use units::{ParseSizeError, human_size, human_size_binary, parse_size};

@@ -26,7 +26,8 @@ pub(super) fn add(session: &Session, body: &mut Value) -> Result<Option<Configur
     let source = host.strip_prefix("unix://").unwrap_or(SOCKET);
     let mount = json!({ "Type": "bind", "Source": source, "Target": SOCKET, "BindOptions": {} });
     push(&mut body["HostConfig"]["Mounts"], mount);
-    let is_named = |variable: &Value| variable.as_str().is_some_and(|v| v.starts_with("DOCKER_CONFIG="));
+    let name = |variable: &Value| variable.as_str()?.split_once('=').map(|(name, _)| name.to_owned());
+    let is_named = |variable: &Value| name(variable).is_some_and(|name| name == VARIABLE);
     if body["Env"].as_array().is_some_and(|variables| variables.iter().any(is_named)) {
         return Ok(None);
     }

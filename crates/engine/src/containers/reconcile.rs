@@ -224,7 +224,7 @@ fn resume(
     // One that is not configured any more is none of ours.
     let foreign = parts.config.runtime(&record.host.runtime) != Some(Runtime::Own);
     let live = Arc::new(Live { pid: hello.pid, pidfd, link, cgroup, foreign });
-    rejoin(parts, container, &live);
+    rejoin(parts, container, &record, &live);
     endpoint::take_over_names(parts, &record, &live);
     container.began(live);
     if record.state.status == Status::Running {

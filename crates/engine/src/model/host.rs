@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use skiff_snapshots::Lifetime;
+use skiff_types::{ParseSizeError, parse_size};
 
 use super::{MountSpec, PortBinding, Secret};
 
@@ -106,11 +107,10 @@ impl HostConfig {
     /// What the container may write into its root file system, bytes; none if it says nothing (0 is no limit).
     ///
     /// # Errors
-    /// The option as it is written, if it is no size.
-    pub(crate) fn storage_size(&self) -> std::result::Result<Option<u64>, &str> {
+    /// The option is no size.
+    pub(crate) fn storage_size(&self) -> std::result::Result<Option<u64>, ParseSizeError> {
         let size = self.storage_opt.iter().find(|(key, _)| key.eq_ignore_ascii_case("size"));
-        let parse = |(_, text): (&String, &String)| skiff_types::parse_size(text).ok()?.try_into().ok();
-        size.map(|option| parse(option).ok_or(option.1.as_str())).transpose()
+        size.map(|(_, text)| parse_size(text).map(i64::unsigned_abs)).transpose()
     }
 }
 

@@ -14,14 +14,13 @@ use crate::{
 
 /// Brings a running container's endpoints and its record together. Blocks for a moment. What cannot be had is logged: the container goes
 /// on without.
-pub(crate) fn rejoin(parts: &Parts, container: &Container, live: &Live) {
-    if let Err(e) = try_rejoin(parts, container, live) {
+pub(crate) fn rejoin(parts: &Parts, container: &Container, record: &ContainerRecord, live: &Live) {
+    if let Err(e) = try_rejoin(parts, container, record, live) {
         tracing::error!(container = container.name(), "it lost its place in a network: {e}");
     }
 }
 
-fn try_rejoin(parts: &Parts, container: &Container, live: &Live) -> Result<()> {
-    let record = container.record().clone();
+fn try_rejoin(parts: &Parts, container: &Container, record: &ContainerRecord, live: &Live) -> Result<()> {
     let has_children = |net: &UserNetwork| net.network.as_ref().is_some_and(|n| n.driver != Driver::Bridge);
     if parts.networks.all().iter().any(|net| has_children(net)) {
         parts.network.tidy(endpoint::namespace(live)?.as_fd(), &record.id)?;
@@ -36,9 +35,9 @@ fn try_rejoin(parts: &Parts, container: &Container, live: &Live) -> Result<()> {
         return Ok(());
     }
     let netns = endpoint::namespace(live)?;
-    let ports = endpoint::ports(&record)?;
+    let ports = endpoint::ports(record)?;
     for (network, settings) in lost {
-        let request = endpoint::request(&record, &network, settings)?;
+        let request = endpoint::request(record, &network, settings)?;
         parts.network.connect(netns.as_fd(), record.id, &record.name, &request, &ports)?;
         tracing::warn!(container = record.name, network = network.name, "it is back in a network");
     }

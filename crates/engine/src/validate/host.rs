@@ -102,11 +102,8 @@ pub(super) fn check(config: &HostConfig, daemon: &Config) -> Result<()> {
     if let Some(option) = config.storage_opt.keys().find(|option| !option.eq_ignore_ascii_case("size")) {
         return Err(Error::Internal(format!("Unknown option {option}")));
     }
-    match config.storage_size() {
-        Ok(_) => Ok(()),
-        // Recorded: Docker answers 500 here.
-        Err(text) => Err(Error::Internal(format!("invalid size: '{text}'"))),
-    }
+    // Recorded: Docker answers 500 here.
+    config.storage_size().map(drop).map_err(|e| Error::Internal(e.to_string()))
 }
 
 fn extra_host(host: &str) -> Result<()> {

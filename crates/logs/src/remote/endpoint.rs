@@ -44,11 +44,7 @@ impl Endpoint {
         if host.is_empty() || !(secure || url.scheme == "http") || url.has_more {
             return Err(format!("{text:?} is not http:// or https:// with a host"));
         }
-        let port = match url.port().map(str::parse) {
-            None if secure => 443,
-            None => 80,
-            Some(port) => port.map_err(|_| format!("invalid port in {text:?}"))?,
-        };
+        let port = url.http_port().map_err(|_| format!("invalid port in {text:?}"))?;
         let address = match secure {
             false => Address::Tcp { host, port },
             true => {

@@ -262,13 +262,8 @@ fn url(options: &Options) -> Result<Url, OptionError> {
 
 fn address(url: &Url, options: &Options, anybody: bool) -> Result<Address, OptionError> {
     let secure = url.scheme == "https";
-    let port = match url.port() {
-        None if secure => 443,
-        None => 80,
-        Some(port) => {
-            port.parse().map_err(|_| OptionError::value("splunk-url", format!("invalid port {port:?}")))?
-        }
-    };
+    let wrong = |port| OptionError::value("splunk-url", format!("invalid port {port:?}"));
+    let port = url.http_port().map_err(wrong)?;
     let host = if url.host().is_empty() { "localhost" } else { url.host() }.to_owned();
     let authorities = match options.get("splunk-capath") {
         Some(path) => Some(tls::read("", Path::new(path))?),
@@ -316,7 +311,7 @@ fn channel() -> String {
     let mut b: [u8; 16] = rand::random();
     b[6] = b[6] & 0x0f | 0x40;
     b[8] = b[8] & 0x3f | 0x80;
-    let hex: String = b.iter().map(|b| format!("{b:02x}")).collect();
+    let hex = skiff_types::hex(&b);
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 

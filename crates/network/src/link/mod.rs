@@ -10,7 +10,7 @@ use crate::{
     endpoint::{LinkStats, MacAddr},
     netlink::{
         Batch, Message,
-        message::{ACK, CREATE, DUMP, EXCL, attribute, u32_at, u64_at},
+        message::{ACK, CREATE, DUMP, EXCL, attribute, u32_at, u64_at, zero_terminated},
     },
 };
 
@@ -272,9 +272,4 @@ fn parse_stats(value: &[u8]) -> Option<LinkStats> {
         rx_dropped: field(6)?,
         tx_dropped: field(7)?,
     })
-}
-
-fn zero_terminated(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

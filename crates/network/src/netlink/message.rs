@@ -172,6 +172,12 @@ pub(crate) fn attribute(body: &[u8], kind: u16) -> Option<&[u8]> {
     attributes(body).find_map(|(k, value)| (k == kind).then_some(value))
 }
 
+/// A text, up to the zero at its end.
+pub(crate) fn zero_terminated(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
 /// A number in the machine's byte order.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))

@@ -5,7 +5,10 @@ use std::fmt;
 use rustix::io::Errno;
 
 use super::encode::{Policy, get_all_chains};
-use crate::netlink::{Batch, Netlink, message::attribute};
+use crate::netlink::{
+    Batch, Netlink,
+    message::{attribute, zero_terminated},
+};
 
 const TABLE: u16 = 1;
 const NAME: u16 = 3;
@@ -67,9 +70,4 @@ fn read(body: &[u8], hook: u32) -> Option<FoundChain> {
         rules: number(attributes, USE).unwrap_or(0),
         is_filter: text(KIND) == "filter",
     })
-}
-
-fn zero_terminated(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|b| *b == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }

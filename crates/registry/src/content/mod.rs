@@ -26,7 +26,7 @@ use crate::{
     error::at,
 };
 
-pub(crate) use upload::{Received, UploadId, Uploads, Writing};
+pub(crate) use upload::{Received, UploadId, Uploads, Writing, hash_file};
 
 /// The files.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::{
     Error,
-    digest::{Algorithm, Digest, Hashing, hex},
+    digest::{Algorithm, Digest, Hashing},
     error::at,
     name::Name,
     service::Passed,
@@ -102,7 +102,7 @@ impl Uploads {
     pub(crate) fn begin(&self, name: &Name, algorithm: Algorithm) -> Result<UploadId, Error> {
         let mut bytes = [0; 16];
         rand::rng().fill_bytes(&mut bytes);
-        let id = UploadId(hex(&bytes).into());
+        let id = UploadId(skiff_types::hex(&bytes).into());
         let path = self.path(name, &id);
         fs_err::OpenOptions::new().write(true).create_new(true).open(&path).map_err(at(&path))?;
         let progress = Progress(Some((Hashing::new(algorithm), 0)));
@@ -152,7 +152,7 @@ impl Uploads {
         let wanted = |hashing: &Hashing| algorithm.is_none_or(|algorithm| algorithm == hashing.algorithm());
         let (hashing, offset) = match progress.0.take() {
             Some((hashing, offset)) if offset == length && wanted(&hashing) => (hashing, offset),
-            _ => (rehash(&path, algorithm.unwrap_or(Algorithm::Sha256))?, length),
+            _ => hash_file(&path, algorithm.unwrap_or(Algorithm::Sha256))?,
         };
         Ok(Writing { id: id.clone(), path, file, hashing, offset, progress, told: None })
     }
@@ -186,14 +186,18 @@ impl Uploads {
     }
 }
 
-fn rehash(path: &Path, algorithm: Algorithm) -> Result<Hashing, Error> {
-    let mut hashing = Hashing::new(algorithm);
+/// Hashes a file, and counts its bytes.
+pub(crate) fn hash_file(path: &Path, algorithm: Algorithm) -> Result<(Hashing, u64), Error> {
+    let (mut hashing, mut size) = (Hashing::new(algorithm), 0);
     let mut file = fs_err::File::open(path).map_err(at(path))?;
     let mut buffer = vec![0; 256 << 10];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(hashing),
-            Ok(n) => hashing.update(&buffer[..n]),
+            Ok(0) => return Ok((hashing, size)),
+            Ok(n) => {
+                hashing.update(&buffer[..n]);
+                size += n as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(at(path)(error)),
         }

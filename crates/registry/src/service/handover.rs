@@ -7,8 +7,7 @@
 use std::{
     collections::HashMap,
     fs::File,
-    io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -21,9 +20,8 @@ use tracing::{debug, error};
 use super::{Registry, blocking, unstoppable};
 use crate::{
     Error,
-    content::{Received, UploadId},
-    digest::{Digest, Hashing, hex},
-    error::at,
+    content::{Received, UploadId, hash_file},
+    digest::Digest,
     name::Name,
 };
 
@@ -49,7 +47,7 @@ impl Tickets {
         }
         let mut bytes = [0; 16];
         rand::rng().fill_bytes(&mut bytes);
-        let ticket = hex(&bytes);
+        let ticket = skiff_types::hex(&bytes);
         tickets.insert(ticket.clone(), (digest.clone(), Instant::now()));
         Some(ticket)
     }
@@ -163,7 +161,7 @@ impl Registry {
         let path = self.content.staging();
         let linked = link(file, &path)
             .map_err(|error| Error::Unsupported { reason: error.to_string() })
-            .and_then(|()| hash(&path, &digest))
+            .and_then(|()| size_of(&path, &digest))
             .and_then(|size| self.room(name, size).map(|()| size));
         let size = match linked {
             Ok(size) => size,
@@ -181,20 +179,8 @@ impl Registry {
 }
 
 /// The size of a file that has this digest.
-fn hash(path: &std::path::Path, digest: &Digest) -> Result<u64, Error> {
-    let mut file = fs_err::File::open(path).map_err(at(path))?;
-    let (mut hashing, mut size, mut buffer) = (Hashing::new(digest.algorithm()), 0, vec![0; 256 << 10]);
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => {
-                hashing.update(&buffer[..n]);
-                size += n as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(at(path)(error)),
-        }
-    }
+fn size_of(path: &Path, digest: &Digest) -> Result<u64, Error> {
+    let (hashing, size) = hash_file(path, digest.algorithm())?;
     match hashing.finish() {
         found if found == *digest => Ok(size),
         found => Err(Error::DigestInvalid { reason: format!("the content has {found}") }),

@@ -16,7 +16,7 @@ use crate::{
     accounts::records::Webhook,
     auth::{Caller, passwords},
     clock,
-    digest::{Digest, hex},
+    digest::Digest,
     name::Name,
     remote::{Address, Wire},
 };
@@ -114,7 +114,7 @@ impl Registry {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(EVENTS));
         if !hook.secret.is_empty() {
             let key = hmac::Key::new(hmac::HMAC_SHA256, hook.secret.as_bytes());
-            let tag = format!("sha256={}", hex(hmac::sign(&key, body.as_bytes()).as_ref()));
+            let tag = format!("sha256={}", skiff_types::hex(hmac::sign(&key, body.as_bytes()).as_ref()));
             headers.insert(SIGNATURE, HeaderValue::from_str(&tag).map_err(|error| error.to_string())?);
         }
         let answer = self.teller.wire.send(&address, Method::POST, &path, headers, body.to_owned()).await?;

@@ -127,8 +127,7 @@ fn storage_size(options: &[String]) -> Result<Option<u64>, String> {
             option.split_once('=').ok_or_else(|| format!("unable to parse storage-opt {option:?}"))?;
         match key.to_ascii_lowercase().as_str() {
             "size" | "overlay2.size" | "erofs.size" | "vfs.size" => {
-                let bytes = skiff_types::parse_size(value).ok().and_then(|bytes| u64::try_from(bytes).ok());
-                size = Some(bytes.ok_or_else(|| format!("invalid size: '{value}'"))?);
+                size = Some(skiff_types::parse_size(value).map_err(|e| e.to_string())?.unsigned_abs());
             }
             _ => return Err(format!("unknown option {key}: the only storage option is overlay2.size")),
         }

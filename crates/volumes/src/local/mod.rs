@@ -300,11 +300,7 @@ fn limit(dir: &Path, options: &Options) -> Result<()> {
         }
         errno => errno.into(),
     };
-    let dir = fs::File::open(dir)?;
-    match quota::is_limited(&dir).map_err(unsupported)? {
-        true => Ok(()),
-        false => quota::limit(&dir, options.size).map_err(unsupported),
-    }
+    quota::limit(fs::File::open(dir)?, options.size).map_err(unsupported)
 }
 
 fn is_empty(dir: &Path) -> Result<bool> {

@@ -32,12 +32,12 @@ pub(super) struct Event {
 /// Puts lines together.
 pub(super) struct Grouping {
     /// An event begins with a line of this kind; with every line if there is none.
-    begins: Option<Regex>,
+    pattern: Option<Regex>,
 }
 
 impl Grouping {
-    pub(super) fn new(begins: Option<Regex>) -> Self {
-        Self { begins }
+    pub(super) fn new(pattern: Option<Regex>) -> Self {
+        Self { pattern }
     }
 
     /// How many of the lines are events that are complete: what follows may belong to the lines behind them.
@@ -45,25 +45,24 @@ impl Grouping {
         let mut size = 0;
         let mut begin = 0;
         for (at, line) in lines.iter().enumerate() {
-            if at > begin && self.begins_at(&lines[begin..=at]) || size > LONGEST {
+            if at > begin && self.begins(&lines[at - 1], line) || size > LONGEST {
                 (begin, size) = (at, 0);
             }
             size += line.text.len() + 1;
         }
         // Without a pattern a whole line is complete.
         let last = lines.last().is_none_or(|line| line.part.is_none_or(|part| part.last));
-        if self.begins.is_none() && last || size > LONGEST { lines.len() } else { begin }
+        if self.pattern.is_none() && last || size > LONGEST { lines.len() } else { begin }
     }
 
-    /// Whether the last of these lines begins an event; the ones before are one.
-    fn begins_at(&self, lines: &[Line]) -> bool {
-        let [.., before, line] = lines else { return true };
+    /// Whether a line begins an event, or belongs to the one that the line before it is in.
+    fn begins(&self, before: &Line, line: &Line) -> bool {
         if line.part.is_some_and(|part| part.ordinal > 1) {
             return false;
         }
-        match &self.begins {
+        match &self.pattern {
             None => before.part.is_none_or(|part| part.last),
-            Some(begins) => begins.is_match(&line.text()),
+            Some(pattern) => pattern.is_match(&line.text()),
         }
     }
 
@@ -72,8 +71,8 @@ impl Grouping {
         let mut out = Vec::new();
         let mut begin = 0;
         for end in 1..=lines.len() {
-            if end == lines.len() || self.begins_at(&lines[begin..=end]) {
-                push(&lines[begin..end], self.begins.is_some(), &mut out);
+            if end == lines.len() || self.begins(&lines[end - 1], &lines[end]) {
+                push(&lines[begin..end], self.pattern.is_some(), &mut out);
                 begin = end;
             }
         }

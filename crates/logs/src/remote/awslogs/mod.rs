@@ -9,7 +9,7 @@ mod credentials;
 mod events;
 mod sign;
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -179,7 +179,10 @@ impl Awslogs {
 
     /// Sends what is complete, and keeps what may go on.
     pub(crate) async fn send(&mut self, lines: &[Line]) -> Result<Option<Rejected>, SendError> {
-        let all: Vec<Line> = self.held.iter().chain(lines).cloned().collect();
+        let all = match self.held.as_slice() {
+            [] => Cow::Borrowed(lines),
+            held => Cow::Owned([held, lines].concat()),
+        };
         let complete = self.grouping.complete(&all);
         let rejected = self.put_all(&all[..complete]).await?;
         if complete > 0 || self.held.is_empty() {

@@ -5,6 +5,7 @@
 use std::fmt::{self, Write};
 
 use ring::{digest, hmac};
+use skiff_types::hex;
 
 /// Who signs.
 #[derive(Clone, PartialEq, Eq)]
@@ -70,10 +71,6 @@ fn hash(bytes: &[u8]) -> String {
 
 fn mac(key: &[u8], text: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes()).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
