@@ -84,7 +84,7 @@ fn empty<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// As [`empty`], for what is also left out when it is there without holding anything.
-fn empty_map<T>(value: &Option<BTreeMap<String, T>>) -> bool {
+fn empty_map<K, T>(value: &Option<BTreeMap<K, T>>) -> bool {
     value.as_ref().is_none_or(BTreeMap::is_empty)
 }
 

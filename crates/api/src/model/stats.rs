@@ -1,6 +1,6 @@
 //! What a container uses.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +104,7 @@ pub struct MemoryStats {
     #[serde(skip_serializing_if = "empty")]
     pub max_usage: u64,
     #[serde(skip_serializing_if = "empty_map")]
-    pub stats: Option<BTreeMap<String, u64>>,
+    pub stats: Option<BTreeMap<Cow<'static, str>, u64>>,
     #[serde(skip_serializing_if = "empty")]
     pub failcnt: u64,
     #[serde(skip_serializing_if = "empty")]

@@ -1,6 +1,6 @@
 //! What a container uses, as `GET /containers/{id}/stats` tells it.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::Timestamp;
 
@@ -51,7 +51,7 @@ pub struct Usage {
     /// Processes killed for want of memory.
     pub oom_kills: u64,
     /// Lines of `memory.stat`, those that Docker shows.
-    pub memory_stat: BTreeMap<String, u64>,
+    pub memory_stat: BTreeMap<Cow<'static, str>, u64>,
     /// Processes and threads.
     pub pids: u64,
     /// Their bound; 0 for none on v1, `u64::MAX` on v2.

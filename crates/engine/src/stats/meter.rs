@@ -14,75 +14,6 @@ use crate::{
 /// A tick of the kernel's clock in nanoseconds.
 const TICK: u64 = 10_000_000;
 
-/// Lines of `memory.stat` that Docker shows.
-const MEMORY_V1: [&str; 32] = [
-    "cache",
-    "rss",
-    "rss_huge",
-    "mapped_file",
-    "dirty",
-    "writeback",
-    "pgpgin",
-    "pgpgout",
-    "pgfault",
-    "pgmajfault",
-    "inactive_anon",
-    "active_anon",
-    "inactive_file",
-    "active_file",
-    "unevictable",
-    "hierarchical_memory_limit",
-    "hierarchical_memsw_limit",
-    "total_cache",
-    "total_rss",
-    "total_rss_huge",
-    "total_mapped_file",
-    "total_dirty",
-    "total_writeback",
-    "total_pgpgin",
-    "total_pgpgout",
-    "total_pgfault",
-    "total_pgmajfault",
-    "total_inactive_anon",
-    "total_active_anon",
-    "total_inactive_file",
-    "total_active_file",
-    "total_unevictable",
-];
-const MEMORY_V2: [&str; 31] = [
-    "anon",
-    "file",
-    "kernel_stack",
-    "slab",
-    "sock",
-    "shmem",
-    "file_mapped",
-    "file_dirty",
-    "file_writeback",
-    "anon_thp",
-    "inactive_anon",
-    "active_anon",
-    "inactive_file",
-    "active_file",
-    "unevictable",
-    "slab_reclaimable",
-    "slab_unreclaimable",
-    "pgfault",
-    "pgmajfault",
-    "workingset_refault",
-    "workingset_activate",
-    "workingset_nodereclaim",
-    "pgrefill",
-    "pgscan",
-    "pgsteal",
-    "pgactivate",
-    "pgdeactivate",
-    "pglazyfree",
-    "pglazyfreed",
-    "thp_fault_alloc",
-    "thp_collapse_alloc",
-];
-
 /// The host's processors; keeps its file open.
 #[derive(Debug, Default)]
 pub(super) struct HostMeter(Option<fs_err::File>);
@@ -186,9 +117,6 @@ fn open(parts: &Parts, container: &Container, live: Arc<Live>) -> Option<Open> {
 }
 
 fn usage(reading: Reading, networks: BTreeMap<String, Interface>, host: &Host, memory: i64) -> Usage {
-    let shown: &[&str] = if reading.is_v2 { &MEMORY_V2 } else { &MEMORY_V1 };
-    let mut memory_stat = reading.memory_stat;
-    memory_stat.retain(|key, _| shown.contains(&key.as_str()));
     let count = |entry: BlockIoEntry| IoCount {
         major: entry.major,
         minor: entry.minor,
@@ -216,7 +144,7 @@ fn usage(reading: Reading, networks: BTreeMap<String, Interface>, host: &Host, m
         memory_limit: reading.memory_limit.min(u64::try_from(memory).unwrap_or(u64::MAX)),
         memory_failures: reading.memory_failures,
         oom_kills: reading.oom_kills,
-        memory_stat,
+        memory_stat: reading.memory_stat,
         pids: reading.pids,
         pids_limit,
         io_bytes: reading.io_bytes.into_iter().map(count).collect(),

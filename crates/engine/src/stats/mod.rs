@@ -161,10 +161,12 @@ impl Inner {
             return false;
         }
         let moment = host.read();
-        for watch in watched.containers.values_mut() {
-            let sample = watch.meter.read(&self.parts, &watch.container, &moment);
+        let read = |watch: &mut Watch| Arc::new(watch.meter.read(&self.parts, &watch.container, &moment));
+        let samples: Vec<_> = watched.containers.values_mut().map(read).collect();
+        // All at once: one that is sent while the next is read would wake a thread each.
+        for (watch, sample) in watched.containers.values().zip(samples) {
             // Who has left just now is not missed.
-            let _ = watch.samples.send(Arc::new(sample));
+            let _ = watch.samples.send(sample);
         }
         true
     }

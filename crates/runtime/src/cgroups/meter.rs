@@ -1,6 +1,7 @@
 //! The figures that people watch, read again and again: a [`Meter`] keeps the files open, so that a reading costs a system call
 //! a file and no look-up of a path.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -12,6 +13,76 @@ use super::{BlockIoEntry, Cgroup, Controller};
 
 /// A tick of the kernel's clock, in which v1 tells user and system time, in nanoseconds.
 const TICK: u64 = 10_000_000;
+
+/// The lines of `memory.stat` that a meter tells on v1: those of Docker's `stats`.
+const MEMORY_V1: [&str; 32] = [
+    "cache",
+    "rss",
+    "rss_huge",
+    "mapped_file",
+    "dirty",
+    "writeback",
+    "pgpgin",
+    "pgpgout",
+    "pgfault",
+    "pgmajfault",
+    "inactive_anon",
+    "active_anon",
+    "inactive_file",
+    "active_file",
+    "unevictable",
+    "hierarchical_memory_limit",
+    "hierarchical_memsw_limit",
+    "total_cache",
+    "total_rss",
+    "total_rss_huge",
+    "total_mapped_file",
+    "total_dirty",
+    "total_writeback",
+    "total_pgpgin",
+    "total_pgpgout",
+    "total_pgfault",
+    "total_pgmajfault",
+    "total_inactive_anon",
+    "total_active_anon",
+    "total_inactive_file",
+    "total_active_file",
+    "total_unevictable",
+];
+/// And on v2.
+const MEMORY_V2: [&str; 31] = [
+    "anon",
+    "file",
+    "kernel_stack",
+    "slab",
+    "sock",
+    "shmem",
+    "file_mapped",
+    "file_dirty",
+    "file_writeback",
+    "anon_thp",
+    "inactive_anon",
+    "active_anon",
+    "inactive_file",
+    "active_file",
+    "unevictable",
+    "slab_reclaimable",
+    "slab_unreclaimable",
+    "pgfault",
+    "pgmajfault",
+    "workingset_refault",
+    "workingset_activate",
+    "workingset_nodereclaim",
+    "pgrefill",
+    "pgscan",
+    "pgsteal",
+    "pgactivate",
+    "pgdeactivate",
+    "pglazyfree",
+    "pglazyfreed",
+    "thp_fault_alloc",
+    "thp_collapse_alloc",
+];
 
 /// One reading. What the kernel does not tell is zero, empty or none. Times are nanoseconds, amounts bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,8 +113,8 @@ pub struct Reading {
     pub memory_failures: u64,
     /// Processes killed for want of memory.
     pub oom_kills: u64,
-    /// Lines of `memory.stat`.
-    pub memory_stat: BTreeMap<String, u64>,
+    /// Lines of `memory.stat`, those that Docker's `stats` shows.
+    pub memory_stat: BTreeMap<Cow<'static, str>, u64>,
     /// Tasks.
     pub pids: u64,
     /// Their bound; `u64::MAX` for none.
@@ -132,6 +203,12 @@ fn text<'a>(file: Option<&OwnedFd>, buffer: &'a mut Vec<u8>) -> &'a str {
     }
 }
 
+/// The lines with these names.
+fn shown(text: &str, names: &[&'static str]) -> BTreeMap<Cow<'static, str>, u64> {
+    let known = |key: &str| names.iter().find(|name| **name == key);
+    table(text).filter_map(|(key, value)| Some((Cow::Borrowed(*known(key)?), value))).collect()
+}
+
 fn number(text: &str) -> u64 {
     match text.trim() {
         "max" | "-1" => u64::MAX,
@@ -177,7 +254,7 @@ fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>) -> Reading {
     read(4, &mut |text| out.memory_peak = number(text));
     read(5, &mut |text| out.memory_limit = number(text));
     read(6, &mut |text| out.memory_failures = number(text));
-    read(7, &mut |text| out.memory_stat = table(text).map(|(key, value)| (key.to_owned(), value)).collect());
+    read(7, &mut |text| out.memory_stat = shown(text, &MEMORY_V1));
     read(8, &mut |text| out.pids = number(text));
     read(9, &mut |text| out.pids_limit = number(text));
     read(10, &mut |text| {
@@ -213,7 +290,7 @@ fn v2(files: &[Option<OwnedFd>; 8], buffer: &mut Vec<u8>) -> Reading {
     });
     read(1, &mut |text| out.memory = number(text));
     read(2, &mut |text| out.memory_limit = number(text));
-    read(3, &mut |text| out.memory_stat = table(text).map(|(key, value)| (key.to_owned(), value)).collect());
+    read(3, &mut |text| out.memory_stat = shown(text, &MEMORY_V2));
     read(4, &mut |text| {
         for (key, value) in table(text) {
             match key {
@@ -250,7 +327,7 @@ mod tests {
                 ("cpu.stat", "usage_usec 1500\nuser_usec 1000\nsystem_usec 500\n"),
                 ("memory.current", "8192\n"),
                 ("memory.max", "max\n"),
-                ("memory.stat", "anon 10\nfile 4096\n"),
+                ("memory.stat", "anon 10\nfile 4096\nzswap 1\n"),
                 ("memory.events", "oom 2\noom_kill 1\n"),
                 ("pids.current", "3\n"),
                 ("io.stat", "8:0 rbytes=4096 wbytes=1 rios=2 wios=0 dbytes=0 dios=0\n"),
@@ -276,6 +353,7 @@ mod tests {
             (8192, u64::MAX, 2, 1)
         );
         assert_eq!((first.pids, first.pids_limit, first.memory_stat["file"]), (3, 0, 4096));
+        assert!(!first.memory_stat.contains_key("zswap"));
         assert_eq!((first.io_bytes[0].value, first.io_operations[0].value), (4096, 2));
         write(dir.path(), &[("pids.current", "4\n")]);
         assert_eq!(v2(&files, &mut buffer).pids, 4);
