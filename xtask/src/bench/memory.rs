@@ -1,6 +1,6 @@
 //! Rows about memory: the proportional set size of an engine's own processes.
 
-use std::{collections::HashMap, os::unix::net::UnixStream, thread, time::Duration};
+use std::{collections::HashMap, ops::Range, os::unix::net::UnixStream, thread, time::Duration};
 
 use anyhow::{Context, Result};
 use rustix::net::sockopt::socket_peercred;
@@ -40,28 +40,36 @@ fn engine_pss(subject: &Subject) -> Result<f64> {
 
 /// The processor time that the daemon and all that works for it have used so far.
 pub(super) fn engine_time(subject: &Subject) -> Result<Duration> {
-    // utime and stime.
-    times(subject, 2)
+    engine_times(subject, OWN)
 }
 
 /// The same with that of the processes they have started and waited for.
 pub(super) fn engine_time_with_children(subject: &Subject) -> Result<Duration> {
-    // utime, stime, cutime and cstime.
-    times(subject, 4)
+    engine_times(subject, OWN.start..CHILDREN.end)
 }
 
-/// So many of the times of proc_pid_stat(5).
-fn times(subject: &Subject, count: usize) -> Result<Duration> {
-    let ticks = |pid: u32| -> Result<u64> {
-        let stat = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
-        let (_, fields) = stat.rsplit_once(") ").context("no name in stat")?;
-        // The first field here is the third of all.
-        let times = fields.split(' ').skip(11).take(count);
-        Ok(times.filter_map(|time| time.parse::<u64>().ok()).sum())
-    };
-    let helpers: u64 = helpers(subject)?.into_iter().filter_map(|pid| ticks(pid).ok()).sum();
-    let all = ticks(daemon_pid(subject)?)? + helpers;
-    Ok(Duration::from_secs(all) / rustix::param::clock_ticks_per_second() as u32)
+/// The processor time of the processes that this one has started and waited for.
+pub(super) fn children_time() -> Result<Duration> {
+    times(std::process::id(), CHILDREN)
+}
+
+/// utime and stime of proc_pid_stat(5), counted from the state.
+const OWN: Range<usize> = 11..13;
+/// cutime and cstime.
+const CHILDREN: Range<usize> = 13..15;
+
+fn engine_times(subject: &Subject, fields: Range<usize>) -> Result<Duration> {
+    let helpers = helpers(subject)?;
+    let ended_by_now = |pid| times(pid, fields.clone()).unwrap_or_default();
+    Ok(times(daemon_pid(subject)?, fields.clone())? + helpers.into_iter().map(ended_by_now).sum::<Duration>())
+}
+
+fn times(pid: u32, fields: Range<usize>) -> Result<Duration> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("no name in stat")?;
+    let fields = rest.split(' ').skip(fields.start).take(fields.len());
+    let ticks: u64 = fields.filter_map(|time| time.parse::<u64>().ok()).sum();
+    Ok(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
 }
 
 fn helpers_pss(subject: &Subject) -> Result<f64> {
