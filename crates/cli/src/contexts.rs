@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 use skiff_client::TlsFiles;
+use skiff_types::Digest;
 
 use crate::options::env::go_open_error;
 
@@ -42,7 +43,7 @@ pub(crate) struct Context {
 /// # Errors
 /// A context that is not there, in docker's words.
 pub(crate) fn find(config_dir: &Path, name: &str) -> Result<Context, String> {
-    let id = sha256_hex(name);
+    let id = Digest::of(name).hex();
     let path = config_dir.join("contexts/meta").join(&id).join("meta.json");
     let text = fs_err::read(&path).map_err(|e| {
         format!("context {name:?}: context not found: {}", go_open_error(&path.to_string_lossy(), &e))
@@ -60,12 +61,6 @@ pub(crate) fn find(config_dir: &Path, name: &str) -> Result<Context, String> {
     Ok(Context { host, tls })
 }
 
-fn sha256_hex(name: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let bytes: [u8; 32] = Sha256::digest(name.as_bytes()).into();
-    skiff_types::Digest::from_sha256(bytes).hex()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,7 +74,7 @@ mod tests {
             "/contexts/meta/ca3704aa0b06f5954c79ee837faa152d84d6b2d42838f0637a15eda8337dbdce/meta.json: no such file \
              or directory"
         ));
-        let meta = dir.path().join("contexts/meta").join(sha256_hex("box"));
+        let meta = dir.path().join("contexts/meta").join(Digest::of("box").hex());
         fs_err::create_dir_all(&meta).unwrap();
         fs_err::write(
             meta.join("meta.json"),

@@ -2,7 +2,6 @@
 
 use http::{HeaderName, Method, StatusCode, header};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use skiff_types::Digest;
 
 use crate::{
@@ -87,7 +86,7 @@ impl Repository<'_> {
             return Err(Error::Untrue(format!("the manifest {reference} is larger than {most} bytes")));
         }
         let bytes = answer.bytes("the manifest", most).await?;
-        let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
+        let digest = Digest::of(&bytes);
         if let Ok(expected) = reference.parse::<Digest>()
             && expected != digest
         {
@@ -139,7 +138,7 @@ impl Repository<'_> {
             return Err(answer.into_error().await);
         }
         let bytes = answer.bytes("the blob", blob.size as usize).await?;
-        if Digest::from_sha256(Sha256::digest(&bytes).into()) != blob.digest {
+        if Digest::of(&bytes) != blob.digest {
             return Err(Error::Digest { what: "image config", expected: blob.digest.to_string() });
         }
         Ok(bytes)

@@ -7,7 +7,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 use skiff_types::Digest;
 
 use crate::Result;
@@ -33,7 +32,7 @@ impl Blobs {
 
     /// Keeps the bytes, durably.
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
-        let digest = digest(bytes);
+        let digest = Digest::of(bytes);
         let path = self.path(&digest);
         if fs_err::exists(&path)? {
             return Ok(digest);
@@ -85,11 +84,6 @@ impl Blobs {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
     }
-}
-
-/// The digest of the bytes.
-pub(crate) fn digest(bytes: &[u8]) -> Digest {
-    Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
 /// A number that no other call in this process gets.

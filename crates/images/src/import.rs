@@ -4,11 +4,10 @@ use std::io::Read;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use skiff_types::ImageId;
+use skiff_types::{Digest, ImageId};
 
 use crate::{
     ContainerConfig, Error, History, ImageStore, Platform, Reference, Result, RootFs,
-    blobs::digest,
     changes::apply_changes,
     decompress::{Compression, decompressed, peek},
     gojson,
@@ -105,7 +104,7 @@ impl ImageStore {
         name: Option<&Reference>,
         parent: Option<&ImageId>,
     ) -> Result<ImageId> {
-        let id = ImageId::from(digest(config));
+        let id = ImageId::from(Digest::of(config));
         self.records.update(|records| {
             // Within the update: a removal of the same image does not take the blob away again.
             self.blobs.put(config)?;

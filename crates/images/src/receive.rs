@@ -8,13 +8,11 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use sha2::{Digest as _, Sha256};
 use skiff_snapshots::{ChainId, StagedLayer};
-use skiff_types::{Digest, ImageId};
+use skiff_types::{Digest, Hasher, ImageId};
 
 use crate::{
     Error, ImageConfig, ImageStore, Reference, Result,
-    blobs::digest,
     decompress::{Compression, decompressed, peek},
     partial::PartialLayer,
     pins::PinSet,
@@ -63,7 +61,7 @@ impl ImageStore {
             file,
             feed,
             piece: Bytes::new(),
-            hash: Sha256::new(),
+            hash: Hasher::default(),
             len: 0,
             ended: false,
             failure: None,
@@ -77,7 +75,7 @@ impl ImageStore {
             return Err(failure.into());
         }
         whole?;
-        let (found, len) = (Digest::from_sha256(incoming.hash.finalize().into()), incoming.len);
+        let (found, len) = (incoming.hash.finish(), incoming.len);
         if found != *blob || len != size {
             self.partials.remove(blob);
             return Err(Error::Digest { what: "filesystem layer".to_owned(), expected: *blob, found });
@@ -148,7 +146,7 @@ pub struct Receiving {
 impl Receiving {
     /// The image's id.
     pub fn id(&self) -> ImageId {
-        digest(&self.config.0).into()
+        Digest::of(&self.config.0).into()
     }
 
     /// What its configuration says.
@@ -234,7 +232,7 @@ struct Incoming<'a> {
     file: std::fs::File,
     feed: LayerFeed<'a>,
     piece: Bytes,
-    hash: Sha256,
+    hash: Hasher,
     len: u64,
     /// The feed has given all it had; it is not asked again.
     ended: bool,

@@ -17,7 +17,7 @@ use skiff_snapshots::{
 };
 use skiff_types::{Digest, ImageId};
 
-use crate::{Error, Image, ImageStore, Platform, Reference, Result, blobs::digest, gojson};
+use crate::{Error, Image, ImageStore, Platform, Reference, Result, gojson};
 
 /// A sink for any writer.
 #[derive(Debug)]
@@ -291,7 +291,7 @@ impl Plan {
             layers.push(Descriptor { media_type: LAYER, digest: *diff_id, size, annotations: None });
         }
         for description in v1::descriptions(&image.config) {
-            self.blob(&digest(&description), Contents::Bytes(description), mtime);
+            self.blob(&Digest::of(&description), Contents::Bytes(description), mtime);
         }
         let item = ManifestItem {
             config: blob_path(&image.id.digest()),
@@ -313,7 +313,7 @@ impl Plan {
             },
             layers,
         });
-        let blob = Blob { digest: digest(&manifest), size: manifest.len() as u64 };
+        let blob = Blob { digest: Digest::of(&manifest), size: manifest.len() as u64 };
         self.blob(&blob.digest, Contents::Bytes(manifest), 0);
         Ok((item, blob))
     }

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use ring::digest::{Context, SHA256, SHA512};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
-use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::Error;
 
@@ -123,38 +123,41 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// A hash under way.
-#[derive(Clone, Debug)]
-pub(crate) enum Hashing {
-    Sha256(Sha256),
-    Sha512(Sha512),
+#[derive(Clone)]
+pub(crate) struct Hashing {
+    algorithm: Algorithm,
+    context: Context,
+}
+
+impl fmt::Debug for Hashing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hashing").field("algorithm", &self.algorithm).finish_non_exhaustive()
+    }
 }
 
 impl Hashing {
     pub(crate) fn new(algorithm: Algorithm) -> Self {
-        match algorithm {
-            Algorithm::Sha256 => Self::Sha256(Sha256::new()),
-            Algorithm::Sha512 => Self::Sha512(Sha512::new()),
-        }
+        let function = match algorithm {
+            Algorithm::Sha256 => &SHA256,
+            Algorithm::Sha512 => &SHA512,
+        };
+        Self { algorithm, context: Context::new(function) }
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {
-        match self {
-            Self::Sha256(_) => Algorithm::Sha256,
-            Self::Sha512(_) => Algorithm::Sha512,
-        }
+        self.algorithm
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        match self {
-            Self::Sha256(hash) => hash.update(bytes),
-            Self::Sha512(hash) => hash.update(bytes),
-        }
+        self.context.update(bytes);
     }
 
     pub(crate) fn finish(self) -> Digest {
-        match self {
-            Self::Sha256(hash) => Digest::Sha256(hash.finalize().into()),
-            Self::Sha512(hash) => Digest::Sha512(Box::new(hash.finalize().into())),
+        let hash = self.context.finish();
+        let bytes = hash.as_ref();
+        match self.algorithm {
+            Algorithm::Sha256 => Digest::Sha256(bytes.try_into().expect("SHA-256 has 32 bytes")),
+            Algorithm::Sha512 => Digest::Sha512(Box::new(bytes.try_into().expect("SHA-512 has 64 bytes"))),
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use skiff_types::{Digest, ParseDigestError};
 
 /// The identity of a stack of layers. The lowest layer's chain id is its diff id; above it, the chain id is the
@@ -17,10 +16,7 @@ impl ChainId {
     pub fn new(parent: Option<&ChainId>, diff_id: &Digest) -> Self {
         match parent {
             None => Self(*diff_id),
-            Some(parent) => {
-                let hash = Sha256::digest(format!("{parent} {diff_id}"));
-                Self(Digest::from_sha256(hash.into()))
-            }
+            Some(parent) => Self(Digest::of(format!("{parent} {diff_id}"))),
         }
     }
 
@@ -82,8 +78,7 @@ mod tests {
         assert_eq!(ChainId::of(&[]), None);
         assert_eq!(ChainId::of(&[a]).unwrap().digest(), &a);
         let two = ChainId::of(&[a, b]).unwrap();
-        let by_hand = Sha256::digest(format!("{a} {b}"));
-        assert_eq!(two.digest().sha256(), &<[u8; 32]>::from(by_hand));
+        assert_eq!(two.digest(), &Digest::of(format!("{a} {b}")));
         assert_eq!(ChainId::all(&[a, b]), [ChainId::of(&[a]).unwrap(), two]);
         assert_eq!(ChainId::from_hex(&two.hex()), Ok(two));
     }

@@ -6,8 +6,7 @@ use std::{
     thread,
 };
 
-use sha2::{Digest as _, Sha256};
-use skiff_types::Digest;
+use skiff_types::{Digest, Hasher};
 
 use crate::{Error, Result};
 
@@ -62,7 +61,7 @@ fn read_and_hash(
     full: &SyncSender<io::Result<Vec<u8>>>,
     empty: &Receiver<Vec<u8>>,
 ) -> Hashed {
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::default();
     let mut len = 0;
     loop {
         let mut chunk = empty.try_recv().unwrap_or_else(|_| vec![0; CHUNK]);
@@ -76,7 +75,7 @@ fn read_and_hash(
         });
         let last = result.as_ref().map_or(true, Vec::is_empty);
         if full.send(result).is_err() || last {
-            return Hashed { digest: Digest::from_sha256(hash.finalize().into()), len };
+            return Hashed { digest: hash.finish(), len };
         }
     }
 }
@@ -164,7 +163,7 @@ mod tests {
     #[test]
     fn the_whole_stream_is_hashed_however_much_is_read() {
         let bytes: Vec<u8> = (0..3_000_000u32).map(|i| (i * 7) as u8).collect();
-        let want = Digest::from_sha256(Sha256::digest(&bytes).into());
+        let want = Digest::of(&bytes);
         for wanted in [0, 1, 700_000, 3_000_000] {
             let mut seen = Vec::new();
             let (read, hashed) = hashed(

@@ -5,8 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-use sha2::{Digest as _, Sha256};
-use skiff_types::Digest;
+use skiff_types::{Digest, Hasher};
 
 use crate::{Layer, Result};
 
@@ -40,10 +39,10 @@ impl fmt::Display for Damage {
 /// None: what keeps it from being read is the damage.
 pub(crate) fn archive(layer: &Layer, tar: Result<impl Read>) -> Option<Damage> {
     let hash = |tar: &mut dyn Read| -> io::Result<Digest> {
-        let (mut hash, mut buffer) = (Sha256::new(), vec![0; 256 << 10]);
+        let (mut hash, mut buffer) = (Hasher::default(), vec![0; 256 << 10]);
         loop {
             match tar.read(&mut buffer)? {
-                0 => return Ok(Digest::from_sha256(hash.finalize().into())),
+                0 => return Ok(hash.finish()),
                 n => hash.update(&buffer[..n]),
             }
         }

@@ -1,7 +1,10 @@
-//! Content digests (OCI image-spec, descriptor.md).
+//! Content digests (OCI image-spec, descriptor.md) and the hashing that makes them.
+//!
+//! The hash is ring's: where a processor has no instructions for SHA-256, it is nearly twice as fast as portable code.
 
 use std::{fmt, str::FromStr};
 
+use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::{hex, unhex};
@@ -24,7 +27,36 @@ pub enum ParseDigestError {
     Length,
 }
 
+/// A SHA-256 digest in the making.
+#[derive(Clone)]
+pub struct Hasher(Context);
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self(Context::new(&SHA256))
+    }
+}
+
+impl Hasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.update(bytes.as_ref());
+    }
+
+    /// The digest of all that was taken.
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    }
+}
+
 impl Digest {
+    /// The digest of the bytes.
+    pub fn of(bytes: impl AsRef<[u8]>) -> Self {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
     /// The digest with these 32 bytes.
     pub fn from_sha256(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -82,6 +114,17 @@ impl<'de> Deserialize<'de> for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_are_what_sha256sum_prints() {
+        let abc = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(Digest::of("abc").to_string(), abc);
+        let mut hasher = Hasher::default();
+        hasher.update("a");
+        let earlier = hasher.clone();
+        hasher.update("bc");
+        assert_eq!((hasher.finish(), earlier.finish()), (Digest::of("abc"), Digest::of("a")));
+    }
 
     #[test]
     fn only_sha256_with_64_digits_is_a_digest() {

@@ -5,7 +5,7 @@ mod error;
 mod id;
 mod units;
 
-pub use digest::{Digest, ParseDigestError};
+pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::ErrorKind;
 pub use id::{ContainerId, EndpointId, ExecId, ImageId, NetworkId, ParseIdError, hex};
 pub use units::{ParseSizeError, human_size, human_size_binary, parse_size};

@@ -12,13 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
-use sha2::{Digest as _, Sha256};
 use skiff_distribution::{
     Credentials, Descriptor, Error as RegistryError, Mounted, Purpose, Repository, Session, Upload, media,
 };
 use skiff_images::{Image, KnownBlob, Platform, Reference};
 use skiff_snapshots::{ChainId, Layer, LayerTar};
-use skiff_types::Digest;
+use skiff_types::{Digest, Hasher};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
@@ -162,7 +161,7 @@ impl Push<'_> {
         repository.put_small(&config_blob, config.into()).await.map_err(words::push)?;
         let layers: Vec<Descriptor> = diff_ids.iter().filter_map(|d| blobs.get(d).cloned()).collect();
         let (kind, manifest) = encoding::manifest(&config_blob, &layers);
-        let (digest, size) = (Digest::from_sha256(Sha256::digest(&manifest).into()), manifest.len() as u64);
+        let (digest, size) = (Digest::of(&manifest), manifest.len() as u64);
         let tag = name.tag().unwrap_or("latest");
         repository.put_manifest(tag, kind, manifest.into()).await.map_err(words::push)?;
         self.remember(image, digest, &pushed).await?;
@@ -319,7 +318,7 @@ impl Push<'_> {
                 told: None,
                 tell: |n| progress.bytes(&id, "Pushing", n, total),
             };
-            let (mut hash, mut size) = (Sha256::new(), 0);
+            let (mut hash, mut size) = (Hasher::default(), 0);
             let result = encoding.encode(&mut input, &mut |piece| {
                 hash.update(&piece);
                 let known = skip.saturating_sub(size).min(piece.len() as u64) as usize;
@@ -334,7 +333,7 @@ impl Push<'_> {
                 let _ = pieces.blocking_send(Err(error));
                 return Err(copy);
             }
-            let digest = Digest::from_sha256(hash.finalize().into());
+            let digest = hash.finish();
             Ok(encoding.blob(digest, size))
         })
     }

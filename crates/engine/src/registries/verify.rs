@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use sha2::{Digest as _, Sha256};
 use skiff_distribution::{Credentials, Descriptor, Purpose};
 use skiff_images::{Damage, Image, ImageStore, KnownBlob, Reference};
 use skiff_snapshots::{ChainId, LayerTar};
@@ -83,7 +82,7 @@ impl Registries {
         blocking(move || {
             Ok(match images.config_bytes(&id) {
                 Ok(bytes) => {
-                    let found = Digest::from_sha256(Sha256::digest(bytes).into());
+                    let found = Digest::of(bytes);
                     (found != id.digest()).then(|| format!("has {found}"))
                 }
                 Err(error) => Some(format!("cannot be read: {error}")),

@@ -4,11 +4,10 @@
 use std::{collections::HashMap, rc::Rc};
 
 use serde::{Deserialize, de::IgnoredAny};
-use sha2::{Digest as _, Sha256};
-use skiff_types::{Digest, ImageId};
+use skiff_types::{Digest, Hasher, ImageId};
 
 use super::{layout::LayerRef, scan::Scan};
-use crate::{Error, ImageConfig, Platform, Reference, Result, blobs::digest, config::History};
+use crate::{Error, ImageConfig, Platform, Reference, Result, config::History};
 
 /// The most layers of an image, as in Docker.
 pub(super) const MOST_LAYERS: usize = 125;
@@ -40,8 +39,8 @@ pub(super) struct Config {
 struct Steps {
     len: usize,
     /// The digest of all steps, and that of all but the last.
-    all: [u8; 32],
-    earlier: [u8; 32],
+    all: Digest,
+    earlier: Digest,
 }
 
 impl Config {
@@ -69,7 +68,7 @@ impl Config {
             return Err(Error::Archive("max depth exceeded".to_owned()));
         }
         Ok(Self {
-            id: digest(bytes).into(),
+            id: Digest::of(bytes).into(),
             bytes: bytes.to_vec(),
             history: Steps::of(&config.history),
             platform: Platform { os: config.os, architecture: config.architecture, variant: config.variant },
@@ -93,13 +92,13 @@ impl Config {
 
 impl Steps {
     fn of(history: &[History]) -> Self {
-        let mut hash = Sha256::new();
+        let mut hash = Hasher::default();
         let mut earlier = hash.clone();
         for step in history {
             earlier = hash.clone();
             hash.update(crate::gojson::to_vec(step));
         }
-        Self { len: history.len(), all: hash.finalize().into(), earlier: earlier.finalize().into() }
+        Self { len: history.len(), all: hash.finish(), earlier: earlier.finish() }
     }
 }
 
@@ -123,9 +122,9 @@ impl<'a> Images<'a> {
         }
         let bytes = self.scan.file(path)?;
         // A path that is a digest promises its contents.
-        if let Some(expected) = super::scan::blob_digest(path).filter(|d| *d != digest(bytes)) {
+        if let Some(expected) = super::scan::blob_digest(path).filter(|d| *d != Digest::of(bytes)) {
             let what = "image configuration".to_owned();
-            return Err(Error::Digest { what, expected, found: digest(bytes) });
+            return Err(Error::Digest { what, expected, found: Digest::of(bytes) });
         }
         let config = Rc::new(Config::read(bytes)?);
         self.configs.insert(path.to_vec(), Rc::clone(&config));

@@ -13,7 +13,7 @@ use super::{
     described::{Described, Images, MOST_LAYERS},
     scan::Scan,
 };
-use crate::{Error, Platform, Reference, Result, blobs::digest, load::scan::clean};
+use crate::{Error, Platform, Reference, Result, load::scan::clean};
 
 /// A layer of the archive, and what is said about its file.
 #[derive(Clone)]
@@ -250,7 +250,7 @@ fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
 fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
     let expected = digest_of(descriptor)?;
     let Some(bytes) = scan.files.get(&blob_path(&expected)) else { return Ok(None) };
-    let found = digest(bytes);
+    let found = Digest::of(bytes);
     if found != expected {
         return Err(Error::Digest { what: "blob".to_owned(), expected, found });
     }

@@ -5,12 +5,11 @@ use std::{
     io::{self, BufReader, Read},
 };
 
-use sha2::{Digest as _, Sha256};
 use skiff_snapshots::{
     ChainId, StagedLayer,
     tar::{EntryKind, Reader},
 };
-use skiff_types::Digest;
+use skiff_types::{Digest, Hasher};
 
 use super::{LoadEvent, Progress, find_diff_id};
 use crate::{
@@ -141,7 +140,7 @@ fn stage(
     let mut counted = Counted {
         inner: contents,
         // The diff id is the digest of what is not compressed.
-        hash: (compression != Compression::None).then(Sha256::new),
+        hash: (compression != Compression::None).then(Hasher::default),
         len: 0,
         told: 0,
         tell: &mut |current| progress(LoadEvent::Layer { id: id.clone(), current, total }),
@@ -151,7 +150,7 @@ fn stage(
     io::copy(&mut counted, &mut io::sink())?;
     (counted.tell)(counted.len);
     let digest = match counted.hash {
-        Some(hash) => Digest::from_sha256(hash.finalize().into()),
+        Some(hash) => hash.finish(),
         None => *staged.diff_id(),
     };
     Ok(ScannedLayer::Staged { staged, digest, len: counted.len })
@@ -230,7 +229,7 @@ impl<R: io::BufRead> Read for EntryReader<'_, R> {
 /// Counts, and where needed hashes, what passes by.
 struct Counted<'a, R> {
     inner: R,
-    hash: Option<Sha256>,
+    hash: Option<Hasher>,
     len: u64,
     told: u64,
     tell: &'a mut (dyn FnMut(u64) + Send),

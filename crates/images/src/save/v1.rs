@@ -9,7 +9,7 @@ use serde_json::{Map, Value, value::RawValue};
 use skiff_snapshots::ChainId;
 use skiff_types::Digest;
 
-use crate::{ContainerConfig, ImageConfig, blobs::digest, gojson};
+use crate::{ContainerConfig, ImageConfig, gojson};
 
 /// Go's `image.V1Image`, field by field in its order.
 #[derive(Clone, Default, Serialize)]
@@ -92,5 +92,5 @@ fn id(image: &V1Image, chain: &ChainId, parent: Option<&Digest>) -> Digest {
     if let Some(parent) = &parent {
         fields.insert("parent", parent);
     }
-    digest(&gojson::to_vec(&fields))
+    Digest::of(gojson::to_vec(&fields))
 }

@@ -2,7 +2,6 @@
 
 use std::{io::Read, path::Path, sync::Arc};
 
-use sha2::{Digest as _, Sha256};
 use skiff_types::{Digest, ErrorKind};
 
 use super::{Archive, Listing, Store, archive::node, listing, mount_path};
@@ -80,7 +79,7 @@ pub(super) fn archives_come_back(store: &Store) {
         Vec::new(),
     ];
     for archive in &archives {
-        let digest = Digest::from_sha256(Sha256::digest(archive).into());
+        let digest = Digest::of(archive);
         let layer = driver.apply_layer(None, Some(&digest), &mut &archive[..]).expect("the layer applies");
         assert_eq!((layer.diff_id, layer.tar_size), (digest, archive.len() as u64));
         let mut tar = driver.layer_tar(&layer.chain).expect("an archive");
@@ -90,7 +89,7 @@ pub(super) fn archives_come_back(store: &Store) {
         assert!(read == *archive, "the archive differs");
     }
     let sum = 5 + 7 + 13 + 3 + 7 + 11 + 1_600_000 + 8;
-    let chain = ChainId::of(&[Digest::from_sha256(Sha256::digest(&archives[0]).into())]).expect("a chain");
+    let chain = ChainId::of(&[Digest::of(&archives[0])]).expect("a chain");
     assert_eq!(driver.layer(&chain).expect("the layer").size, sum);
 }
 
@@ -126,7 +125,7 @@ pub(super) fn views_show_archives(store: &Store) {
     let chain = apply(&driver, None, &rich().finish());
     let seen = view(&driver, &chain);
     let time = "1000000000.000000005";
-    let hash = |s: &[u8]| format!("{:x?}", &Sha256::digest(s)[..6]);
+    let hash = |s: &[u8]| format!("{:x?}", &Digest::of(s).sha256()[..6]);
     let long = format!("./usr/{}/{}", "d".repeat(120), "f".repeat(200));
     let capability = "security.capability=\\x01\\x00\\x00\\x02\\x00 \\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00";
     for (name, facts) in [

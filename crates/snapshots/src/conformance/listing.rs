@@ -6,8 +6,8 @@ use std::{
     path::Path,
 };
 
-use sha2::{Digest as _, Sha256};
 use skiff_archive::attributes::xattrs;
+use skiff_types::Digest;
 
 /// Every path of a tree with everything about it: type, mode, owner, size, time, contents, attributes, and which other path is
 /// the same file.
@@ -30,7 +30,7 @@ fn walk(path: &Path, name: &str, listing: &mut Listing, inodes: &mut BTreeMap<(u
         format!("link to {}", fs_err::read_link(path).expect("a link").display())
     } else if kind.is_file() {
         let contents = fs_err::read(path).expect("a file");
-        format!("file {} {:x?}", metadata.len(), &Sha256::digest(contents)[..6])
+        format!("file {} {:x?}", metadata.len(), &Digest::of(contents).sha256()[..6])
     } else if kind.is_fifo() {
         "fifo".to_owned()
     } else {

@@ -112,8 +112,7 @@ fn see(root: &Path) -> BTreeMap<PathBuf, Seen> {
 }
 
 fn hash(bytes: &[u8]) -> [u8; 32] {
-    use sha2::Digest;
-    sha2::Sha256::digest(bytes).into()
+    *skiff_types::Digest::of(bytes).sha256()
 }
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {

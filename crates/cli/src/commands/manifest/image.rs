@@ -3,7 +3,6 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::{ser::PrettyFormatter, value::RawValue};
-use sha2::{Digest as _, Sha256};
 use skiff_distribution::{
     Fetched, Platform,
     media::{DOCKER_LIST, OCI_INDEX, OCI_MANIFEST},
@@ -75,7 +74,7 @@ impl Image {
     pub(super) fn bytes(&self) -> Result<Vec<u8>, Failure> {
         let damaged = || Failure::new(format!("the local manifest of {} is damaged", self.reference));
         let bytes = STANDARD.decode(&self.raw).map_err(|_| damaged())?;
-        let digest = Digest::from_sha256(Sha256::digest(&bytes).into());
+        let digest = Digest::of(&bytes);
         if digest == self.descriptor.digest { Ok(bytes) } else { Err(damaged()) }
     }
 

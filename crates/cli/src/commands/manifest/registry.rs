@@ -1,7 +1,6 @@
 //! The registry of a list: what is read from it and pushed to it.
 
 use bytes::Bytes;
-use sha2::{Digest as _, Sha256};
 use skiff_distribution::{
     Config, Credentials, Descriptor, Document, Error, Fetched, Index, Mounted, Platform, Proxies, Purpose,
     Registries, Repository, Secret, Session as Connection,
@@ -123,7 +122,7 @@ impl Remote {
             say::line(&format!("Pushed ref {}@{digest} with digest: {digest}", list.repository()));
         }
         let (media_type, text) = list_of(images);
-        let digest = Digest::from_sha256(Sha256::digest(&text).into());
+        let digest = Digest::of(&text);
         target.put_manifest(list.version(), media_type, text.into()).await.map_err(told)?;
         Ok(digest)
     }
