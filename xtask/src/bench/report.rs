@@ -1,6 +1,6 @@
 //! Medians, and the table and plot made of them.
 
-use std::{fmt::Write, path::Path};
+use std::{fmt::Write, num::NonZero, path::Path, thread};
 
 use anyhow::Result;
 
@@ -107,11 +107,25 @@ pub(super) fn write(dir: &Path, rows: &[Measured], other: Option<&str>) -> Resul
     Ok(())
 }
 
+/// The processors that measured. Whether they have instructions for SHA-256 decides about rows that hash.
+fn machine() -> String {
+    let text = fs_err::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let value = |key: &str| {
+        let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.find_map(|(k, value)| (k.trim() == key).then(|| value.trim())).unwrap_or("?")
+    };
+    let has = value("flags").split(' ').any(|flag| flag == "sha_ni");
+    let count = thread::available_parallelism().map_or(0, NonZero::get);
+    let with = if has { "with" } else { "without" };
+    format!("{count} × {}, {with} instructions for SHA-256.", value("model name"))
+}
+
 fn table(rows: &[Measured], other: Option<&str>) -> String {
     let other = other.unwrap_or("–");
     let mut text = format!(
-        "Medians with minimum and maximum; the two engines took turns in one run, each beginning on a machine at rest.\n\n\
-         | what | Skiff | {other} | ratio | target | reached |\n|---|---|---|---|---|---|\n"
+        "Medians with minimum and maximum; the two engines took turns in one run, each beginning on a machine at rest.\n{}\n\n\
+         | what | Skiff | {other} | ratio | target | reached |\n|---|---|---|---|---|---|\n",
+        machine()
     );
     for row in rows {
         let unit = row.unit.name();
