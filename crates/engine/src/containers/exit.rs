@@ -89,8 +89,8 @@ fn memory_figures(parts: &Parts, container: &Container) -> Vec<(&'static str, St
     let figures = [
         ("memoryLimit", reading.memory_limit),
         ("memoryUsage", reading.memory),
-        ("memoryPeak", reading.memory_peak),
-        ("oomKills", reading.oom_kills),
+        ("memoryPeak", reading.activity.memory_peak),
+        ("oomKills", reading.activity.oom_kills),
     ];
     // Unlimited, or not told by this kernel.
     let known = |n: &u64| *n > 0 && *n < 1 << 62;

@@ -89,35 +89,17 @@ const MEMORY_V2: [&str; 31] = [
 pub struct Reading {
     /// Read from v2 files: some figures mean something else there.
     pub is_v2: bool,
-    /// All processor time.
-    pub cpu_total: u64,
-    /// In user mode.
-    pub cpu_user: u64,
-    /// In the kernel.
-    pub cpu_kernel: u64,
     /// By processor; v1 only.
     pub per_cpu: Vec<u64>,
-    /// Quota periods that have passed.
-    pub periods: u64,
-    /// Those in which the quota ran out.
-    pub throttled_periods: u64,
-    /// Time spent throttled.
-    pub throttled: u64,
+    /// What the cgroup's tasks did.
+    pub activity: Activity,
     /// Memory, page cache included.
     pub memory: u64,
-    /// The most there was; v1 only.
-    pub memory_peak: u64,
     /// Its bound; `u64::MAX` for none on v2, a number beyond all memory on v1.
     pub memory_limit: u64,
-    /// v1: failed charges. v2: how often memory ran out.
-    pub memory_failures: u64,
-    /// Processes killed for want of memory.
-    pub oom_kills: u64,
     /// Lines of `memory.stat`, those that Docker's `stats` shows.
     pub memory_stat: BTreeMap<Cow<'static, str>, u64>,
-    /// Tasks.
-    pub pids: u64,
-    /// Their bound; `u64::MAX` for none.
+    /// The bound of its tasks; `u64::MAX` for none.
     pub pids_limit: u64,
     /// Bytes by device and operation.
     pub io_bytes: Vec<BlockIoEntry>,
@@ -125,11 +107,38 @@ pub struct Reading {
     pub io_operations: Vec<BlockIoEntry>,
 }
 
+/// What changes only when a task of the cgroup runs, and so together with its processor time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Activity {
+    /// All processor time.
+    pub cpu_total: u64,
+    /// In user mode.
+    pub cpu_user: u64,
+    /// In the kernel.
+    pub cpu_kernel: u64,
+    /// Quota periods that have passed. One in which nothing ran may be told with the next one.
+    pub periods: u64,
+    /// Those in which the quota ran out.
+    pub throttled_periods: u64,
+    /// Time spent throttled.
+    pub throttled: u64,
+    /// The most memory there was; v1 only.
+    pub memory_peak: u64,
+    /// v1: failed charges. v2: how often memory ran out.
+    pub memory_failures: u64,
+    /// Processes killed for want of memory.
+    pub oom_kills: u64,
+    /// Tasks.
+    pub pids: u64,
+}
+
 /// The open files of one cgroup. A file that is not there, or goes with its cgroup, counts as empty.
 #[derive(Debug)]
 pub struct Meter {
     files: Files,
     buffer: Vec<u8>,
+    /// As it was read last.
+    activity: Activity,
 }
 
 #[derive(Debug)]
@@ -178,7 +187,7 @@ impl Cgroup {
                 .map(open),
             )),
         };
-        Meter { files, buffer: Vec::with_capacity(4096) }
+        Meter { files, buffer: Vec::with_capacity(4096), activity: Activity::default() }
     }
 }
 
@@ -224,49 +233,57 @@ fn number(text: &str) -> u64 {
 }
 
 impl Meter {
-    /// Reads everything.
+    /// Reads everything that may have changed: nothing of an [`Activity`] whose processor time is what it was.
     pub fn read(&mut self) -> Reading {
-        match &self.files {
-            Files::V1(files) => v1(files, &mut self.buffer),
-            Files::V2(files) => v2(files, &mut self.buffer),
-        }
+        let reading = match &self.files {
+            Files::V1(files) => v1(files, &mut self.buffer, &self.activity),
+            Files::V2(files) => v2(files, &mut self.buffer, &self.activity),
+        };
+        self.activity = reading.activity;
+        reading
     }
 }
 
-fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>) -> Reading {
+fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>, before: &Activity) -> Reading {
     let mut out = Reading::default();
     let mut read = |at: usize, take: &mut dyn FnMut(&str)| take(text(files[at].as_ref(), buffer));
+    // First: what runs from now on is noticed by the next reading.
     read(0, &mut |text| out.per_cpu = text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect());
-    out.cpu_total = out.per_cpu.iter().sum();
-    read(1, &mut |text| {
-        for (key, value) in table(text) {
-            match key {
-                "user" => out.cpu_user = value * TICK,
-                "system" => out.cpu_kernel = value * TICK,
-                _ => {}
+    let activity = &mut out.activity;
+    activity.cpu_total = out.per_cpu.iter().sum();
+    if activity.cpu_total > 0 && activity.cpu_total == before.cpu_total {
+        *activity = *before;
+    } else {
+        read(1, &mut |text| {
+            for (key, value) in table(text) {
+                match key {
+                    "user" => activity.cpu_user = value * TICK,
+                    "system" => activity.cpu_kernel = value * TICK,
+                    _ => {}
+                }
             }
-        }
-    });
-    read(2, &mut |text| {
-        for (key, value) in table(text) {
-            match key {
-                "nr_periods" => out.periods = value,
-                "nr_throttled" => out.throttled_periods = value,
-                "throttled_time" => out.throttled = value,
-                _ => {}
+        });
+        read(2, &mut |text| {
+            for (key, value) in table(text) {
+                match key {
+                    "nr_periods" => activity.periods = value,
+                    "nr_throttled" => activity.throttled_periods = value,
+                    "throttled_time" => activity.throttled = value,
+                    _ => {}
+                }
             }
-        }
-    });
+        });
+        read(4, &mut |text| activity.memory_peak = number(text));
+        read(6, &mut |text| activity.memory_failures = number(text));
+        read(8, &mut |text| activity.pids = number(text));
+        read(10, &mut |text| {
+            activity.oom_kills = table(text).find(|(key, _)| *key == "oom_kill").map_or(0, |(_, n)| n);
+        });
+    }
     read(3, &mut |text| out.memory = number(text));
-    read(4, &mut |text| out.memory_peak = number(text));
     read(5, &mut |text| out.memory_limit = number(text));
-    read(6, &mut |text| out.memory_failures = number(text));
     read(7, &mut |text| out.memory_stat = shown(text, &MEMORY_V1));
-    read(8, &mut |text| out.pids = number(text));
     read(9, &mut |text| out.pids_limit = number(text));
-    read(10, &mut |text| {
-        out.oom_kills = table(text).find(|(key, _)| *key == "oom_kill").map_or(0, |(_, n)| n)
-    });
     for (bytes, operations) in [(11, 13), (12, 14)] {
         if out.io_bytes.is_empty() {
             read(bytes, &mut |text| out.io_bytes = parse_io_v1(text));
@@ -279,35 +296,42 @@ fn v1(files: &[Option<OwnedFd>; 15], buffer: &mut Vec<u8>) -> Reading {
     out
 }
 
-fn v2(files: &[Option<OwnedFd>; 8], buffer: &mut Vec<u8>) -> Reading {
+fn v2(files: &[Option<OwnedFd>; 8], buffer: &mut Vec<u8>, before: &Activity) -> Reading {
     let mut out = Reading { is_v2: true, ..Reading::default() };
     let mut read = |at: usize, take: &mut dyn FnMut(&str)| take(text(files[at].as_ref(), buffer));
+    let activity = &mut out.activity;
+    // First, as on v1.
     read(0, &mut |text| {
         for (key, value) in table(text) {
             match key {
-                "usage_usec" => out.cpu_total = value * 1_000,
-                "user_usec" => out.cpu_user = value * 1_000,
-                "system_usec" => out.cpu_kernel = value * 1_000,
-                "nr_periods" => out.periods = value,
-                "nr_throttled" => out.throttled_periods = value,
-                "throttled_usec" => out.throttled = value * 1_000,
+                "usage_usec" => activity.cpu_total = value * 1_000,
+                "user_usec" => activity.cpu_user = value * 1_000,
+                "system_usec" => activity.cpu_kernel = value * 1_000,
+                "nr_periods" => activity.periods = value,
+                "nr_throttled" => activity.throttled_periods = value,
+                "throttled_usec" => activity.throttled = value * 1_000,
                 _ => {}
             }
         }
     });
+    if activity.cpu_total > 0 && activity.cpu_total == before.cpu_total {
+        (activity.memory_failures, activity.oom_kills) = (before.memory_failures, before.oom_kills);
+        activity.pids = before.pids;
+    } else {
+        read(4, &mut |text| {
+            for (key, value) in table(text) {
+                match key {
+                    "oom" => activity.memory_failures = value,
+                    "oom_kill" => activity.oom_kills = value,
+                    _ => {}
+                }
+            }
+        });
+        read(5, &mut |text| activity.pids = number(text));
+    }
     read(1, &mut |text| out.memory = number(text));
     read(2, &mut |text| out.memory_limit = number(text));
     read(3, &mut |text| out.memory_stat = shown(text, &MEMORY_V2));
-    read(4, &mut |text| {
-        for (key, value) in table(text) {
-            match key {
-                "oom" => out.memory_failures = value,
-                "oom_kill" => out.oom_kills = value,
-                _ => {}
-            }
-        }
-    });
-    read(5, &mut |text| out.pids = number(text));
     read(6, &mut |text| out.pids_limit = number(text));
     read(7, &mut |text| {
         (out.io_bytes, out.io_operations) = parse_io_v2(text);
@@ -353,17 +377,60 @@ mod tests {
         let files = names.map(|file| open(dir.path(), file));
         assert!(files[6].is_none());
         let mut buffer = Vec::new();
-        let first = v2(&files, &mut buffer);
-        assert_eq!((first.cpu_total, first.cpu_user, first.cpu_kernel), (1_500_000, 1_000_000, 500_000));
-        assert_eq!(
-            (first.memory, first.memory_limit, first.memory_failures, first.oom_kills),
-            (8192, u64::MAX, 2, 1)
-        );
-        assert_eq!((first.pids, first.pids_limit), (3, 0));
+        let first = v2(&files, &mut buffer, &Activity::default());
+        let activity = Activity {
+            cpu_total: 1_500_000,
+            cpu_user: 1_000_000,
+            cpu_kernel: 500_000,
+            memory_failures: 2,
+            oom_kills: 1,
+            pids: 3,
+            ..Activity::default()
+        };
+        assert_eq!(first.activity, activity);
+        assert_eq!((first.memory, first.memory_limit, first.pids_limit), (8192, u64::MAX, 0));
         let stat: Vec<_> = first.memory_stat.iter().map(|(name, value)| (&**name, *value)).collect();
         assert_eq!(stat, [("anon", 10), ("file", 4096), ("pglazyfree", 7), ("thp_collapse_alloc", 8)]);
         assert_eq!((first.io_bytes[0].value, first.io_operations[0].value), (4096, 2));
-        write(dir.path(), &[("pids.current", "4\n")]);
-        assert_eq!(v2(&files, &mut buffer).pids, 4);
+        write(
+            dir.path(),
+            &[("memory.current", "4096\n"), ("cpu.stat", "usage_usec 1501\n"), ("pids.current", "4\n")],
+        );
+        let second = v2(&files, &mut buffer, &activity);
+        assert_eq!((second.memory, second.activity.pids), (4096, 4));
+    }
+
+    /// What cannot have changed is not looked at: these files tell of tasks that never ran.
+    #[test]
+    fn where_nothing_ran_tasks_are_what_they_were() {
+        let dir = tempfile::tempdir().expect("a directory");
+        write(
+            dir.path(),
+            &[
+                ("usage_percpu", "7 8\n"),
+                ("usage_in_bytes", "10\n"),
+                ("pids.current", "99\n"),
+                ("cpu.stat", "usage_usec 15\n"),
+                ("memory.current", "20\n"),
+            ],
+        );
+        let mut v1_files = [const { None }; 15];
+        for (at, file) in [(0, "usage_percpu"), (3, "usage_in_bytes"), (8, "pids.current")] {
+            v1_files[at] = open(dir.path(), file);
+        }
+        let mut v2_files = [const { None }; 8];
+        for (at, file) in [(0, "cpu.stat"), (1, "memory.current"), (5, "pids.current")] {
+            v2_files[at] = open(dir.path(), file);
+        }
+        let mut buffer = Vec::new();
+        let before = Activity { cpu_total: 15, pids: 3, oom_kills: 1, ..Activity::default() };
+        let v1 = |before: &Activity, buffer: &mut Vec<u8>| v1(&v1_files, buffer, before);
+        let still = v1(&before, &mut buffer);
+        assert_eq!((still.activity, still.memory), (before, 10));
+        let ran = v1(&Activity { cpu_total: 14, ..before }, &mut buffer).activity;
+        assert_eq!((ran.pids, ran.oom_kills), (99, 0));
+        let before = Activity { cpu_total: 15_000, ..before };
+        let still = v2(&v2_files, &mut buffer, &before);
+        assert_eq!((still.activity, still.memory), (before, 20));
     }
 }

@@ -36,7 +36,7 @@ pub use self::below::BelowCgroup;
 pub use self::devices::runtime_default_rules;
 pub use self::group::{Cgroup, CgroupPath, Entry};
 pub use self::layout::{Controller, Hierarchy, Layout, Mode, Unified};
-pub use self::meter::{Meter, Reading};
+pub use self::meter::{Activity, Meter, Reading};
 pub use self::oom::OomWatch;
 pub use self::plan::{Alternative, Current, ResourcePlan, Step, Tolerance, plan};
 pub use self::stats::{
