@@ -45,7 +45,8 @@ pub struct SummaryHostConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct NetworkSettingsSummary {
-    pub networks: Option<BTreeMap<String, EndpointSettings>>,
+    /// Boxed: a map has room for eleven where most containers have one.
+    pub networks: Option<BTreeMap<String, Box<EndpointSettings>>>,
 }
 
 /// A port, with where it is published if it is.

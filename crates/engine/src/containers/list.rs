@@ -96,7 +96,7 @@ fn summary(
         status: command::status(record, now),
         network_mode: record.host.network_mode.clone(),
         annotations: record.host.annotations.clone(),
-        networks: record.network.networks.clone(),
+        networks: record.network.networks.iter().map(|(name, e)| (name.clone(), e.clone())).collect(),
         mounts: record.mounts.clone(),
         image_manifest: None,
     }

@@ -33,8 +33,8 @@ pub struct ContainerSummary {
     pub network_mode: String,
     /// Annotations.
     pub annotations: BTreeMap<String, String>,
-    /// Networks by name.
-    pub networks: BTreeMap<String, EndpointSettings>,
+    /// Networks with their names.
+    pub networks: Vec<(String, EndpointSettings)>,
     /// Mounts.
     pub mounts: Vec<MountPoint>,
     /// Digest of the image's manifest, if it has one: `(media type, digest, size)`.

@@ -7,7 +7,8 @@ use super::{each, mount, network, some_map};
 
 pub(crate) fn summary(container: ContainerSummary) -> wire::ContainerSummary {
     let sizes = container.sizes.unwrap_or_default();
-    let networks = container.networks.into_iter().map(|(name, e)| (name, network::endpoint(e))).collect();
+    let boxed = |(name, settings)| (name, Box::new(network::endpoint(settings)));
+    let networks = container.networks.into_iter().map(boxed).collect();
     wire::ContainerSummary {
         id: container.id,
         names: Some(container.names),
