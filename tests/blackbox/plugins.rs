@@ -1,102 +1,31 @@
 //! Volumes of a plugin, which is written here: it keeps its volumes in a directory.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::net::UnixListener,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::{Value, json};
-use skiff_testkit::{http::Body, image::Tar};
+use skiff_testkit::{http::Body, image::Tar, plugin::Plugin};
 
 use crate::Test;
 
-/// Where every engine looks.
-const DIRECTORY: &str = "/run/docker/plugins";
-
-/// A plugin that runs until its socket is removed.
-struct Plugin {
+/// A plugin with the files of its volumes.
+struct Disks {
     name: String,
-    socket: PathBuf,
+    plugin: Plugin,
     files: tempfile::TempDir,
-    /// What it was asked, and how its volumes are used.
-    asked: Arc<Mutex<Vec<(String, Value)>>>,
 }
 
-impl Plugin {
+impl Disks {
     fn start(name: String) -> Result<Self> {
-        fs_err::create_dir_all(DIRECTORY)?;
-        let socket = Path::new(DIRECTORY).join(format!("{name}.sock"));
-        let listener = UnixListener::bind(&socket)?;
         let files = tempfile::tempdir()?;
-        let asked = Arc::<Mutex<Vec<(String, Value)>>>::default();
-        let (root, log) = (files.path().to_owned(), asked.clone());
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                // A client that hangs up is its own business.
-                let _ = serve(stream, &root, &log);
-            }
-        });
-        Ok(Self { name, socket, files, asked })
+        let root = files.path().to_owned();
+        let plugin =
+            Plugin::install(&name, move |method, body| (200, answer(method, body, &root).to_string()))?;
+        Ok(Self { name, plugin, files })
     }
 
     fn asked(&self, method: &str) -> Vec<Value> {
-        let asked = self.asked.lock().expect("no panic");
-        asked.iter().filter(|(m, _)| m == method).map(|(_, body)| body.clone()).collect()
-    }
-}
-
-impl Drop for Plugin {
-    fn drop(&mut self) {
-        let _ = fs_err::remove_file(&self.socket);
-    }
-}
-
-fn serve(
-    stream: std::os::unix::net::UnixStream,
-    root: &Path,
-    log: &Mutex<Vec<(String, Value)>>,
-) -> Result<()> {
-    let mut stream = BufReader::new(stream);
-    loop {
-        let mut line = String::new();
-        if stream.read_line(&mut line)? == 0 {
-            return Ok(());
-        }
-        let method = line.split(' ').nth(1).context("no path")?.trim_start_matches('/').to_owned();
-        let (mut length, mut chunked) = (0, false);
-        loop {
-            line.clear();
-            stream.read_line(&mut line)?;
-            let lower = line.trim().to_ascii_lowercase();
-            match lower.split_once(':') {
-                Some(("content-length", value)) => length = value.trim().parse()?,
-                Some(("transfer-encoding", _)) => chunked = true,
-                Some(_) => {}
-                None => break,
-            }
-        }
-        let mut body = Vec::new();
-        while chunked {
-            line.clear();
-            stream.read_line(&mut line)?;
-            let size = usize::from_str_radix(line.trim(), 16)?;
-            let mut chunk = vec![0; size + 2];
-            stream.read_exact(&mut chunk)?;
-            body.extend(&chunk[..size]);
-            chunked = size > 0;
-        }
-        if length > 0 {
-            body = vec![0; length];
-            stream.read_exact(&mut body)?;
-        }
-        let body: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        let text = answer(&method, &body, root).to_string();
-        log.lock().expect("no panic").push((method, body));
-        write!(stream.get_mut(), "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())?;
+        self.plugin.asked(method)
     }
 }
 
@@ -131,7 +60,7 @@ fn answer(method: &str, body: &Value, root: &Path) -> Value {
 #[test]
 fn a_plugins_volume_is_used_as_any_other() -> Result<()> {
     let mut test = Test::new()?;
-    let plugin = Plugin::start(test.name("plugin"))?;
+    let plugin = Disks::start(test.name("plugin"))?;
     let image = test.image_with_files()?;
     let name = test.volume_name("plugged");
     let made =
@@ -172,7 +101,7 @@ fn a_plugins_volume_is_used_as_any_other() -> Result<()> {
 #[test]
 fn files_of_a_volume_are_reached_while_its_container_does_not_run() -> Result<()> {
     let mut test = Test::new()?;
-    let plugin = Plugin::start(test.name("plugin"))?;
+    let plugin = Disks::start(test.name("plugin"))?;
     let (plugged, bound) = (test.volume_name("plugged"), test.volume_name("bound"));
     let elsewhere = tempfile::tempdir()?;
     test.volume(&json!({ "Name": plugged, "Driver": plugin.name }))?;
@@ -210,7 +139,7 @@ fn files_of_a_volume_are_reached_while_its_container_does_not_run() -> Result<()
 #[test]
 fn a_plugin_may_refuse_and_know_volumes_of_its_own() -> Result<()> {
     let mut test = Test::new()?;
-    let plugin = Plugin::start(test.name("plugin"))?;
+    let plugin = Disks::start(test.name("plugin"))?;
     let name = test.volume_name("refused");
     let body = json!({ "Name": name, "Driver": plugin.name, "DriverOpts": { "fail": "yes" } });
     let answer = test.client.post("/volumes/create", &body)?;

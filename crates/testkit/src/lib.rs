@@ -4,6 +4,7 @@ pub mod apparmor;
 mod daemon;
 pub mod http;
 pub mod image;
+pub mod plugin;
 pub mod registry;
 
 pub use daemon::{Daemon, Engine};

@@ -65,30 +65,17 @@ pub enum Error {
         /// The path in it.
         subpath: String,
     },
-    /// No plugin has this name.
-    #[error("error looking up volume plugin {0}: plugin {0:?} not found")]
-    NoSuchPlugin(String),
-    /// A plugin is described wrongly.
-    #[error("error looking up volume plugin {name}: {reason}")]
-    BadPlugin {
-        /// The plugin.
+    /// No volume driver has this name.
+    #[error("error looking up volume plugin {name}: {source}")]
+    Lookup {
+        /// The name.
         name: String,
-        /// What is wrong.
-        reason: String,
+        /// Why.
+        source: skiff_plugins::Error,
     },
-    /// A plugin cannot be reached, or does not keep to the protocol.
-    #[error("plugin {plugin:?}: {method}: {reason}")]
-    Protocol {
-        /// The plugin.
-        plugin: String,
-        /// What was asked.
-        method: &'static str,
-        /// What happened.
-        reason: String,
-    },
-    /// A plugin answered with an error.
-    #[error("{0}")]
-    Refused(String),
+    /// A plugin did not do what it was asked for.
+    #[error(transparent)]
+    Plugin(#[from] skiff_plugins::Error),
     /// The operating system refused.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -105,18 +92,14 @@ impl Error {
             | Self::InvalidSize(_)
             | Self::NoQuotas
             | Self::Escapes { .. } => ErrorKind::InvalidArgument,
-            Self::NoSuchPath { .. } | Self::NoSuchPlugin(_) => ErrorKind::NotFound,
+            Self::NoSuchPath { .. } => ErrorKind::NotFound,
+            Self::Lookup { source, .. } | Self::Plugin(source) => source.kind(),
             Self::HasMount(_) => ErrorKind::Conflict,
             Self::Io(e) => match e.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::OutOfSpace,
                 _ => ErrorKind::Internal,
             },
-            Self::NoDevice
-            | Self::Address(_)
-            | Self::Mount { .. }
-            | Self::BadPlugin { .. }
-            | Self::Protocol { .. }
-            | Self::Refused(_) => ErrorKind::Internal,
+            Self::NoDevice | Self::Address(_) | Self::Mount { .. } => ErrorKind::Internal,
         }
     }
 }

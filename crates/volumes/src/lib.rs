@@ -18,7 +18,7 @@ pub use copy::{Content, measure};
 pub use error::{Error, Result};
 pub use local::{Local, Options, Recovered, Staged, unlimit};
 pub use name::check_name;
-pub use plugin::{Plugin, PluginDirs, PluginVolume, Plugins};
+pub use plugin::{Plugin, PluginVolume, Plugins};
 pub use subpath::{clone_mount, open_inside, open_inside_of};
 
 /// Name of the driver that is always there.

@@ -18,8 +18,9 @@ use std::{
 pub(crate) use attach::{Attached, Visit};
 use hold::{Holds, Mode};
 
+use skiff_plugins::PluginDirs;
 use skiff_types::ContainerId;
-use skiff_volumes::{LOCAL, Local, Options, Plugin, PluginDirs, Plugins};
+use skiff_volumes::{LOCAL, Local, Options, Plugin, Plugins};
 
 use crate::{
     Error, Events, Result,

@@ -1,43 +1,30 @@
-//! Volume plugins: drivers in other processes, spoken to over a socket in JSON (Docker's plugin API, version 1).
-//!
-//! A plugin is found by its name when it is first asked for ([`PluginDirs`]), says in a handshake that it is a
-//! `VolumeDriver`, and is remembered from then on. One that cannot be reached is waited for a while, since it may be
-//! starting; a request that has been sent is never sent twice.
-
-mod discover;
-mod http;
+//! Volume plugins: drivers in other processes that keep volumes.
 
 use std::{
     collections::{BTreeMap, HashMap},
     path::PathBuf,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::Deserialize;
 use serde_json::{Value, json};
-
-pub use discover::PluginDirs;
-use http::{Address, CallError};
+use skiff_plugins::PluginDirs;
 
 use crate::{Error, Result};
 
-/// How long a plugin that does not listen is waited for.
-const PATIENCE: Duration = Duration::from_secs(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const KIND: &str = "VolumeDriver";
 
-/// All plugins.
+/// All volume plugins.
 #[derive(Debug, Default)]
 pub struct Plugins {
-    dirs: PluginDirs,
-    active: Mutex<HashMap<String, Arc<Plugin>>>,
+    all: skiff_plugins::Plugins,
+    known: Mutex<HashMap<String, Arc<Plugin>>>,
 }
 
-/// A plugin that has answered the handshake.
+/// A plugin that is a volume driver.
 #[derive(Debug)]
 pub struct Plugin {
-    name: String,
-    address: Address,
+    inner: Arc<skiff_plugins::Plugin>,
     global: bool,
 }
 
@@ -63,12 +50,10 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(from: D) -> Result<BTreeMap<S
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 struct Answer {
-    err: String,
     mountpoint: String,
     volume: Option<PluginVolume>,
     volumes: Option<Vec<PluginVolume>>,
     capabilities: Option<Capabilities>,
-    implements: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,54 +65,42 @@ struct Capabilities {
 impl Plugins {
     /// Plugins found in these directories.
     pub fn new(dirs: PluginDirs) -> Self {
-        Self { dirs, active: Mutex::default() }
+        Self { all: skiff_plugins::Plugins::new(dirs), known: Mutex::default() }
     }
 
     /// The volume driver of this name.
     ///
     /// # Errors
-    /// [`Error::NoSuchPlugin`]; it is described wrongly, cannot be reached, or is no volume driver.
+    /// [`Error::Lookup`]: there is none, it is described wrongly, cannot be reached, or is no volume driver.
     pub fn get(&self, name: &str) -> Result<Arc<Plugin>> {
-        self.get_within(name, PATIENCE)
-    }
-
-    fn get_within(&self, name: &str, patience: Duration) -> Result<Arc<Plugin>> {
-        let active = || self.active.lock().expect("no panic under this lock");
-        let address = self.dirs.find(name)?;
-        if let Some(known) = active().get(name).filter(|plugin| plugin.address == address) {
-            return Ok(known.clone());
-        }
-        let plugin = Arc::new(Plugin::activate(name, address, patience)?);
-        active().insert(name.to_owned(), plugin.clone());
-        Ok(plugin)
+        let found = self.all.get(name, KIND);
+        Ok(self.known(found.map_err(|source| Error::Lookup { name: name.to_owned(), source })?))
     }
 
     /// The plugins that can be found now, and are volume drivers that answer at once.
     pub fn all(&self) -> Vec<Arc<Plugin>> {
-        self.dirs.names().iter().filter_map(|name| self.get_within(name, Duration::ZERO).ok()).collect()
+        self.all.all(KIND).into_iter().map(|plugin| self.known(plugin)).collect()
+    }
+
+    /// What is known of a plugin, which is asked for it once.
+    fn known(&self, inner: Arc<skiff_plugins::Plugin>) -> Arc<Plugin> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known().get(inner.name()).filter(|known| Arc::ptr_eq(&known.inner, &inner)) {
+            return known.clone();
+        }
+        // Plugins of the first version do not know the question.
+        let answer = inner.ask::<Answer>("VolumeDriver.Capabilities", &json!({})).unwrap_or_default();
+        let global = answer.capabilities.is_some_and(|c| c.scope.eq_ignore_ascii_case("global"));
+        let plugin = Arc::new(Plugin { inner, global });
+        known().insert(plugin.name().to_owned(), plugin.clone());
+        plugin
     }
 }
 
 impl Plugin {
-    fn activate(name: &str, address: Address, patience: Duration) -> Result<Self> {
-        let mut plugin = Self { name: name.to_owned(), address, global: false };
-        let answer: Answer = plugin.call("Plugin.Activate", &json!({}), patience)?;
-        if !answer.implements.unwrap_or_default().iter().any(|kind| kind == "VolumeDriver") {
-            return Err(Error::BadPlugin {
-                name: name.to_owned(),
-                reason: "plugin does not implement the requested driver".to_owned(),
-            });
-        }
-        // Plugins of the first version do not know the question.
-        if let Ok(answer) = plugin.ask("VolumeDriver.Capabilities", &json!({})) {
-            plugin.global = answer.capabilities.is_some_and(|c| c.scope.eq_ignore_ascii_case("global"));
-        }
-        Ok(plugin)
-    }
-
     /// Its name.
     pub fn name(&self) -> &str {
-        &self.name
+        self.inner.name()
     }
 
     /// `global` if its volumes are the same on every host, otherwise `local`.
@@ -138,7 +111,7 @@ impl Plugin {
     /// Makes a volume.
     ///
     /// # Errors
-    /// [`Error::Refused`] in the plugin's words; it cannot be reached.
+    /// In the plugin's words; it cannot be reached.
     pub fn create(&self, volume: &str, options: &BTreeMap<String, String>) -> Result<()> {
         self.ask("VolumeDriver.Create", &json!({ "Name": volume, "Opts": options })).map(drop)
     }
@@ -183,7 +156,8 @@ impl Plugin {
     pub fn describe(&self, volume: &str) -> Result<PluginVolume> {
         const METHOD: &str = "VolumeDriver.Get";
         let answer = self.ask(METHOD, &json!({ "Name": volume }))?;
-        answer.volume.filter(|v| !v.name.is_empty()).ok_or_else(|| self.broken(METHOD, "no such volume"))
+        let volume = answer.volume.filter(|v| !v.name.is_empty());
+        Ok(volume.ok_or_else(|| self.inner.broken(METHOD, "no such volume"))?)
     }
 
     /// All its volumes.
@@ -191,51 +165,12 @@ impl Plugin {
     /// # Errors
     /// As [`Self::create`].
     pub fn list(&self) -> Result<Vec<PluginVolume>> {
-        let answer: Answer = self.call("VolumeDriver.List", &json!({}), Duration::ZERO)?;
-        match answer.err.as_str() {
-            "" => Ok(answer.volumes.unwrap_or_default()),
-            err => Err(Error::Refused(err.to_owned())),
-        }
+        let answer: Answer = self.inner.ask_now("VolumeDriver.List", &json!({}))?;
+        Ok(answer.volumes.unwrap_or_default())
     }
 
     fn ask(&self, method: &'static str, body: &Value) -> Result<Answer> {
-        let answer: Answer = self.call(method, body, PATIENCE)?;
-        match answer.err.as_str() {
-            "" => Ok(answer),
-            err => Err(Error::Refused(err.to_owned())),
-        }
-    }
-
-    fn broken(&self, method: &'static str, reason: impl ToString) -> Error {
-        Error::Protocol { plugin: self.name.clone(), method, reason: reason.to_string() }
-    }
-
-    fn call<T: DeserializeOwned>(
-        &self,
-        method: &'static str,
-        body: &impl Serialize,
-        patience: Duration,
-    ) -> Result<T> {
-        let body = serde_json::to_vec(body).map_err(|e| self.broken(method, e))?;
-        let began = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        let answer = loop {
-            match http::post(&self.address, method, &body) {
-                Ok(answer) => break answer,
-                Err(CallError::Connect(_)) if began.elapsed() + pause < patience => {
-                    std::thread::sleep(pause);
-                    pause *= 2;
-                }
-                Err(e) => return Err(self.broken(method, e)),
-            }
-        };
-        if answer.status == 200 {
-            return serde_json::from_slice(&answer.body).map_err(|e| self.broken(method, e));
-        }
-        let said: Option<Answer> = serde_json::from_slice(&answer.body).ok();
-        let said = said.map(|answer| answer.err).filter(|err| !err.is_empty());
-        let said = said.unwrap_or_else(|| String::from_utf8_lossy(&answer.body).trim().to_owned());
-        Err(Error::Refused(format!("{method}: {said}")))
+        Ok(self.inner.ask(method, body)?)
     }
 }
 

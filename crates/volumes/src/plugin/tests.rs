@@ -1,53 +1,10 @@
 //! Against plugins written here.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    os::unix::net::UnixListener,
-    path::Path,
-    sync::mpsc,
-    thread,
-};
+use std::path::Path;
+
+use skiff_testkit::plugin::Plugin as Fake;
 
 use super::*;
-
-/// What was asked: the method, and the body.
-type Asked = mpsc::Receiver<(String, Value)>;
-
-/// A plugin that answers what `answer` says to each method; it ends with its directory.
-fn plugin(socket: &Path, answer: impl Fn(&str, &Value) -> (u16, String) + Send + 'static) -> Asked {
-    let listener = UnixListener::bind(socket).unwrap();
-    let (sender, asked) = mpsc::channel();
-    thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut line = String::new();
-            stream.read_line(&mut line).unwrap();
-            let method = line.split(' ').nth(1).unwrap_or_default().trim_start_matches('/').to_owned();
-            let mut length = 0;
-            loop {
-                line.clear();
-                stream.read_line(&mut line).unwrap();
-                let lower = line.to_ascii_lowercase();
-                if let Some(value) = lower.strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            let body = serde_json::from_slice(&body).unwrap();
-            let (status, text) = answer(&method, &body);
-            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", text.len());
-            let _ = stream.get_mut().write_all(format!("{head}{text}").as_bytes());
-            if sender.send((method, body)).is_err() {
-                return;
-            }
-        }
-    });
-    asked
-}
 
 fn ordinary(method: &str, body: &Value) -> (u16, String) {
     let answer = match method {
@@ -75,7 +32,7 @@ fn plugins(dir: &Path) -> Plugins {
 #[test]
 fn a_plugin_is_asked_as_the_protocol_says() {
     let dir = tempfile::tempdir().unwrap();
-    let asked = plugin(&dir.path().join("disk.sock"), ordinary);
+    let fake = Fake::start(&dir.path().join("disk.sock"), ordinary).unwrap();
     let plugins = plugins(dir.path());
     let disk = plugins.get("disk").unwrap();
     assert_eq!((disk.name(), disk.scope()), ("disk", "global"));
@@ -92,10 +49,9 @@ fn a_plugin_is_asked_as_the_protocol_says() {
     assert_eq!(disk.unmount("v", "user").unwrap_err().to_string(), "not mounted");
     // The handshake happens once.
     assert_eq!(plugins.get("disk").unwrap().name(), "disk");
-    let asked: Vec<(String, Value)> = asked.try_iter().collect();
-    let methods: Vec<&str> = asked.iter().map(|(method, _)| method.as_str()).collect();
+    let asked = fake.all();
     assert_eq!(
-        methods,
+        fake.methods(),
         [
             "Plugin.Activate",
             "VolumeDriver.Capabilities",
@@ -106,7 +62,7 @@ fn a_plugin_is_asked_as_the_protocol_says() {
             "VolumeDriver.List",
             "VolumeDriver.Remove",
             "VolumeDriver.Unmount"
-        ][..methods.len()]
+        ]
     );
     assert_eq!(asked[2].1, json!({ "Name": "v", "Opts": { "size": "1G" } }));
     assert_eq!(asked[3].1, json!({ "Name": "v", "ID": "user" }));
@@ -115,9 +71,8 @@ fn a_plugin_is_asked_as_the_protocol_says() {
 #[test]
 fn what_is_no_volume_driver_is_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let _asked = plugin(&dir.path().join("net.sock"), |_, _| {
-        (200, json!({ "Implements": ["NetworkDriver"] }).to_string())
-    });
+    let implements = |_: &str, _: &Value| (200, json!({ "Implements": ["NetworkDriver"] }).to_string());
+    let _fake = Fake::start(&dir.path().join("net.sock"), implements).unwrap();
     let error = plugins(dir.path()).get("net").unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -128,28 +83,19 @@ fn what_is_no_volume_driver_is_refused() {
 }
 
 #[test]
-fn a_plugin_that_is_still_starting_is_waited_for() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("real.sock");
-    fs_err::write(dir.path().join("slow.spec"), format!("unix://{}", place.display())).unwrap();
-    let starting = thread::spawn(move || {
-        thread::sleep(Duration::from_millis(300));
-        plugin(&place, ordinary)
-    });
-    assert_eq!(plugins(dir.path()).get("slow").unwrap().name(), "slow");
-    drop(starting.join());
-}
-
-#[test]
 fn garbage_is_an_error_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let _asked = plugin(&dir.path().join("odd.sock"), |method, body| match method {
+    let odd = |method: &str, body: &Value| match method {
         "Plugin.Activate" => ordinary(method, body),
         "VolumeDriver.Create" => (200, "not json".to_owned()),
         _ => (404, "404 page not found\n".to_owned()),
-    });
+    };
+    let _fake = Fake::start(&dir.path().join("odd.sock"), odd).unwrap();
     let odd = plugins(dir.path()).get("odd").unwrap();
     assert_eq!(odd.scope(), "local");
-    assert!(matches!(odd.create("v", &BTreeMap::new()), Err(Error::Protocol { .. })));
+    assert!(matches!(
+        odd.create("v", &BTreeMap::new()),
+        Err(Error::Plugin(skiff_plugins::Error::Protocol { .. }))
+    ));
     assert_eq!(odd.mount("v", "u").unwrap_err().to_string(), "VolumeDriver.Mount: 404 page not found");
 }

@@ -8,8 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
-use super::http::Address;
-use crate::{Error, Result};
+use crate::Error;
+use crate::http::Address;
 
 /// The directories of plugins.
 #[derive(Clone, Debug)]
@@ -41,10 +41,10 @@ struct Description {
 
 impl PluginDirs {
     /// The address of a plugin.
-    pub(super) fn find(&self, name: &str) -> Result<Address> {
+    pub(crate) fn find(&self, name: &str) -> Result<Address, Error> {
         let plain = !name.is_empty() && !name.contains('/') && name != "." && name != "..";
         if !plain {
-            return Err(Error::NoSuchPlugin(name.to_owned()));
+            return Err(Error::NotFound(name.to_owned()));
         }
         let places = |dir: &Path, ext: &str| {
             let file = format!("{name}.{ext}");
@@ -59,7 +59,7 @@ impl PluginDirs {
                 return Ok(Address::Unix(socket));
             }
         }
-        let bad = |reason: String| Error::BadPlugin { name: name.to_owned(), reason };
+        let bad = |reason: String| Error::Unusable { plugin: name.to_owned(), reason };
         for dir in &self.descriptions {
             for path in places(dir, "spec") {
                 if let Ok(text) = fs_err::read_to_string(&path) {
@@ -78,11 +78,11 @@ impl PluginDirs {
                 return Ok(address);
             }
         }
-        Err(Error::NoSuchPlugin(name.to_owned()))
+        Err(Error::NotFound(name.to_owned()))
     }
 
     /// The names of everything that looks like a plugin.
-    pub(super) fn names(&self) -> BTreeSet<String> {
+    pub(crate) fn names(&self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
         for dir in self.sockets.iter().chain(&self.descriptions) {
             for entry in fs_err::read_dir(dir).into_iter().flatten().flatten() {
@@ -124,10 +124,10 @@ mod tests {
         assert_eq!(dirs.find("remote").unwrap(), Address::Tcp("10.0.0.1:8080".into()));
         assert_eq!(dirs.find("json").unwrap(), Address::Unix("/x.sock".into()));
         for missing in ["nope", "file", "", "..", "../etc/json"] {
-            assert!(matches!(dirs.find(missing), Err(Error::NoSuchPlugin(_))), "{missing}");
+            assert!(matches!(dirs.find(missing), Err(Error::NotFound(_))), "{missing}");
         }
         for bad in ["tls", "odd"] {
-            assert!(matches!(dirs.find(bad), Err(Error::BadPlugin { .. })), "{bad}");
+            assert!(matches!(dirs.find(bad), Err(Error::Unusable { .. })), "{bad}");
         }
         let names: Vec<String> = dirs.names().into_iter().collect();
         assert_eq!(names, ["file", "flat", "json", "nested", "odd", "remote", "tls"]);

@@ -20,7 +20,7 @@ const MAX_HEAD: u64 = 64 << 10;
 
 /// Where a plugin listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     Unix(PathBuf),
     /// Host and port.
     Tcp(String),
@@ -28,7 +28,7 @@ pub(super) enum Address {
 
 impl Address {
     /// Reads `unix:///path`, `tcp://host:port` or `http://host:port`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         match text.split_once("://") {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(path.into())),
             Some(("tcp" | "http", host)) if host.contains(':') => {
@@ -42,13 +42,13 @@ impl Address {
     }
 }
 
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
 }
 
 #[derive(Debug)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// Nobody listens (yet): nothing was sent.
     Connect(io::Error),
     /// It failed afterwards.
@@ -65,7 +65,7 @@ impl fmt::Display for CallError {
 }
 
 /// Posts a body.
-pub(super) fn post(address: &Address, method: &str, body: &[u8]) -> Result<Answer, CallError> {
+pub(crate) fn post(address: &Address, method: &str, body: &[u8]) -> Result<Answer, CallError> {
     match address {
         Address::Unix(path) => {
             let stream = UnixStream::connect(path).map_err(CallError::Connect)?;
