@@ -3,6 +3,7 @@
 
 mod clients;
 mod commit;
+mod drivers;
 mod errors;
 mod events;
 mod exec;

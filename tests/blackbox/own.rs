@@ -108,3 +108,63 @@ fn networks_with_containers_do_not_dangle() -> Result<()> {
     }
     Ok(())
 }
+
+/// Debian's own plugins: a bridge with addresses from files, and ports by iptables.
+#[test]
+fn a_network_may_be_made_by_cni_plugins() -> Result<()> {
+    let mut test = Test::new()?;
+    let dir = tempfile::tempdir()?;
+    let (name, one, two) = (test.name("lan"), test.name("one"), test.name("two"));
+    let (conf, leases) = (dir.path().join("lan.conflist"), dir.path().join("leases"));
+    let list = json!({ "cniVersion": "1.0.0", "name": name, "plugins": [
+        { "type": "bridge", "bridge": "cnibb0", "isGateway": true, "ipMasq": true, "hairpinMode": true, "ipam": {
+            "type": "host-local", "dataDir": leases, "routes": [{ "dst": "0.0.0.0/0" }],
+            "ranges": [[{ "subnet": "10.88.7.0/24" }]],
+        }},
+        { "type": "portmap", "capabilities": { "portMappings": true } },
+    ]});
+    fs_err::write(&conf, list.to_string())?;
+    let body = json!({ "Driver": "cni", "Options": { "conf": conf } });
+    crate::networks::network(&mut test, &name, &body)?;
+    let mut serves = Test::body(&["sh", "-c", "mkdir /w; echo well > /w/page; httpd -f -p 80 -h /w"]);
+    serves["HostConfig"] =
+        json!({ "NetworkMode": name, "PortBindings": { "80/tcp": [{ "HostPort": "18788" }] } });
+    let first = test.create_named(&one, &serves)?;
+    test.start(&first)?;
+    let second = crate::networks::sleeper(&mut test, &two, &name, &json!({}))?;
+    test.start(&second)?;
+    let seen = test.inspect(&first)?["NetworkSettings"].clone();
+    let place = &seen["Networks"][&name];
+    assert_eq!((&place["IPAddress"], &place["Gateway"]), (&json!("10.88.7.2"), &json!("10.88.7.1")));
+    assert_eq!(seen["Ports"]["80/tcp"], json!([{ "HostIp": "0.0.0.0", "HostPort": "18788" }]));
+    let page = crate::networks::inside(&mut test, &second, &format!("wget -q -O - http://{one}/page"))?;
+    assert_eq!(page, "well\n");
+    test.until("the published port leads there", |test| {
+        let answer = test.engine.inside("curl").args(["-s", "http://10.88.7.1:18788/page"]).output()?;
+        Ok(answer.stdout == b"well\n")
+    })?;
+    let kept = |test: &Test| -> Result<String> {
+        Ok(String::from_utf8(test.engine.inside("iptables-save").output()?.stdout)?)
+    };
+    assert!(kept(&test)?.contains("18788"));
+    // Both ways to an end.
+    test.act(&first, "stop?t=0")?.ok()?;
+    test.client.delete(&format!("/containers/{first}"))?.ok()?;
+    test.client.delete(&format!("/containers/{second}?force=1"))?.ok()?;
+    test.client.delete(&format!("/networks/{name}"))?.ok()?;
+    let left: Vec<String> = fs_err::read_dir(leases.join(&name))?
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|file| file.starts_with("10."))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(!kept(&test)?.contains("18788") && !kept(&test)?.contains(&first));
+
+    let mut asked = body;
+    asked["Name"] = json!(name);
+    asked["IPAM"] = json!({ "Config": [{ "Subnet": "10.1.0.0/24" }] });
+    let refused = test.client.post("/networks/create", &asked)?;
+    assert_eq!(refused.status, 400);
+    assert!(refused.message().starts_with("a subnet cannot be asked for in a network of the driver cni"));
+    Ok(())
+}

@@ -3,6 +3,7 @@
 mod budget;
 mod cdi;
 mod disk;
+mod drivers;
 mod files;
 mod hostile;
 mod kill;

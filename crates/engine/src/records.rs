@@ -115,6 +115,12 @@ impl Records {
         })
     }
 
+    /// Queues what a container's endpoints are to be.
+    pub(crate) fn put_endpoints(&self, container: &ContainerId, endpoints: &[EndpointRecord]) -> Pending {
+        let all = Endpoints::All(endpoints.to_vec());
+        self.writer.commit(Batch::new().put(&ENDPOINTS, container.to_string(), &all))
+    }
+
     /// Queues a network's record.
     pub(crate) fn put_network(&self, network: &UserNetwork) -> Pending {
         self.writer.commit(Batch::new().put(&NETWORKS, network.id.to_string(), network))

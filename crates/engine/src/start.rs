@@ -148,7 +148,11 @@ fn open(config: Config) -> Result<Opened> {
     }
     let images = Arc::new(ImageStore::open(&config.root.join("images"), snapshots.clone())?);
     let carried = made.iter().filter_map(|network| network.network.clone()).collect();
-    let network = Arc::new(Network::open(net_config(&config.bridge, identity.bridge)?, carried, endpoints)?);
+    let network = Arc::new(Network::open(
+        NetConfig { run: config.run.clone(), ..net_config(&config.bridge, identity.bridge)? },
+        carried,
+        endpoints,
+    )?);
     let bridge = network.bridge().zip(network.net(&identity.bridge));
     let networks = NetworkIndex::new(&identity, bridge, made);
     let registry = Arc::new(Registry::default());
@@ -167,6 +171,12 @@ fn open(config: Config) -> Result<Opened> {
         .map_err(|e| Error::Internal(format!("cannot start the launcher: {e}")))?;
     let events = Events::open(&config.root);
     let records = Records::new(writer);
+    let intents = records.clone();
+    network.keep_intents_by(move |container, endpoints| {
+        if let Err(e) = intents.put_endpoints(container, endpoints).wait() {
+            tracing::warn!("what is about to be made for container {} is not kept: {e}", container.short());
+        }
+    });
     let volumes = Volumes::open(
         &config.root.join("volumes"),
         volumes,

@@ -39,6 +39,14 @@ impl System {
         Self { parts, events, live: Arc::new(Mutex::new(live)) }
     }
 
+    /// Drivers of networks: ours, and those of others that networks have.
+    fn network_drivers(&self) -> Vec<String> {
+        let own = ["bridge", "cni", "host", "ipvlan", "macvlan", "null"].map(str::to_owned);
+        let used = self.parts.networks.all().into_iter().map(|network| network.driver.clone());
+        let all: std::collections::BTreeSet<String> = own.into_iter().chain(used).collect();
+        all.into_iter().collect()
+    }
+
     /// When each image was last used, by its id (`sha256:…`): given to a container, let go of by one, named, or brought here.
     ///
     /// # Errors
@@ -113,7 +121,7 @@ impl System {
             disk_budget: budget::usage(&self.parts).await?,
             root_dir: config.root.to_string_lossy().into_owned(),
             log_drivers: Driver::ALL.map(|driver| driver.name().to_owned()).into(),
-            network_drivers: owned(&["bridge", "host", "ipvlan", "macvlan", "null"]),
+            network_drivers: self.network_drivers(),
             volume_drivers: owned(&["local"]),
             memory_limit: host.has(Controller::Memory),
             kernel_memory_tcp: host.kernel_memory_tcp,

@@ -110,6 +110,7 @@ fn pool(config: &NetConfig, address: Ipv6Net) -> Result<Pool, NetworkError> {
         gateway: Some(address.addr().into()),
         auxiliary,
         chosen: config.bip6.is_none() && config.fixed_cidr6.is_none(),
+        lease: None,
     })
 }
 

@@ -1,6 +1,9 @@
 //! What the operator decides about networking: dockerd's flags and `daemon.json` keys, already parsed.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use skiff_types::NetworkId;
@@ -70,6 +73,8 @@ pub struct NetConfig {
     pub mtu: u32,
     /// How many network namespaces are kept prepared.
     pub pool_size: usize,
+    /// The engine's run directory, below which network namespaces get their paths.
+    pub run: PathBuf,
 }
 
 impl NetConfig {
@@ -97,6 +102,7 @@ impl NetConfig {
             default_bind_address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             mtu: 0,
             pool_size: 8,
+            run: PathBuf::from("/run/skiff"),
         }
     }
 }

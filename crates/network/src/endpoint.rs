@@ -1,6 +1,7 @@
 //! A container's place in a network: what is asked for, what it got, what must be remembered.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     os::fd::OwnedFd,
@@ -12,8 +13,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
+    foreign::Foreign,
     networks::{Driver, Pool},
-    ports::{BoundPort, PortSpec},
+    ports::{BoundPort, PortSpec, Protocol},
 };
 
 /// The hardware address of an interface.
@@ -112,6 +114,10 @@ pub struct EndpointRequest {
     pub sysctls: Vec<(String, String)>,
     /// The endpoint with the highest gives the default route.
     pub gateway_priority: i64,
+    /// Options for the driver, if it is a plugin.
+    pub driver_options: BTreeMap<String, String>,
+    /// The container's ports that plugins are told of, published or not.
+    pub exposed: Vec<(u16, Protocol)>,
 }
 
 impl EndpointRequest {
@@ -128,6 +134,8 @@ impl EndpointRequest {
             interface: None,
             sysctls: Vec::new(),
             gateway_priority: 0,
+            driver_options: BTreeMap::new(),
+            exposed: Vec::new(),
         }
     }
 }
@@ -201,6 +209,9 @@ pub struct EndpointRecord {
     /// The published ports, in the order of the request; one entry for each host address. Only the endpoint with the
     /// default route has them.
     pub ports: Vec<BoundPort>,
+    /// What a driver of others made of it; none if it is ours.
+    #[serde(default)]
+    pub foreign: Option<Foreign>,
 }
 
 impl EndpointRecord {
@@ -211,6 +222,11 @@ impl EndpointRecord {
         let link_local = self.link_local.iter().map(|ip| (*ip, if ip.is_ipv4() { 16 } else { 64 }));
         let all = v4.into_iter().chain(v6).chain(link_local);
         all.filter_map(|(ip, prefix)| IpNet::new(ip, prefix).ok()).collect()
+    }
+
+    /// Its addresses in the network.
+    pub(crate) fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.ipv4.map(IpAddr::V4).into_iter().chain(self.ipv6.map(IpAddr::V6))
     }
 
     /// Where a default route of a family could lead.
@@ -226,7 +242,10 @@ impl EndpointRecord {
     /// Whether ports of the host can lead there.
     pub fn publishes(&self) -> bool {
         let leads_out = self.gateway.is_some() || self.gateway6.is_some() || !self.ports.is_empty();
-        self.driver == Driver::Bridge && leads_out
+        match self.driver {
+            Driver::Bridge => leads_out,
+            _ => !self.ports.is_empty(),
+        }
     }
 
     /// The address that traffic for a host address of either family goes to: of the same family, if there is one.
@@ -348,6 +367,7 @@ pub(crate) mod tests {
             links: vec![],
             gateway_priority: 0,
             ports: vec![],
+            foreign: None,
         }
     }
 

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use rustix::io::Errno;
 use skiff_types::{ContainerId, EndpointId, ErrorKind, NetworkId};
 
-use crate::{networks::ParentError, ports::Protocol};
+use crate::{cni::CniError, networks::ParentError, ports::Protocol};
 
 /// Why a network could not be set up or an endpoint not be attached.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,60 @@ pub enum NetworkError {
         /// The reason.
         source: Box<PublishError>,
     },
+    /// A plugin did not do what it was asked for.
+    #[error("{}", in_plugins_words(.0))]
+    Plugin(#[from] skiff_plugins::Error),
+    /// A plugin did not make an endpoint.
+    #[error("failed to create endpoint {endpoint} on network {network}: {source}")]
+    CreateEndpoint {
+        /// The container's name.
+        endpoint: String,
+        /// The network's name.
+        network: String,
+        /// The reason.
+        source: Box<NetworkError>,
+    },
+    /// A plugin did not publish ports.
+    #[error(
+        "driver failed programming external connectivity on endpoint {endpoint_name} ({endpoint}): {source}"
+    )]
+    Outside {
+        /// The container's name.
+        endpoint_name: String,
+        /// The endpoint.
+        endpoint: EndpointId,
+        /// The reason.
+        source: Box<NetworkError>,
+    },
+    /// A plugin decided about something that was decided.
+    #[error("endpoint interface {what} present ({present}). Cannot be modified with {given}.")]
+    Present {
+        /// What.
+        what: &'static str,
+        /// As it is.
+        present: String,
+        /// What the plugin said.
+        given: String,
+    },
+    /// A plugin answered something that is not what it should be.
+    #[error("the network plugin answered {value:?}, which is not {what}")]
+    Strange {
+        /// What it should be.
+        what: String,
+        /// What it said.
+        value: String,
+    },
+    /// A CNI network or an endpoint in one that cannot be had.
+    #[error(transparent)]
+    Cni(#[from] CniError),
+    /// Another error, with words before it.
+    #[error("{label}: {source}")]
+    Labelled {
+        /// The words.
+        label: String,
+        /// The error.
+        source: Box<NetworkError>,
+    },
     /// The kernel refused an operation on a link, an address, a route, a namespace or the table.
     #[error("{operation}: {errno}")]
     Kernel {
@@ -209,6 +263,15 @@ impl NetworkError {
             | Self::NotLinkLocal(_)
             | Self::PoolsExhausted => ErrorKind::InvalidArgument,
             Self::NoBridge | Self::UnknownNetwork(_) => ErrorKind::NotFound,
+            Self::Plugin(error) => error.kind(),
+            Self::Labelled { source, .. } | Self::CreateEndpoint { source, .. } => source.kind(),
+            Self::Cni(
+                CniError::Decided(_)
+                | CniError::UnknownOption(_)
+                | CniError::BadConfiguration { .. }
+                | CniError::NoPorts(_),
+            ) => ErrorKind::InvalidArgument,
+            Self::Cni(CniError::NoConfiguration { .. } | CniError::NoPlugin { .. }) => ErrorKind::NotFound,
             Self::AddressInUse(_)
             | Self::AlreadyAttached { .. }
             | Self::PoolOverlaps
@@ -218,6 +281,10 @@ impl NetworkError {
             | Self::Predefined(_) => ErrorKind::Forbidden,
             // Docker answers 500 to ports that are taken, and to these others.
             Self::Publish { .. }
+            | Self::Outside { .. }
+            | Self::Present { .. }
+            | Self::Strange { .. }
+            | Self::Cni(CniError::Failed { .. })
             | Self::GatewayInUse(_)
             | Self::NoGateway(_)
             | Self::AuxiliaryInUse { .. }
@@ -232,9 +299,22 @@ impl NetworkError {
         }
     }
 
+    /// The error with words before it.
+    pub(crate) fn labelled(self, label: impl Into<String>) -> Self {
+        Self::Labelled { label: label.into(), source: Box::new(self) }
+    }
+
     pub(crate) fn kernel(operation: impl Into<String>) -> impl FnOnce(Errno) -> Self {
         let operation = operation.into();
         move |errno| Self::Kernel { operation, errno }
+    }
+}
+
+/// What a plugin refuses Docker marks so.
+fn in_plugins_words(error: &skiff_plugins::Error) -> String {
+    match error {
+        skiff_plugins::Error::Refused(words) => format!("remote: {words}"),
+        other => other.to_string(),
     }
 }
 

@@ -12,6 +12,7 @@
 mod bridge;
 mod bridge6;
 mod child;
+mod cni;
 mod config;
 mod conntrack;
 mod dns;
@@ -19,6 +20,7 @@ mod endpoint;
 mod error;
 mod files;
 mod firewall;
+mod foreign;
 mod ipam;
 mod janitor;
 mod link;
@@ -40,6 +42,7 @@ mod stale;
 mod state;
 mod sysctl;
 
+pub use cni::CniError;
 pub use config::{AddressPool, NetConfig};
 pub use dns::{Dns, Membership, NameEntry, NameServers, ResolverConfig, addresses_of};
 pub use endpoint::{
@@ -49,10 +52,11 @@ pub use error::{NetworkError, PublishError};
 pub use files::{
     HostsFile, ResolvConf, hostname_file, hosts_with_link, hosts_without_link, resolv_conf_path,
 };
+pub use foreign::{Foreign, Lease, StaticRoute};
 pub use ipam::{PoolConfig, PoolRequest};
 pub use naming::Asks;
 pub use network::Network;
-pub use networks::{Driver, NetworkRecord, NetworkRequest, ParentError, Pool};
+pub use networks::{Addressing, Driver, NetworkRecord, NetworkRequest, ParentError, Pool};
 pub use opener::Opener;
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};
 pub use reach::{About, Namespaces, Place, Reach, Step, Verdict};

@@ -1,19 +1,25 @@
 //! Making and removing networks: addresses first, then the rules, then the link; and back.
 
+use ipnet::IpNet;
 use rustix::io::Errno;
 use skiff_types::NetworkId;
 
 use crate::{
-    Driver, EndpointRecord, Network, NetworkError, NetworkRecord, NetworkRequest,
+    Addressing, Driver, EndpointRecord, Network, NetworkError, NetworkRecord, NetworkRequest,
     bridge::HostFacts,
+    foreign::{RemoteDriver, Taking, leave, leave_pools, take_pools},
+    ipam::overlap,
     janitor::Dead,
     link::MAX_NAME,
     netlink::Netlink,
     network::Shared,
-    networks::{self, Carrier, Made, Taken},
+    networks::{self, Carrier, Made, Pool, Taken},
     state::Net,
     sysctl,
 };
+
+/// The IPv4 and the IPv6 subnets of a network.
+type Pools = (Vec<Pool>, Vec<Pool>);
 
 impl Network {
     /// Makes a network: its subnets are chosen, its bridge is there, the table knows it. Keep the record; until it is kept,
@@ -25,10 +31,15 @@ impl Network {
         if !request.ipv4 && !request.ipv6 && request.driver == Driver::Bridge {
             return Err(NetworkError::NoFamily);
         }
-        let carrier = Carrier::read(request.driver, &request.options, request.internal, &request.id)?;
+        let carrier = Carrier::asked(request)?;
         let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
         let host = HostFacts::read_nets(&mut route)?.reserved(None);
-        let record = self.reserve(request, carrier, host)?;
+        let record = self.decide(request, carrier, host)?;
+        if let Err(error) = self.introduce(&record) {
+            self.lock().networks.remove(&record.id);
+            leave_pools(&self.shared.plugins, &record);
+            return Err(error);
+        }
         self.janitor.clear(&record.link, &mut route);
         let made = self.make(&record, &mut route);
         if made.is_err() {
@@ -42,15 +53,54 @@ impl Network {
     /// # Errors
     /// As [`Self::create`].
     pub fn restore(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
-        let carrier = Carrier::read(record.driver, &record.options, record.internal, &record.id)?;
+        let carrier = Carrier::kept(record)?;
         let mut route = Netlink::route().map_err(NetworkError::kernel("open a routing socket"))?;
         self.lock().networks.insert(record.id, Net::new(record.clone(), carrier));
+        self.introduce(record)?;
         self.janitor.clear(&record.link, &mut route);
         self.make(record, &mut route).map(drop)
     }
 
+    /// Tells a network plugin of a new network.
+    fn introduce(&self, record: &NetworkRecord) -> Result<(), NetworkError> {
+        match record.driver {
+            Driver::Remote => {
+                RemoteDriver::find(&self.shared.plugins, &record.plugin)?.create_network(record)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The subnets that are not ours to give: those of an IPAM plugin, and none.
+    fn foreign_pools(
+        &self,
+        request: &NetworkRequest,
+        carrier: &Carrier,
+        scope: &str,
+        taken: &Taken,
+    ) -> Result<Option<Pools>, NetworkError> {
+        match &request.addressing {
+            _ if request.driver == Driver::Cni => Ok(Some(Default::default())),
+            Addressing::Own => Ok(None),
+            Addressing::Nobody => Ok(Some(Default::default())),
+            Addressing::Plugin { name, options } => {
+                let is_taken =
+                    |net: &IpNet| taken.networks.iter().chain(&taken.host).any(|t| overlap(t, net));
+                let taking = Taking {
+                    plugins: &self.shared.plugins,
+                    name,
+                    options,
+                    scope,
+                    has_gateway: &|ipv6| carrier.has_gateway(ipv6),
+                    is_taken: &is_taken,
+                };
+                take_pools(&taking, request).map(Some)
+            }
+        }
+    }
+
     /// Decides on the subnets of a network and takes them.
-    fn reserve(
+    fn decide(
         &self,
         request: &NetworkRequest,
         carrier: Carrier,
@@ -64,18 +114,61 @@ impl Network {
                 errno: Errno::RANGE,
             });
         }
+        let scope = match &carrier {
+            Carrier::Remote(plugin) => RemoteDriver::find(&self.shared.plugins, plugin)?.scope()?,
+            _ => String::new(),
+        };
+        let mut taken = Taken { networks: self.lock().subnets(), host };
+        let foreign = self.foreign_pools(request, &carrier, &scope, &taken)?;
+        let leased =
+            foreign.as_ref().map(|(ipv4, ipv6)| ipv4.iter().chain(ipv6).cloned().collect::<Vec<_>>());
+        let decided = self.enter(request, carrier, link, scope, foreign, &mut taken);
+        if let (Err(_), Some(leased), Addressing::Plugin { name, .. }) =
+            (&decided, leased, &request.addressing)
+        {
+            leave(&self.shared.plugins, name, &leased);
+        }
+        decided
+    }
+
+    /// Enters a network into the state, with its subnets if they are decided.
+    fn enter(
+        &self,
+        request: &NetworkRequest,
+        carrier: Carrier,
+        link: String,
+        scope: String,
+        decided: Option<Pools>,
+        taken: &mut Taken,
+    ) -> Result<NetworkRecord, NetworkError> {
+        let is_bridge = carrier.bridge().is_some();
         let mut state = self.lock();
         let same_bridge = |net: &&Net| net.record.link == link && net.zone.is_some();
         if let Some(other) = state.networks.values().find(same_bridge).filter(|_| is_bridge) {
             return Err(NetworkError::SameBridge { id: request.id, other: other.record.id, link });
         }
-        let taken = Taken { networks: state.subnets(), host };
-        let (ipv4, ipv6) = networks::decide(request, &carrier, &self.shared.pools, &taken)?;
+        taken.networks = state.subnets();
+        let (ipv4, ipv6) = match decided {
+            // What a plugin gives to a plugin's network is theirs to settle.
+            Some((ipv4, ipv6)) if !is_bridge || !overlaps(&ipv4, &ipv6, taken) => (ipv4, ipv6),
+            Some(_) => return Err(NetworkError::PoolOverlaps),
+            None => networks::decide(request, &carrier, &self.shared.pools, taken)?,
+        };
+        if is_bridge && (ipv4.len() > 1 || ipv6.len() > 1) {
+            return Err(NetworkError::ManySubnets);
+        }
         state.admit_parent(&carrier)?;
         let record = NetworkRecord {
             id: request.id,
             name: request.name.clone(),
             driver: request.driver,
+            plugin: request.plugin.clone(),
+            scope: if scope == "global" { scope } else { String::new() },
+            cni: match &carrier {
+                Carrier::Cni(config) => config.text.clone(),
+                _ => String::new(),
+            },
+            addressing: request.addressing.clone(),
             internal: carrier.is_internal(request.internal),
             ipv4,
             ipv6,
@@ -118,6 +211,7 @@ impl Network {
     /// # Errors
     /// Containers are in it; it is the default bridge; there is none.
     pub fn remove(&self, network: &NetworkId) -> Result<NetworkRecord, NetworkError> {
+        self.wait_for_leaving(network);
         {
             let state = self.lock();
             let net = state.networks.get(network).ok_or(NetworkError::UnknownNetwork(*network))?;
@@ -152,6 +246,14 @@ impl Network {
         if net.index != 0 {
             self.unmake_link(&net, shared, route);
         }
+        leave_pools(&self.shared.plugins, &net.record);
+        if let Carrier::Remote(plugin) = &net.carrier {
+            let deleted =
+                RemoteDriver::find(&self.shared.plugins, plugin).and_then(|d| d.delete_network(&net.record));
+            if let Err(error) = deleted {
+                tracing::warn!(network = net.record.name, %error, "a network plugin did not delete a network");
+            }
+        }
         self.keep_loose_if_needed();
         Some(net.record)
     }
@@ -172,9 +274,14 @@ impl Network {
                     tracing::warn!(network = record.name, %error, "a parent link could not be removed");
                 }
             }
-            Carrier::Parent(_) => {}
+            Carrier::Parent(_) | Carrier::Remote(_) | Carrier::Cni(_) => {}
         }
     }
+}
+
+fn overlaps(ipv4: &[Pool], ipv6: &[Pool], taken: &Taken) -> bool {
+    let all = ipv4.iter().chain(ipv6);
+    all.flat_map(|pool| taken.networks.iter().map(move |t| overlap(t, &pool.subnet))).any(|both| both)
 }
 
 impl Shared {
@@ -186,6 +293,7 @@ impl Shared {
         route: &mut Netlink,
     ) -> Result<Made, NetworkError> {
         match carrier {
+            Carrier::Remote(_) | Carrier::Cni(_) => Ok(Made { index: 0, ours: false }),
             Carrier::Parent(options) => networks::make_parent(route, options, &self.alias),
             Carrier::Bridge(options) => {
                 let made = networks::make_bridge(route, record, options, &self.alias)?;

@@ -69,11 +69,17 @@ impl State {
             let (network, name) = (endpoint.network, net.record.name.clone());
             Some(Membership { network, name, links: links.collect() })
         };
+        // Drivers of others may know better than the host whom to ask.
+        let told = endpoints.iter().filter_map(|endpoint| endpoint.foreign.as_ref());
+        let told: Vec<_> = told.flat_map(|foreign| foreign.servers.iter().copied()).collect();
         ResolverConfig {
             container: *container,
             networks: endpoints.iter().filter_map(membership).collect(),
             forwards: endpoints.iter().filter_map(network).any(|net| !net.record.internal),
-            servers: asks.servers,
+            servers: match asks.servers {
+                NameServers::Host if !told.is_empty() => NameServers::Given(told),
+                asked => asked,
+            },
             ndots_set: asks.ndots_set,
         }
     }

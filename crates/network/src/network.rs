@@ -1,10 +1,13 @@
 //! The service: one object that owns the networks, their addresses, the table and the published ports.
 
 use std::{
+    fmt,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use skiff_plugins::Plugins;
 use skiff_types::{ContainerId, NetworkId};
 
 use crate::{
@@ -13,9 +16,10 @@ use crate::{
     config::AddressPool,
     endpoint::Way,
     firewall::{Guard, Usher},
+    foreign::{self, Namespaces},
     ipam,
     janitor::Janitor,
-    open,
+    link, open,
     plug::{self, End, Plug},
     pool::{Pool, Prepared},
     sandbox,
@@ -37,10 +41,23 @@ pub struct Network {
     pub(crate) shared: Shared,
     /// Tells the containers' programs who is called what.
     pub(crate) dns: Arc<Dns>,
+    /// Writes endpoints down.
+    pub(crate) keep: OnceLock<Keep>,
     /// Puts the table back when somebody removes it.
     pub(crate) _guard: Option<Guard>,
     /// Sends on what the host's policy let in to published ports.
     pub(crate) _usher: Option<Usher>,
+}
+
+/// What writes a container's endpoints down.
+pub(crate) struct Keep(Box<WriteDown>);
+
+type WriteDown = dyn Fn(&ContainerId, &[EndpointRecord]) + Send + Sync;
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keep")
+    }
 }
 
 /// What is the same for all networks.
@@ -56,6 +73,10 @@ pub(crate) struct Shared {
     pub(crate) ip_forward_no_drop: bool,
     /// Whether the table is ours to write.
     pub(crate) firewall: bool,
+    /// Network and IPAM plugins.
+    pub(crate) plugins: Arc<Plugins>,
+    /// The paths of namespaces.
+    pub(crate) namespaces: Namespaces,
 }
 
 impl Network {
@@ -81,7 +102,7 @@ impl Network {
     ///
     /// # Errors
     /// Addresses or ports that are taken, what the kernel refuses, networks that are not there.
-    pub fn attach(&self, request: AttachRequest) -> Result<Attachment, NetworkError> {
+    pub fn attach(&self, mut request: AttachRequest) -> Result<Attachment, NetworkError> {
         let container = request.container;
         if request.endpoints.is_empty() {
             return Ok(Attachment { netns: self.pool.isolated()?, endpoints: Vec::new() });
@@ -90,24 +111,30 @@ impl Network {
             let network = self.lock().name(&existing.network).to_owned();
             return Err(NetworkError::AlreadyAttached { container: request.name, network });
         }
-        let attached = self.attach_all(&request);
+        // Who is still told of the last end is told before he hears of this beginning.
+        self.part(&container);
+        let attached = self.attach_all(&mut request);
         if attached.is_err() {
             self.release(&container);
+            self.part(&container);
         }
         attached
     }
 
-    fn attach_all(&self, request: &AttachRequest) -> Result<Attachment, NetworkError> {
-        let (plugs, ways) = {
+    fn attach_all(&self, request: &mut AttachRequest) -> Result<Attachment, NetworkError> {
+        let mut plugs = Vec::with_capacity(request.endpoints.len());
+        for endpoint in &mut request.endpoints {
+            let record = self.reserve(request.container, &request.name, endpoint)?;
+            plugs.push(Plug::new(record, endpoint, &self.lock())?);
+        }
+        let is_foreign = plugs.iter().any(|plug| plug.record.foreign.is_some());
+        if is_foreign {
+            self.keep_intent(&request.container);
+        }
+        let ways = {
             let mut state = self.lock();
-            let mut plugs = Vec::with_capacity(request.endpoints.len());
-            for endpoint in &request.endpoints {
-                let record = state.reserve(request.container, &request.name, endpoint)?;
-                plugs.push(Plug::new(record, endpoint, &state)?);
-            }
             state.settle_ports(request.container, &request.ports)?;
-            let ways = state.ways(&request.container);
-            (plugs, ways)
+            state.ways(&request.container)
         };
         let mut plugs = plugs.into_iter();
         let first = plugs.next().expect("a request has an endpoint");
@@ -118,12 +145,17 @@ impl Network {
             }
             false => {
                 let netns = self.pool.isolated()?;
-                self.plug(netns.as_fd(), first, &ways)?;
+                self.plug(netns.as_fd(), first, &ways, &request.ports)?;
                 netns
             }
         };
         for next in plugs {
-            self.plug(netns.as_fd(), next, &ways)?;
+            self.plug(netns.as_fd(), next, &ways, &request.ports)?;
+        }
+        if is_foreign {
+            self.lock().settle_ports(request.container, &request.ports)?;
+            self.settle_foreign(netns.as_fd(), request.container, &request.endpoints[0], &request.ports)?;
+            self.look_at_foreign(&request.container);
         }
         let state = self.lock();
         let kept =
@@ -158,12 +190,38 @@ impl Network {
         netns: BorrowedFd<'_>,
         mut plug: Plug,
         ways: &crate::state::Ways,
+        ports: &[PortSpec],
     ) -> Result<(), NetworkError> {
         let ways = ways.through(&plug.record.interface);
         match &plug.end {
             End::Port { .. } => plug::insert(netns, &mut plug, &ways, |record| self.note_link(record)),
             End::Child(options) => child::insert(netns, &plug, options, &ways),
+            End::Foreign(asked) => {
+                let (carrier, request) = *asked.clone();
+                self.plug_foreign(netns, plug, &carrier, &request, ports)
+            }
         }
+    }
+
+    /// Has what drivers of others are about to be asked for written down, as if it were done.
+    fn keep_intent(&self, container: &ContainerId) {
+        let mut endpoints = self.endpoints_of(container);
+        for foreign in endpoints.iter_mut().filter_map(|endpoint| endpoint.foreign.as_mut()) {
+            foreign.progress = foreign::Progress::Joined;
+        }
+        if let Some(keep) = self.keep.get() {
+            keep.0(container, &endpoints);
+        }
+    }
+
+    /// Says how endpoints are written down before drivers of others are asked for them. Only the first time counts.
+    pub fn keep_intents_by(&self, keep: impl Fn(&ContainerId, &[EndpointRecord]) + Send + Sync + 'static) {
+        let _ = self.keep.set(Keep(Box::new(keep)));
+    }
+
+    /// The path of a container's network namespace, if it has one: where drivers of others are at work.
+    pub fn namespace_path(&self, container: &ContainerId) -> Option<PathBuf> {
+        self.shared.namespaces.find(container).map(|_| self.shared.namespaces.path(container))
     }
 
     /// Notes which link an endpoint got, unless it is gone meanwhile.
@@ -187,14 +245,20 @@ impl Network {
         endpoint: &EndpointRequest,
         ports: &[PortSpec],
     ) -> Result<Vec<EndpointRecord>, NetworkError> {
+        let mut endpoint = endpoint.clone();
+        let record = self.reserve(container, name, &mut endpoint)?;
         let (plug, ways) = {
-            let mut state = self.lock();
-            let record = state.reserve(container, name, endpoint)?;
-            let plug = Plug::new(record, endpoint, &state)?;
-            (plug, state.ways(&container))
+            let state = self.lock();
+            (Plug::new(record, &endpoint, &state)?, state.ways(&container))
         };
-        let connected =
-            self.plug(netns, plug, &ways).and_then(|()| self.lock().settle_ports(container, ports));
+        if plug.record.foreign.is_some() {
+            self.keep_intent(&container);
+        }
+        // A network whose endpoint does not lead out has nothing to publish.
+        let connected = self
+            .plug(netns, plug, &ways, &[])
+            .and_then(|()| self.lock().settle_ports(container, ports))
+            .and_then(|()| self.settle_foreign(netns, container, &endpoint, ports));
         match connected {
             Ok(()) => Ok(self.endpoints_of(&container)),
             Err(error) => {
@@ -216,39 +280,58 @@ impl Network {
         network: NetworkId,
         ports: &[PortSpec],
     ) -> Result<Vec<EndpointRecord>, NetworkError> {
-        let (record, ways) = {
+        let (record, farewell, ways) = {
             let mut state = self.lock();
+            let farewell = state.endpoints.get(&(container, network)).cloned();
+            let farewell = farewell.and_then(|record| state.farewell(&record));
             let record = state.forget(container, network);
             let record = record.ok_or(NetworkError::NotAttached { container, network })?;
             let settled = state.settle_ports(container, &again(&record, ports));
             if let Err(error) = settled {
                 tracing::warn!(%container, %error, "published ports could not follow the default route");
             }
-            (record, state.ways(&container))
+            (record, farewell, state.ways(&container))
         };
         let mut route = sandbox::route(netns)?;
         match record.driver {
             Driver::Bridge => plug::remove(&record)?,
             Driver::Macvlan | Driver::Ipvlan => child::remove(&record, &mut route)?,
+            Driver::Remote | Driver::Cni => {}
+        }
+        if let Some(farewell) = farewell {
+            self.part_from(netns, &farewell);
         }
         sandbox::redirect(&mut route, &ways.routes)?;
+        self.settle_foreign(netns, container, &EndpointRequest::new(network), ports)?;
         Ok(self.endpoints_of(&container))
     }
 
-    /// Makes the children of parent links in a running container's namespace and its endpoints agree: a child that no endpoint knows is
-    /// removed, an endpoint whose child is gone is forgotten.
+    /// Makes the links in a running container's namespace and those of its endpoints that the host does not see agree: a child of a parent
+    /// that no endpoint knows is removed, an endpoint whose link is gone is forgotten.
     ///
     /// # Errors
     /// What the kernel refuses.
     pub fn tidy(&self, netns: BorrowedFd<'_>, container: &ContainerId) -> Result<(), NetworkError> {
         let endpoints = self.endpoints_of(container);
         let known: Vec<&str> = endpoints.iter().map(|e| e.interface.as_str()).collect();
-        let there = child::remove_strays(&mut sandbox::route(netns)?, &known)?;
+        let mut inside = sandbox::route(netns)?;
+        let there = child::remove_strays(&mut inside, &known)?;
         for endpoint in endpoints.iter().filter(|e| e.driver != Driver::Bridge) {
-            if !there.contains(&endpoint.interface) {
+            let is_there = match &endpoint.foreign {
+                // One without a link of ours to move is what its plugin makes of it.
+                Some(foreign) if endpoint.driver == Driver::Remote && foreign.source.is_empty() => true,
+                Some(_) => link::find_by_name(&mut inside, &endpoint.interface)?.is_some(),
+                None => there.contains(&endpoint.interface),
+            };
+            if !is_there {
+                let farewell = self.lock().farewell(endpoint);
                 self.lock().forget(*container, endpoint.network);
+                if let Some(farewell) = farewell {
+                    self.part_from(netns, &farewell);
+                }
             }
         }
+        self.check_by_cni(container);
         Ok(())
     }
 
@@ -276,7 +359,7 @@ impl Network {
     }
 
     /// Takes back a container's addresses, ports and names. The interfaces go with the namespace, that is with the container's
-    /// last process. Does nothing if the container has no endpoint.
+    /// last process. Does nothing if the container has no endpoint. Drivers of others are to be told by [`Self::part`].
     pub fn release(&self, container: &ContainerId) {
         self.lock().release(container);
         self.dns.stop(container);
@@ -377,6 +460,8 @@ impl Shared {
             ip_forward: config.ip_forward,
             ip_forward_no_drop: config.ip_forward_no_drop,
             firewall: config.firewall,
+            plugins: Arc::default(),
+            namespaces: Namespaces::below(&config.run),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
 };
 
 use ipnet::{IpNet, Ipv4Net};
@@ -14,10 +14,11 @@ use crate::{
     bridge::{self, HostFacts},
     bridge6,
     firewall::{Firewall, Guard, Usher, plan::Rules},
+    foreign::replay_pools,
     janitor::Janitor,
     netlink::Netlink,
     network::{Network, Shared, lock},
-    networks::{BridgeOptions, Carrier, Driver, Pool},
+    networks::{Addressing, BridgeOptions, Carrier, Driver, Pool},
     nft::Seen,
     pool::{self, Uplink},
     publish::Publisher,
@@ -39,7 +40,10 @@ pub(crate) fn open(
     let facts = HostFacts::read(&mut route)?;
     // A child is in its container's namespace: whether that is there, those know who know the containers.
     endpoints.retain(|record| {
-        record.driver != Driver::Bridge || facts.has_link(record.host_index, &record.host_interface)
+        // Who else must be told of an end is told, even if the link is gone.
+        record.driver != Driver::Bridge
+            || record.foreign.is_some()
+            || facts.has_link(record.host_index, &record.host_interface)
     });
     let shared = Shared::new(config);
     let mut networks = user_networks(records);
@@ -78,6 +82,7 @@ pub(crate) fn open(
             .iter()
             .map(|record| ((record.container, record.network), record.clone()))
             .collect(),
+        leaving: HashMap::new(),
         publisher: Publisher::new(config.userland_proxy)?,
         firewall,
         route,
@@ -116,18 +121,39 @@ pub(crate) fn open(
         janitor: Janitor::start()?,
         shared,
         dns,
+        keep: OnceLock::new(),
         _guard: guard,
         _usher: usher,
     };
     network.keep_loose_if_needed();
+    replay(&network)?;
     Ok(network)
+}
+
+/// Tells plugins what is in use, in the background: one may be a container that is yet to be started. Paths of namespaces that nobody has are
+/// taken away.
+fn replay(network: &Network) -> Result<(), NetworkError> {
+    let (networks, endpoints) = {
+        let state = network.lock();
+        let networks: Vec<NetworkRecord> = state.networks.values().map(|net| net.record.clone()).collect();
+        (networks, state.endpoints.values().cloned().collect::<Vec<_>>())
+    };
+    let known: Vec<String> = endpoints.iter().map(|endpoint| endpoint.container.short()).collect();
+    network.shared.namespaces.keep_only(|name| known.iter().any(|known| known == name));
+    if networks.iter().any(|network| network.addressing.is_plugin()) {
+        let plugins = network.shared.plugins.clone();
+        std::thread::Builder::new()
+            .name("plugins".to_owned())
+            .spawn(move || replay_pools(&plugins, &networks, &endpoints))?;
+    }
+    Ok(())
 }
 
 /// The networks that somebody made, none of their addresses taken. One that cannot be understood is left out, and said so.
 fn user_networks(records: Vec<NetworkRecord>) -> HashMap<NetworkId, Net> {
     let mut out = HashMap::new();
     for record in records {
-        match Carrier::read(record.driver, &record.options, record.internal, &record.id) {
+        match Carrier::kept(&record) {
             Ok(carrier) => drop(out.insert(record.id, Net::new(record, carrier))),
             Err(error) => tracing::error!(network = record.name, %error, "a network cannot be used"),
         }
@@ -145,6 +171,10 @@ fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
         id: info.id,
         name: "bridge".to_owned(),
         driver: Driver::Bridge,
+        plugin: String::new(),
+        scope: String::new(),
+        cni: String::new(),
+        addressing: Addressing::Own,
         internal: false,
         ipv4: vec![Pool {
             subnet: info.subnet.into(),
@@ -152,6 +182,7 @@ fn default_network(config: &NetConfig, info: &BridgeInfo) -> Net {
             gateway: Some(info.address.into()),
             auxiliary,
             chosen: config.bip.is_none(),
+            lease: None,
         }],
         ipv6: info.ipv6.clone().into_iter().collect(),
         options: BTreeMap::new(),
@@ -243,7 +274,7 @@ fn make_others(state: &Arc<Mutex<State>>, shared: &Shared) -> Result<(), Network
     for (record, carrier) in nets {
         let routed = match carrier {
             Carrier::Bridge(_) => shared.become_router(state, &record),
-            Carrier::Parent(_) => Ok(()),
+            Carrier::Parent(_) | Carrier::Remote(_) | Carrier::Cni(_) => Ok(()),
         };
         let made = routed.and_then(|()| shared.make_link(&record, &carrier, &mut route));
         match made {

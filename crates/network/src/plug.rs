@@ -43,6 +43,8 @@ pub(crate) enum End {
     },
     /// The link is a parent's child.
     Child(ChildOptions),
+    /// Somebody else makes the link.
+    Foreign(Box<(Carrier, EndpointRequest)>),
 }
 
 impl Plug {
@@ -59,6 +61,9 @@ impl Plug {
                     End::Port { bridge: net.index, flags: net.flags(), mtu: options.mtu }
                 }
                 Carrier::Parent(options) => End::Child(options.clone()),
+                Carrier::Remote(_) | Carrier::Cni(_) => {
+                    End::Foreign(Box::new((net.carrier.clone(), request.clone())))
+                }
             },
             sysctls: request.sysctls.clone(),
             is_default: net.is_default,

@@ -9,7 +9,6 @@ use crate::{
     endpoint::{EndpointRecord, Way},
     link,
     netlink::{Batch, Failure, Netlink},
-    networks::Driver,
     sysctl,
 };
 
@@ -45,10 +44,16 @@ pub(crate) fn prepare_interface(
     let name = &record.interface;
     match record.addresses().iter().any(|net| net.addr().is_ipv6()) {
         // Who is on a LAN listens to its routers.
-        true => sysctl::enable_ipv6(name, record.driver != Driver::Bridge)?,
+        true => sysctl::enable_ipv6(name, record.driver.is_child())?,
         false => sysctl::disable_ipv6(name)?,
     }
     sysctl::announce_addresses(name)?;
+    set_sysctls(record, sysctls)
+}
+
+/// The kernel parameters that somebody asks for, set from inside the interface's namespace.
+pub(crate) fn set_sysctls(record: &EndpointRecord, sysctls: &[(String, String)]) -> Result<(), NetworkError> {
+    let name = &record.interface;
     for (path, value) in sysctls {
         let path = path.replace("IFNAME", name);
         sysctl::set(&path, value).map_err(|error| match error {

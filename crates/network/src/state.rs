@@ -10,9 +10,11 @@ use ipnet::IpNet;
 use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
-    Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
+    BoundPort, Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
+    cni::{CniError, Config},
     endpoint::Way,
     firewall::{Firewall, Found, Zone},
+    foreign::{Farewell, Foreign},
     ipam::{Addresses, Refused},
     link::{self, PortFlags},
     netlink::Netlink,
@@ -64,6 +66,11 @@ impl Net {
         }
     }
 
+    /// Whether somebody else is to be told when an endpoint ends: the driver, or who gives out addresses.
+    fn needs_farewell(&self) -> bool {
+        self.carrier.is_foreign() || self.record.addressing.is_plugin()
+    }
+
     /// How the bridge treats its ports.
     pub(crate) fn flags(&self) -> PortFlags {
         let icc = self.carrier.bridge().is_none_or(|options| options.icc);
@@ -72,7 +79,10 @@ impl Net {
 
     /// Notes that an endpoint has its addresses.
     pub(crate) fn take(&mut self, record: &EndpointRecord) -> Result<(), IpAddr> {
-        for ip in own_addresses(record) {
+        if !self.record.addressing.is_own() {
+            return Ok(());
+        }
+        for ip in record.own_addresses() {
             if !self.has_family(ip.is_ipv6()) {
                 continue;
             }
@@ -88,6 +98,9 @@ impl Net {
         ipv6: bool,
         route: &mut Netlink,
     ) -> Result<Option<IpAddr>, NetworkError> {
+        if !self.record.addressing.is_own() {
+            return Ok(wanted);
+        }
         if let Some(address) = wanted {
             let addresses = self.addresses_of(address).ok_or(NetworkError::AddressOutside(address))?;
             return match addresses.take(address) {
@@ -119,8 +132,11 @@ impl Net {
     }
 
     /// Takes the addresses of an endpoint back. Its link may still have them, unless it never had one.
-    fn release(&mut self, record: &EndpointRecord) {
-        for ip in own_addresses(record) {
+    pub(crate) fn release(&mut self, record: &EndpointRecord) {
+        if !self.record.addressing.is_own() {
+            return;
+        }
+        for ip in record.own_addresses() {
             let Some(addresses) = self.addresses_of(ip) else { continue };
             match record.host_index {
                 0 => addresses.give_back(ip),
@@ -138,6 +154,8 @@ pub(crate) struct State {
     pub(crate) networks: HashMap<NetworkId, Net>,
     /// Who is where.
     pub(crate) endpoints: BTreeMap<(ContainerId, NetworkId), EndpointRecord>,
+    /// Endpoints of containers that have ended whose drivers are to be told.
+    pub(crate) leaving: HashMap<ContainerId, Vec<Farewell>>,
     /// Who has which ports, and their sockets.
     pub(crate) publisher: Publisher,
     /// The table; none if it is not ours to write.
@@ -197,7 +215,8 @@ impl State {
         self.withdraw(container, network);
         self.endpoints.remove(&(container, network));
         self.dns.remove(&network, &container);
-        if let Some(net) = self.networks.get_mut(&network) {
+        // What somebody else has made is in use until he has been told.
+        if let Some(net) = self.networks.get_mut(&network).filter(|_| record.foreign.is_none()) {
             net.release(&record);
         }
         Some(record)
@@ -206,8 +225,35 @@ impl State {
     /// Forgets all endpoints of a container.
     pub(crate) fn release(&mut self, container: &ContainerId) {
         for record in self.of(container) {
+            if let Some(farewell) = self.farewell(&record) {
+                self.leaving.entry(*container).or_default().push(farewell);
+            }
             self.forget(*container, record.network);
         }
+    }
+
+    /// What the driver of an endpoint is to be told, if it is none of ours.
+    pub(crate) fn farewell(&self, record: &EndpointRecord) -> Option<Farewell> {
+        let net = self.networks.get(&record.network).filter(|_| record.foreign.is_some())?;
+        Some(Farewell { record: record.clone(), network: net.record.clone(), carrier: net.carrier.clone() })
+    }
+
+    /// Takes ports of the host that CNI plugins will have lead to an endpoint.
+    pub(crate) fn claim_ports(
+        &mut self,
+        record: &EndpointRecord,
+        config: &Config,
+        ports: &[PortSpec],
+    ) -> Result<Vec<BoundPort>, NetworkError> {
+        if !config.publishes() {
+            return Err(CniError::NoPorts(self.name(&record.network).to_owned()).into());
+        }
+        let to = Destination { endpoint: record, zone: None, default_address: Some(self.default_binding) };
+        self.publisher.publish(to, ports).map_err(|source| NetworkError::Publish {
+            endpoint_name: record.container_name.clone(),
+            endpoint: record.id,
+            source: Box::new(source),
+        })
     }
 
     /// The endpoints of a container, those first that a default route would rather lead through.
@@ -262,7 +308,7 @@ impl State {
         let (Some(zone), Some(options)) = (&net.zone, net.carrier.bridge()) else { return Ok(()) };
         let Some(record) = self.endpoints.get_mut(&(container, network)) else { return Ok(()) };
         let default_address = if net.is_default { Some(self.default_binding) } else { options.host_binding };
-        let to = Destination { endpoint: record, zone, default_address };
+        let to = Destination { endpoint: record, zone: Some(zone), default_address };
         record.ports = self.publisher.publish(to, ports).map_err(|source| NetworkError::Publish {
             endpoint_name: record.container_name.clone(),
             endpoint: record.id,
@@ -331,6 +377,8 @@ impl State {
         let Some(firewall) = &mut self.firewall else { return Ok(()) };
         let networks = &self.networks;
         let zoned = |record: &'_ EndpointRecord| networks.get(&record.network)?.zone.as_ref();
+        let guests = self.endpoints.values().filter_map(|record| record.foreign.as_ref());
+        firewall.set_guests(guests.flat_map(|foreign| &foreign.host_links));
         firewall.rewrite(
             networks.values().filter_map(|net| net.zone.as_ref()),
             self.endpoints.values().filter_map(|record| Some((zoned(record)?, record))),
@@ -385,10 +433,20 @@ impl State {
             return Ok(name.clone());
         }
         let net = self.networks.get(&request.network).ok_or(NetworkError::UnknownNetwork(request.network))?;
-        let taken: Vec<&str> =
-            self.of_unordered(&container).map(|record| record.interface.as_str()).collect();
-        let mut names = (0..).map(|n| format!("{}{n}", net.carrier.prefix()));
-        Ok(names.find(|name| !taken.contains(&name.as_str())).expect("there is no last number"))
+        Ok(self.numbered(self.of_unordered(&container), net.carrier.prefix()))
+    }
+
+    /// The name with another prefix of an interface that an endpoint has.
+    pub(crate) fn free_name(&self, record: &EndpointRecord, prefix: &str) -> String {
+        let others = self.of_unordered(&record.container).filter(|other| other.network != record.network);
+        self.numbered(others, if prefix.is_empty() { "eth" } else { prefix })
+    }
+
+    /// The prefix with the lowest number that none of these has.
+    fn numbered<'a>(&self, others: impl Iterator<Item = &'a EndpointRecord>, prefix: &str) -> String {
+        let taken: Vec<&str> = others.map(|record| record.interface.as_str()).collect();
+        let mut names = (0..).map(|n| format!("{prefix}{n}"));
+        names.find(|name| !taken.contains(&name.as_str())).expect("there is no last number")
     }
 }
 
@@ -435,7 +493,10 @@ fn record(
         interface,
         host_interface: String::new(),
         host_index: 0,
-        mac: parent.is_none_or(|options| options.has_own_mac()).then(mac),
+        mac: match net.carrier.is_foreign() {
+            true => request.mac,
+            false => parent.is_none_or(|options| options.has_own_mac()).then(mac),
+        },
         ipv4: ipv4.and_then(as_ipv4),
         prefix: prefix(ipv4),
         gateway: gateway(ipv4).and_then(as_ipv4),
@@ -448,6 +509,7 @@ fn record(
         links: request.links.clone(),
         gateway_priority: request.gateway_priority,
         ports: Vec::new(),
+        foreign: net.needs_farewell().then(Foreign::default),
     }
 }
 
@@ -464,10 +526,6 @@ pub(crate) fn again(holder: &EndpointRecord, ports: &[PortSpec]) -> Vec<PortSpec
         host_port: HostPort::Range(port.host_port, port.host_port),
     };
     holder.ports.iter().map(spec).collect()
-}
-
-fn own_addresses(record: &EndpointRecord) -> impl Iterator<Item = IpAddr> + use<> {
-    record.ipv4.map(IpAddr::V4).into_iter().chain(record.ipv6.map(IpAddr::V6))
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

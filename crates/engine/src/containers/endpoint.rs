@@ -1,12 +1,20 @@
 //! The container's side of its networks: what is asked of `network`, and what the record says of the answer.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use skiff_network::{
-    AttachRequest, Attachment, EndpointRecord, EndpointRequest, HostPort, ParseMacError, PortSpec, Protocol,
+use std::{
+    collections::BTreeSet,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
-use super::{etc, parts::Parts};
+use skiff_network::{
+    AttachRequest, Attachment, Driver, EndpointRecord, EndpointRequest, HostPort, ParseMacError, PortSpec,
+    Protocol,
+};
+
+use super::{
+    etc,
+    parts::{Parts, blocking},
+};
 pub(crate) use crate::validate::{check_endpoint as check, settings_faults};
 use crate::{
     Error, Result,
@@ -104,7 +112,7 @@ fn in_order(record: &ContainerRecord) -> Vec<(&String, &EndpointSettings)> {
 }
 
 /// The network of a place: the one it was in last, or that the request named by id, or by name.
-fn find(parts: &Parts, name: &str, settings: &EndpointSettings) -> Result<std::sync::Arc<UserNetwork>> {
+fn find(parts: &Parts, name: &str, settings: &EndpointSettings) -> Result<Arc<UserNetwork>> {
     match (settings.network_id, settings.config.network_id.as_str()) {
         (Some(id), _) => parts.networks.get(&id).ok_or_else(|| Error::NoSuchNetwork(id.to_string())),
         (None, "") => parts.networks.resolve(name),
@@ -140,6 +148,11 @@ pub(crate) fn request(
         interface: config.driver_opts.get(INTERFACE_NAME).cloned(),
         sysctls: validate::endpoint_sysctls(config).map_err(Error::Invalid)?,
         gateway_priority: config.gw_priority,
+        driver_options: match network.network.as_ref().is_some_and(|n| n.driver == Driver::Remote) {
+            true => config.driver_opts.clone(),
+            false => Default::default(),
+        },
+        exposed: exposed(record),
         ..EndpointRequest::new(network.id)
     })
 }
@@ -165,6 +178,41 @@ pub(crate) fn dns_names(
         }
     }
     Some(names)
+}
+
+/// Ports that the container exposes, published or not.
+fn exposed(record: &ContainerRecord) -> Vec<(u16, Protocol)> {
+    let published = record.host.port_bindings.iter().flat_map(|bindings| bindings.keys());
+    let all: BTreeSet<(u16, Protocol)> = record
+        .config
+        .exposed_ports
+        .iter()
+        .chain(published)
+        .filter_map(|port| validate::parse_port(port))
+        .filter_map(|(port, name)| Some((port, protocol(name)?)))
+        .collect();
+    all.into_iter().collect()
+}
+
+/// Tells drivers of others, in the background, that a container has ended; the next start and a removal wait for that.
+pub(super) fn part_later(parts: &Arc<Parts>, container: &Arc<Container>) {
+    if parts.network.leaving(&container.id).is_empty() {
+        return;
+    }
+    let (parts, of) = (parts.clone(), container.clone());
+    container.tidy(tokio::spawn(async move {
+        // A panic has been printed; the next daemon finds what it left.
+        let _ = blocking(move || part(&parts, &of)).await;
+    }));
+}
+
+/// Tells drivers of others that a container has ended, and forgets its endpoints. Blocks for as long as they take.
+pub(super) fn part(parts: &Parts, container: &Container) {
+    if parts.network.leaving(&container.id).is_empty() {
+        return;
+    }
+    parts.network.part(&container.id);
+    container.commit(|_| (), |record| parts.records.put_with_endpoints(record, &[])).1.detach();
 }
 
 /// A protocol by its name.
@@ -212,7 +260,10 @@ pub(super) fn began(record: &mut ContainerRecord, parts: &Parts, endpoints: &[En
         return;
     }
     record.network.sandbox_id = record.id.to_string();
-    record.network.sandbox_key = format!("/proc/{}/ns/net", record.state.pid);
+    record.network.sandbox_key = match parts.network.namespace_path(&record.id) {
+        Some(path) => path.to_string_lossy().into_owned(),
+        None => format!("/proc/{}/ns/net", record.state.pid),
+    };
     for (name, settings) in &mut record.network.networks {
         if let Ok(network) = find(parts, name, settings) {
             settings.network_id = Some(network.id);

@@ -184,8 +184,9 @@ pub(super) async fn ended(
         health::nobody_checks(record);
         endpoint::ended(record);
     };
-    let (record, committed) =
-        container.commit(change, |record| parts.records.put_with_endpoints(record, &[]));
+    let (record, committed) = container.commit(change, |record| {
+        parts.records.put_with_endpoints(record, &parts.network.leaving(&record.id))
+    });
     // Until then the exit record says it, but not that a person wanted it.
     let committed = if by_hand { committed.at_once() } else { committed.unhurried() };
     parts.volumes.tell_released(&record);
@@ -219,7 +220,7 @@ fn tidy_up(
     monitor: Option<Reader>,
 ) {
     const PATIENCE: Duration = Duration::from_secs(2);
-    let (parts, id) = (parts.clone(), container.id);
+    let (parts, id, of) = (parts.clone(), container.id, container.clone());
     let cgroup = spec::own_cgroup(&container.record(), &parts.config);
     let mounts = container.record().mounts.clone();
     let secrets = container.record().host.secrets.clone();
@@ -232,6 +233,7 @@ fn tidy_up(
         }
         let work = move || {
             remove_cgroup(&parts, &cgroup);
+            endpoint::part(&parts, &of);
             parts.volumes.release(&id, &mounts);
             parts.secrets.ended(&id, &secrets);
             if shares_memory {

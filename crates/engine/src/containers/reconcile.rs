@@ -105,6 +105,7 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
         // It has ended and waits for its policy's next try: nothing was lost.
         Found::Nothing if status == Status::Restarting => {
             parts.network.release(&container.id);
+            endpoint::part_later(parts, container);
             let change = |record: &mut ContainerRecord| record.state.status = Status::Exited;
             container.commit(change, |record| parts.records.put(record)).1.detach();
             policy::starts_with_daemon(&container.record()).then(|| container.clone())
@@ -125,6 +126,7 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
                     exit::lost(parts, container, Ended::lost("")).await;
                 }
                 false => {
+                    endpoint::part_later(parts, container);
                     let change = |record: &mut ContainerRecord| record.state.status = Status::Created;
                     container.commit(change, |record| parts.records.put(record)).1.detach();
                 }
@@ -132,6 +134,9 @@ async fn take_over(parts: &Arc<Parts>, container: &Arc<Container>) -> Option<Arc
             policy::starts_with_daemon(&container.record()).then(|| container.clone())
         }
         Found::Nothing => {
+            // Somebody may have to be told yet of its last end.
+            parts.network.release(&container.id);
+            endpoint::part_later(parts, container);
             if container.record().host.auto_remove && status == Status::Exited {
                 let (parts, container) = (parts.clone(), container.clone());
                 tokio::spawn(async move { remove::quietly(&parts, &container).await });

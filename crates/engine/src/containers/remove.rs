@@ -95,6 +95,10 @@ pub(crate) async fn idle(parts: &Arc<Parts>, container: &Arc<Container>) -> Resu
 
 /// The removal itself, once nothing stands in its way.
 async fn forget(parts: &Arc<Parts>, container: &Arc<Container>, volumes: bool) -> Result<()> {
+    if !parts.network.leaving(&container.id).is_empty() {
+        // Drivers of others are told of its end before it is forgotten.
+        container.tidied().await;
+    }
     durable(parts.records.delete(&container.id)).await?;
     let mounts = container.record().mounts.clone();
     parts.registry.remove(&container.id);

@@ -64,7 +64,8 @@ pub(super) async fn run(parts: &Arc<Parts>, container: &Arc<Container>, reason: 
             record.state.exit_code = exit_code;
             record.state.error.clone_from(&text);
         };
-        let (failed, committed) = container.commit(change, |record| parts.records.put(record));
+        let (failed, committed) =
+            container.commit(change, |record| parts.records.put_with_endpoints(record, &[]));
         committed.detach();
         drop(order);
         match failed.host.auto_remove {
@@ -129,6 +130,7 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         Ok(up) => up,
         Err(e) => {
             parts.network.release(&container.id);
+            in_place(|| endpoint::part(parts, container));
             return Err(e);
         }
     };

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, sync::Arc};
 
-use skiff_network::{Driver, NetworkRequest, PoolConfig, PoolRequest};
+use skiff_network::{Addressing, Driver, NetworkRequest, PoolConfig, PoolRequest};
 use skiff_types::NetworkId;
 
 use super::index::with_chosen;
@@ -145,19 +145,24 @@ fn build(parts: &Parts, request: NetworkCreateRequest) -> Result<UserNetwork> {
         "" => "bridge",
         driver => driver,
     };
-    let Ok(kind) = Driver::from_str(driver) else {
-        return Err(Error::NotFound(format!("plugin {driver:?} not found")));
-    };
+    // Who is none of ours may be a plugin.
+    let kind = Driver::from_str(driver).unwrap_or(Driver::Remote);
     let pools = pools(&request.ipam.config)?;
-    match request.ipam.driver.as_str() {
-        "" | "default" => {}
+    let addressing = match request.ipam.driver.as_str() {
+        "" | "default" => Addressing::Own,
+        "null" if kind == Driver::Remote => Addressing::Nobody,
         "null" => return Err(Error::Invalid("ipv4 pool is empty".into())),
-        other => return Err(Error::NotFound(format!("plugin {other:?} not found"))),
-    }
+        plugin => Addressing::Plugin {
+            name: plugin.to_owned(),
+            options: request.ipam.options.clone().unwrap_or_default(),
+        },
+    };
     let wanted = NetworkRequest {
         id: NetworkId::random(),
         name: request.name.clone(),
         driver: kind,
+        plugin: if kind == Driver::Remote { driver.to_owned() } else { String::new() },
+        addressing,
         ipv4: request.enable_ipv4.unwrap_or(true),
         ipv6: request.enable_ipv6.unwrap_or(false),
         internal: request.internal,
@@ -165,7 +170,8 @@ fn build(parts: &Parts, request: NetworkCreateRequest) -> Result<UserNetwork> {
         options: request.options.clone(),
     };
     let record = parts.network.create(&wanted)?;
-    Ok(described(request, &kind.to_string(), Some(record)))
+    let driver = driver.to_owned();
+    Ok(described(request, &driver, Some(record)))
 }
 
 fn pools(configs: &[IpamConfig]) -> Result<Vec<PoolRequest>> {
@@ -193,7 +199,10 @@ fn described(
         name: request.name,
         created: Timestamp::now(),
         driver: driver.to_owned(),
-        scope: or(request.scope, "local"),
+        scope: match &network {
+            Some(record) if !record.scope.is_empty() => record.scope.clone(),
+            _ => or(request.scope, "local"),
+        },
         enable_ipv4: request.enable_ipv4.unwrap_or(true),
         enable_ipv6: request.enable_ipv6.unwrap_or(false),
         ipam: match &network {

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use skiff_network::{BridgeInfo, NetworkRecord, Pool};
+use skiff_network::{Addressing, BridgeInfo, Driver, NetworkRecord, Pool};
 use skiff_types::NetworkId;
 
 use crate::{
@@ -125,6 +125,12 @@ pub(super) fn with_chosen(mut ipam: NetworkIpam, record: &NetworkRecord) -> Netw
             gateway: pool.gateway.map(|ip| ip.to_string()).unwrap_or_default(),
             ..IpamConfig::default()
         });
+    }
+    if record.addressing == Addressing::Nobody {
+        ipam.config.push(IpamConfig { subnet: "0.0.0.0/0".to_owned(), ..IpamConfig::default() });
+    }
+    if record.driver == Driver::Cni {
+        ipam.driver = "cni".to_owned();
     }
     ipam
 }

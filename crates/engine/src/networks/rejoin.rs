@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use skiff_network::Driver;
+use skiff_network::{Driver, EndpointRecord};
 
 use crate::{
     Result,
@@ -25,13 +25,23 @@ fn try_rejoin(parts: &Parts, container: &Container, record: &ContainerRecord, li
     if parts.networks.all().iter().any(|net| has_children(net)) {
         parts.network.tidy(endpoint::namespace(live)?.as_fd(), &record.id)?;
     }
-    let endpoints = parts.network.endpoints_of(&record.id);
+    let mut endpoints = parts.network.endpoints_of(&record.id);
+    let is_in = |e: &EndpointRecord| {
+        record.network.networks.values().any(|settings| settings.network_id == Some(e.network))
+    };
+    let strays: Vec<_> = endpoints.extract_if(.., |e| e.foreign.is_some() && !is_in(e)).collect();
+    if !strays.is_empty() {
+        let netns = endpoint::namespace(live)?;
+        for stray in &strays {
+            parts.network.disconnect(netns.as_fd(), record.id, stray.network, &endpoint::ports(record)?)?;
+        }
+    }
     let lost = |settings: &EndpointSettings| {
         let network = parts.networks.get(&settings.network_id?).filter(|net| net.network.is_some())?;
         (!endpoints.iter().any(|e| e.network == network.id)).then_some(network)
     };
     let lost: Vec<_> = record.network.networks.values().filter_map(|s| Some((lost(s)?, s))).collect();
-    if lost.is_empty() {
+    if lost.is_empty() && strays.is_empty() {
         return Ok(());
     }
     let netns = endpoint::namespace(live)?;

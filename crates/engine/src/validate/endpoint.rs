@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use skiff_network::{MacAddr, NetworkRecord};
+use skiff_network::{Driver, MacAddr, NetworkRecord};
 
 use crate::model::{EndpointConfig, UserNetwork};
 
@@ -55,6 +55,10 @@ fn address(
     }
     if parsed.is_none() {
         faults.push(format!("invalid {} address: {text}", if ipv6 { "IPv6" } else { "IPv4" }));
+    }
+    // Whether CNI plugins give an address they say when they are asked for it.
+    if network.is_some_and(|network| network.driver == Driver::Cni) {
+        return;
     }
     let pools = network.map_or(&[][..], |network| if ipv6 { &network.ipv6 } else { &network.ipv4 });
     // The default bridge's subnets count as configured.

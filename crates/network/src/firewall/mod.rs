@@ -14,7 +14,7 @@ mod ports;
 mod usher;
 mod zone;
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use rustix::io::Errno;
 
@@ -40,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub(crate) struct Firewall {
     socket: Netlink,
     rules: Rules,
+    /// Links of the host that lead to containers of others' drivers.
+    guests: BTreeSet<String>,
     /// Whether the kernel keeps the table from others, as far as is known.
     owned: bool,
 }
@@ -70,12 +72,22 @@ impl Firewall {
                 "iptables' FORWARD chain drops what its rules do not accept: containers may be cut off from other hosts"
             );
         }
-        Ok(Self { socket, rules, owned: true })
+        Ok(Self { socket, rules, guests: BTreeSet::new(), owned: true })
     }
 
     /// What the table says of all networks.
     pub(crate) fn rules(&self) -> Rules {
         self.rules
+    }
+
+    /// Whether some family is not forwarded between strangers.
+    pub(crate) fn drops_foreign(&self) -> bool {
+        self.rules.drop_foreign4 || self.rules.drop_foreign6
+    }
+
+    /// Which links lead to containers of others' drivers. Takes effect when the table is written.
+    pub(crate) fn set_guests<'a>(&mut self, links: impl Iterator<Item = &'a String>) {
+        self.guests = links.filter(|link| link.len() <= crate::link::MAX_NAME).cloned().collect();
     }
 
     /// Whether the table is there.
@@ -105,7 +117,8 @@ impl Firewall {
     ) -> Result<(), NetworkError> {
         let (zones, endpoints) = (Vec::from_iter(zones), Vec::from_iter(endpoints));
         let mut write = |owned| {
-            let ops = plan::table(&self.rules, owned, zones.iter().copied(), endpoints.iter().copied());
+            let mut ops = plan::table(&self.rules, owned, zones.iter().copied(), endpoints.iter().copied());
+            ops.extend(plan::guests(&self.guests));
             nft::commit(&mut self.socket, TABLE, &ops)
         };
         let mut written = write(self.owned);

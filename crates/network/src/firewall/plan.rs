@@ -12,11 +12,14 @@
 //! inward                       answers and published ports pass, and what the network's mode lets in; nothing else
 //!                              reaches a container: not from outside, not from other networks
 //! leaving  (postrouting, nat)  masquerade: containers to the outside; the host's loopback and hairpins to containers
+//!                              or from or to a link that another's driver has joined to a container
 //! foreign4, foreign6           what passes by no bridge: dropped where we made the host a router of that family
 //! ```
 //!
 //! Networks and ports are elements of sets and maps, so neither the number of rules nor the cost of a lookup grows with
 //! theirs.
+
+use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
@@ -49,6 +52,8 @@ pub(super) const NEIGHBOURS: &str = "neighbours";
 pub(super) const CLOSED: &str = "closed";
 /// Bridges of internal networks.
 pub(super) const SECLUDED: &str = "secluded";
+/// Links of the host that lead to containers of others' drivers, which see to their own rules.
+const GUESTS: &str = "guests";
 /// Families and bridges whose containers carry another address outside.
 pub(super) const MASQUERADED: &str = "masqueraded";
 /// Families and bridges whose containers are reached at their own addresses: at published ports, and by ICMP.
@@ -120,6 +125,12 @@ pub(crate) fn table<'a>(
     ops
 }
 
+/// The steps that have these links' packets forwarded where strangers' are not.
+pub(crate) fn guests(links: &BTreeSet<String>) -> Option<Op> {
+    let elements: Vec<Element> = links.iter().map(|link| Element::key(name(link).to_vec())).collect();
+    (!elements.is_empty()).then(|| add(GUESTS, elements))
+}
+
 /// The steps that publish an endpoint's ports.
 pub(crate) fn publish(rules: &Rules, zone: &Zone, endpoint: &EndpointRecord) -> Vec<Op> {
     Elements::of(rules, zone, endpoint).steps(add)
@@ -146,6 +157,7 @@ fn sets() -> Vec<Op> {
         set(NEIGHBOURS, &[INTERFACE, INTERFACE]),
         set(CLOSED, &[INTERFACE]),
         set(SECLUDED, &[INTERFACE]),
+        set(GUESTS, &[INTERFACE]),
         set(MASQUERADED, &[FAMILY, INTERFACE]),
         set(ROUTED, &[FAMILY, INTERFACE]),
         set(UNPROTECTED, &[FAMILY, INTERFACE]),
@@ -232,6 +244,8 @@ fn rules_of_chains(rules: &Rules) -> Vec<Op> {
     rule(FORWARD, vec![vec![input(0), in_set(SECLUDED), Expr::Drop]]);
     rule(FORWARD, vec![vec![output(0), in_set(BRIDGES), Expr::Jump(INWARD)]]);
     rule(FORWARD, vec![vec![input(0), in_set(BRIDGES), Expr::Accept]]);
+    rule(FORWARD, vec![vec![input(0), in_set(GUESTS), Expr::Accept]]);
+    rule(FORWARD, vec![vec![output(0), in_set(GUESTS), Expr::Accept]]);
     for (family, chain) in foreign(rules) {
         rule(FORWARD, vec![of_family(family), vec![Expr::Jump(chain)]]);
         rule(chain, vec![vec![Expr::Drop]]);

@@ -100,6 +100,32 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, way: Way) {
     });
 }
 
+/// Send what is for a net by a router, or to the link itself.
+pub(crate) fn add_route(batch: &mut Batch, index: u32, to: IpNet, via: Option<IpAddr>) {
+    let scope = if via.is_none() && to.addr().is_ipv4() { SCOPE_LINK } else { SCOPE_UNIVERSE };
+    batch.push(NEW_ROUTE, CREATE | REPLACE | ACK, |m| {
+        m.fixed(&[
+            family(to.addr()),
+            to.prefix_len(),
+            0,
+            0,
+            TABLE_MAIN,
+            PROTOCOL_BOOT,
+            scope,
+            UNICAST,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        m.bytes(RTA_DST, &octets(to.network()));
+        if let Some(router) = via {
+            m.bytes(RTA_GATEWAY, &octets(router));
+        }
+        m.u32(RTA_OIF, index);
+    });
+}
+
 /// Ask for all routes.
 pub(crate) fn get_routes(batch: &mut Batch) {
     batch.push(GET_ROUTE, DUMP | ACK, |m| m.fixed(&[0; 12]));

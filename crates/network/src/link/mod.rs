@@ -15,8 +15,8 @@ use crate::{
 };
 
 pub(crate) use address::{
-    Route, add_address, add_default_route, delete_address, get_addresses, get_routes, parse_address,
-    parse_route, route_to,
+    Route, add_address, add_default_route, add_route, delete_address, get_addresses, get_routes,
+    parse_address, parse_route, route_to,
 };
 pub(crate) use child::{create_child, create_dummy, create_vlan};
 pub(crate) use exchange::{dump, find, find_by_name, one_link, run, wait_until};
@@ -205,6 +205,26 @@ pub(crate) fn bring_up(batch: &mut Batch, name: &str) {
 /// Switch on the link of an index.
 pub(crate) fn bring_up_index(batch: &mut Batch, index: u32) {
     link(batch, SET_LINK, 0, index, true, |_| {});
+}
+
+/// Switch the link of an index off.
+pub(crate) fn take_down(batch: &mut Batch, index: u32) {
+    batch.push(SET_LINK, ACK, |m| {
+        let mut fixed = [0; 16];
+        fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+        fixed[12..16].copy_from_slice(&UP.to_ne_bytes());
+        m.fixed(&fixed);
+    });
+}
+
+/// Move a link to another network namespace.
+pub(crate) fn move_to(batch: &mut Batch, index: u32, netns: BorrowedFd<'_>) {
+    link(batch, SET_LINK, 0, index, false, |m| m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32));
+}
+
+/// Give a link another name.
+pub(crate) fn rename(batch: &mut Batch, index: u32, name: &str) {
+    link(batch, SET_LINK, 0, index, false, |m| m.str(IFLA_IFNAME, name));
 }
 
 /// Give a link an alias, by which it is known again.

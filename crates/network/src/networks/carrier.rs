@@ -1,9 +1,12 @@
-//! What carries a network: a bridge, or a parent link whose children the containers get.
+//! What carries a network: a bridge, a parent link whose children the containers get, or a driver of others.
 
 use skiff_types::NetworkId;
 
-use super::{BridgeOptions, Driver, child::ChildOptions};
-use crate::NetworkError;
+use super::{BridgeOptions, Driver, NetworkRecord, NetworkRequest, child::ChildOptions};
+use crate::{
+    NetworkError,
+    cni::{self, Config},
+};
 
 /// The driver and its options, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,20 +15,40 @@ pub(crate) enum Carrier {
     Bridge(BridgeOptions),
     /// A parent.
     Parent(ChildOptions),
+    /// A network plugin, by its name.
+    Remote(String),
+    /// CNI plugins.
+    Cni(Config),
 }
 
 impl Carrier {
-    /// Reads the options of a network.
-    pub(crate) fn read(
-        driver: Driver,
-        options: &std::collections::BTreeMap<String, String>,
-        internal: bool,
-        id: &NetworkId,
-    ) -> Result<Self, NetworkError> {
-        Ok(match driver {
-            Driver::Bridge => Self::Bridge(BridgeOptions::read(options, internal)?),
-            Driver::Macvlan => Self::Parent(ChildOptions::macvlan(options, internal, id)?),
-            Driver::Ipvlan => Self::Parent(ChildOptions::ipvlan(options, internal, id)?),
+    /// What is asked for: the options of a network are read.
+    pub(crate) fn asked(request: &NetworkRequest) -> Result<Self, NetworkError> {
+        Ok(match request.driver {
+            Driver::Bridge => Self::Bridge(BridgeOptions::read(&request.options, request.internal)?),
+            Driver::Macvlan => {
+                Self::Parent(ChildOptions::macvlan(&request.options, request.internal, &request.id)?)
+            }
+            Driver::Ipvlan => {
+                Self::Parent(ChildOptions::ipvlan(&request.options, request.internal, &request.id)?)
+            }
+            Driver::Remote => Self::Remote(request.plugin.clone()),
+            Driver::Cni => {
+                cni::check_request(request)?;
+                Self::Cni(Config::find(&request.options, &request.name)?)
+            }
+        })
+    }
+
+    /// What is remembered.
+    pub(crate) fn kept(record: &NetworkRecord) -> Result<Self, NetworkError> {
+        let NetworkRecord { options, internal, id, .. } = record;
+        Ok(match record.driver {
+            Driver::Bridge => Self::Bridge(BridgeOptions::read(options, *internal)?),
+            Driver::Macvlan => Self::Parent(ChildOptions::macvlan(options, *internal, id)?),
+            Driver::Ipvlan => Self::Parent(ChildOptions::ipvlan(options, *internal, id)?),
+            Driver::Remote => Self::Remote(record.plugin.clone()),
+            Driver::Cni => Self::Cni(Config::kept(&record.cni, options, &record.name)?),
         })
     }
 
@@ -33,15 +56,15 @@ impl Carrier {
     pub(crate) fn bridge(&self) -> Option<&BridgeOptions> {
         match self {
             Self::Bridge(options) => Some(options),
-            Self::Parent(_) => None,
+            _ => None,
         }
     }
 
     /// The options of a parent's children.
     pub(crate) fn parent(&self) -> Option<&ChildOptions> {
         match self {
-            Self::Bridge(_) => None,
             Self::Parent(options) => Some(options),
+            _ => None,
         }
     }
 
@@ -50,6 +73,8 @@ impl Carrier {
         match self {
             Self::Bridge(options) => options.name.clone().unwrap_or_else(|| format!("br-{}", id.short())),
             Self::Parent(options) => options.parent.clone(),
+            // Only the driver knows what there is.
+            Self::Remote(_) | Self::Cni(_) => String::new(),
         }
     }
 
@@ -58,7 +83,14 @@ impl Carrier {
         match self {
             Self::Bridge(options) => options.has_gateway(ipv6),
             Self::Parent(options) => options.has_gateway(),
+            Self::Remote(_) => true,
+            Self::Cni(_) => false,
         }
+    }
+
+    /// Whether somebody else makes the endpoints.
+    pub(crate) fn is_foreign(&self) -> bool {
+        matches!(self, Self::Remote(_) | Self::Cni(_))
     }
 
     /// Whether there is no way out.

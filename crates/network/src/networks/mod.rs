@@ -16,5 +16,5 @@ pub(crate) use links::{Made, make_bridge, unmake_bridge};
 pub(crate) use options::{BridgeOptions, GatewayMode};
 pub use parent::ParentError;
 pub(crate) use parent::{find as find_parent, make_parent, unmake_parent};
-pub use record::{Driver, NetworkRecord, NetworkRequest, Pool};
+pub use record::{Addressing, Driver, NetworkRecord, NetworkRequest, Pool};
 pub(crate) use subnets::{Taken, decide};

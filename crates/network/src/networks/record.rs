@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use skiff_types::NetworkId;
 
-use crate::ipam::PoolRequest;
+use crate::{foreign::Lease, ipam::PoolRequest};
 
 /// What carries a network.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,50 @@ pub enum Driver {
     Macvlan,
     /// Children of a link of the host, which have its hardware address.
     Ipvlan,
+    /// A network plugin.
+    Remote,
+    /// CNI plugins.
+    Cni,
+}
+
+impl Driver {
+    /// Whether endpoints are children of a link of the host.
+    pub fn is_child(self) -> bool {
+        matches!(self, Self::Macvlan | Self::Ipvlan)
+    }
+
+    /// Whether somebody else makes the endpoints.
+    pub fn is_foreign(self) -> bool {
+        matches!(self, Self::Remote | Self::Cni)
+    }
+}
+
+/// Who gives out the addresses of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Addressing {
+    /// We.
+    #[default]
+    Own,
+    /// Nobody here: the driver of the network knows.
+    Nobody,
+    /// A plugin.
+    Plugin {
+        /// Its name.
+        name: String,
+        /// Its options.
+        options: BTreeMap<String, String>,
+    },
+}
+
+impl Addressing {
+    pub(crate) fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+
+    pub(crate) fn is_plugin(&self) -> bool {
+        matches!(self, Self::Plugin { .. })
+    }
 }
 
 impl fmt::Display for Driver {
@@ -27,6 +71,8 @@ impl fmt::Display for Driver {
             Self::Bridge => "bridge",
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Remote => "remote",
+            Self::Cni => "cni",
         })
     }
 }
@@ -38,6 +84,7 @@ impl FromStr for Driver {
             "bridge" => Ok(Self::Bridge),
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
+            "cni" => Ok(Self::Cni),
             _ => Err(()),
         }
     }
@@ -52,6 +99,10 @@ pub struct NetworkRequest {
     pub name: String,
     /// Its driver.
     pub driver: Driver,
+    /// The name of the plugin that is its driver, if one is.
+    pub plugin: String,
+    /// Who gives out its addresses.
+    pub addressing: Addressing,
     /// Whether it has IPv4.
     pub ipv4: bool,
     /// Whether it has IPv6.
@@ -73,6 +124,18 @@ pub struct NetworkRecord {
     pub name: String,
     /// Its driver.
     pub driver: Driver,
+    /// The name of the plugin that is its driver, if one is.
+    #[serde(default)]
+    pub plugin: String,
+    /// `global` if a plugin says that the network is the same on every host.
+    #[serde(default)]
+    pub scope: String,
+    /// The CNI configuration that is its driver, if one is.
+    #[serde(default)]
+    pub cni: String,
+    /// Who gives out its addresses.
+    #[serde(default)]
+    pub addressing: Addressing,
     /// Whether it has no way out.
     #[serde(default)]
     pub internal: bool,
@@ -109,6 +172,9 @@ pub struct Pool {
     /// Whether the subnet was chosen, not asked for.
     #[serde(default)]
     pub chosen: bool,
+    /// What an IPAM plugin calls it, if one gave it.
+    #[serde(default)]
+    pub lease: Option<Lease>,
 }
 
 impl Pool {
@@ -146,6 +212,11 @@ impl NetworkRecord {
     /// The subnet that an address is in.
     pub(crate) fn pool_of(&self, ip: IpAddr) -> Option<&Pool> {
         self.pools().find(|pool| pool.subnet.contains(&ip))
+    }
+
+    /// Whether nobody here gives out addresses.
+    pub(crate) fn has_no_ipam(&self) -> bool {
+        self.addressing == Addressing::Nobody
     }
 
     /// All its subnets.

@@ -81,7 +81,7 @@ fn pool(asked: &PoolRequest, has_gateway: bool, chosen: bool) -> Result<Pool, Ne
             return Err(NetworkError::AuxiliaryInUse { name: name.clone(), address: *address });
         }
     }
-    Ok(Pool { subnet, range, gateway, auxiliary, chosen })
+    Ok(Pool { subnet, range, gateway, auxiliary, chosen, lease: None })
 }
 
 fn take(addresses: &mut Addresses, address: IpAddr) -> Result<IpAddr, ()> {

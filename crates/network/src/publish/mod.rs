@@ -21,7 +21,7 @@ use crate::{
     NetworkError, PublishError,
     endpoint::EndpointRecord,
     firewall::{Zone, is_translated},
-    networks::GatewayMode,
+    networks::{Driver, GatewayMode},
     ports::{BoundPort, HostPort, PortSpec, Protocol},
     sysctl,
 };
@@ -33,8 +33,8 @@ use relay::Relay;
 pub(crate) struct Destination<'a> {
     /// The endpoint.
     pub(crate) endpoint: &'a EndpointRecord,
-    /// Its network.
-    pub(crate) zone: &'a Zone,
+    /// Its network; none where others forward the ports.
+    pub(crate) zone: Option<&'a Zone>,
     /// Where to publish what names no address; every address if none.
     pub(crate) default_address: Option<IpAddr>,
 }
@@ -91,7 +91,8 @@ impl Publisher {
         for port in endpoint.ports.iter().filter(|port| port.host_port != 0) {
             let target = endpoint.target(port.host_ip).map(|ip| SocketAddr::new(ip, port.container_port));
             let Some(target) = target else { continue };
-            let held = self.open(port.host_ip, port.host_port, port.protocol, target);
+            let served = self.relaying && endpoint.driver == Driver::Bridge;
+            let held = self.open(port.host_ip, port.host_port, port.protocol, target, served);
             let token = held.unwrap_or_else(|errno| {
                 lost.push((*port, errno));
                 None
@@ -113,8 +114,7 @@ impl Publisher {
     fn publish_one(&mut self, to: Destination<'_>, spec: &PortSpec) -> Result<Vec<BoundPort>, PublishError> {
         // In a network whose addresses are routed a port of the host leads nowhere: the container's own is reached.
         let is_routed = |ip: &IpAddr| {
-            let mode = to.zone.mode(ip.is_ipv6());
-            mode == GatewayMode::Routed
+            to.zone.is_some_and(|zone| zone.mode(ip.is_ipv6()) == GatewayMode::Routed)
                 && to.endpoint.target(*ip).is_some_and(|own| own.is_ipv6() == ip.is_ipv6())
         };
         let all = self.addresses(spec.host_ip, to);
@@ -144,7 +144,7 @@ impl Publisher {
         };
         let mut refused = None;
         for port in (start..=last).chain(first..start) {
-            match self.bind_all(addresses, port, spec, to.endpoint) {
+            match self.bind_all(addresses, port, spec, to) {
                 Ok(()) => {
                     if spec.host_port == HostPort::Ephemeral {
                         self.registry.gave_ephemeral(spec.protocol, main, port);
@@ -167,8 +167,10 @@ impl Publisher {
     /// No address named, or a default of all IPv4 addresses, means all addresses of both families, if the container can
     /// be reached by them.
     fn addresses(&self, wanted: Option<IpAddr>, to: Destination<'_>) -> Vec<IpAddr> {
-        let reached =
-            |ip: &IpAddr| self.relaying || is_translated(to.zone, to.endpoint, SocketAddr::new(*ip, 0));
+        let reached = |ip: &IpAddr| match to.zone {
+            Some(zone) => self.relaying || is_translated(zone, to.endpoint, SocketAddr::new(*ip, 0)),
+            None => ip.is_ipv4(),
+        };
         let all_v4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let all_v6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
         match (wanted, to.default_address) {
@@ -187,16 +189,16 @@ impl Publisher {
         addresses: &[IpAddr],
         port: u16,
         spec: &PortSpec,
-        endpoint: &EndpointRecord,
+        to: Destination<'_>,
     ) -> Result<(), PublishError> {
         let protocol = spec.protocol;
         if let Some(holder) = addresses.iter().find_map(|ip| self.registry.holder(protocol, port, *ip)) {
             return Err(PublishError::Allocated { host_ip: holder, host_port: port });
         }
         for (done, address) in addresses.iter().enumerate() {
-            let own = endpoint.target(*address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            let own = to.endpoint.target(*address).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             let target = SocketAddr::new(own, spec.container_port);
-            match self.open(*address, port, protocol, target) {
+            match self.open(*address, port, protocol, target, self.relaying && to.zone.is_some()) {
                 Ok(token) => self.registry.hold(protocol, port, *address, token),
                 Err(errno) => {
                     for address in &addresses[..done] {
@@ -219,13 +221,14 @@ impl Publisher {
         port: u16,
         protocol: Protocol,
         target: SocketAddr,
+        served: bool,
     ) -> Result<Option<u64>, Errno> {
         if protocol == Protocol::Sctp {
             return Ok(None);
         }
-        let socket = sockets::bind(SocketAddr::new(address, port), protocol, self.relaying)?;
-        let served = self.relay.serve(socket, protocol, target, self.relaying);
-        served.map(Some).map_err(|error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        let socket = sockets::bind(SocketAddr::new(address, port), protocol, served)?;
+        let kept = self.relay.serve(socket, protocol, target, served);
+        kept.map(Some).map_err(|error: io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }
 

@@ -112,6 +112,10 @@ impl<'a> Walk<'a> {
         match &net.carrier {
             Carrier::Bridge(_) => self.on_bridge(net, &route),
             Carrier::Parent(options) => self.on_parent(net, options, &route),
+            Carrier::Remote(_) | Carrier::Cni(_) => {
+                self.step(About::Link, format!("what network {network} does with it its driver knows"));
+                Ok(Verdict::Depends)
+            }
         }
     }
 

@@ -18,8 +18,8 @@ use rustix::{
     thread::LinkNameSpaceType,
 };
 use skiff_network::{
-    AttachRequest, Attachment, Driver, EndpointRecord, EndpointRequest, HostPort, NetConfig, Network,
-    NetworkError, NetworkRecord, NetworkRequest, PoolRequest, PortSpec, Protocol,
+    Addressing, AttachRequest, Attachment, Driver, EndpointRecord, EndpointRequest, HostPort, NetConfig,
+    Network, NetworkError, NetworkRecord, NetworkRequest, PoolRequest, PortSpec, Protocol,
 };
 use skiff_types::{ContainerId, NetworkId};
 
@@ -129,6 +129,8 @@ pub(crate) fn network_request(name: &str, subnets: &[&str], options: &[(&str, &s
         id: NetworkId::random(),
         name: name.to_owned(),
         driver: Driver::Bridge,
+        plugin: String::new(),
+        addressing: Addressing::Own,
         ipv4: true,
         ipv6: subnets.iter().any(|subnet| subnet.contains(':')),
         internal: false,
