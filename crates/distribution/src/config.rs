@@ -37,7 +37,7 @@ pub struct Proxies {
 pub struct Limits {
     /// Until a connection stands, TLS included.
     pub connect: Duration,
-    /// Until an answer begins, and between pieces of a body.
+    /// Until an answer begins, after the last piece of what is sent; and between pieces of a body.
     pub silence: Duration,
     /// In this time at least [`Limits::pace_bytes`] must come of a large body.
     pub pace: Duration,

@@ -106,6 +106,13 @@ pub(crate) fn single(config: &Config, host: &str) -> Result<Vec<Endpoint>> {
     Ok(if_insecure(config, Endpoint::new(own, trust(config, &[host])?)))
 }
 
+/// How far the server of an address is trusted. Blocks.
+pub(crate) fn trusted(config: &Config, origin: &Origin) -> Result<Trust> {
+    let mut trust = trust(config, &[&origin.authority()])?;
+    trust.anybody = is_insecure(&config.insecure, origin);
+    Ok(trust)
+}
+
 /// Certificates of the first directory that has the registry.
 fn trust(config: &Config, names: &[&str]) -> Result<Trust> {
     match directory(config, names, |_| true) {

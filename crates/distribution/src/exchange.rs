@@ -1,18 +1,11 @@
 //! One request and its answer: redirects, silence, bounds. Nothing here knows what is asked.
 
-use std::{
-    io,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{io, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
-use http_body_util::{BodyExt, Empty, Full};
-use hyper::body::{Frame, Incoming};
-use tokio::sync::mpsc;
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 
 use crate::{
     Error, Result,
@@ -20,6 +13,7 @@ use crate::{
     config::Config,
     connect::{Connections, OutgoingBody, Sender},
     error::{RegistryErrors, RequestError},
+    outgoing::{Moved, OwnBody, Slices},
     url::{Origin, Scheme, Url},
 };
 
@@ -149,12 +143,13 @@ impl Exchange {
         let mut connected =
             self.connections.get(&origin, trust, fresh).await.map_err(|e| (failed(e), false))?;
         let used = connected.used;
-        let http = self.to_http(request, &connected).map_err(|e| (failed(e), false))?;
-        let sent = tokio::time::timeout(self.config.limits.silence, connected.sender.send_request(http));
-        let inner = match sent.await {
-            Ok(Ok(inner)) => inner,
-            Ok(Err(error)) => return Err((broken(&failed, &error), used)),
-            Err(_) => {
+        let moved = Moved::default();
+        let http = self.to_http(request, &connected, &moved).map_err(|e| (failed(e), false))?;
+        let sending = connected.sender.send_request(http);
+        let inner = match moved.or_silence(self.config.limits.silence, sending).await {
+            Some(Ok(inner)) => inner,
+            Some(Err(error)) => return Err((broken(&failed, &error), used)),
+            None => {
                 return Err((failed(RequestError::Timeout("timeout awaiting response headers")), false));
             }
         };
@@ -175,6 +170,7 @@ impl Exchange {
         &self,
         request: Request,
         connected: &crate::connect::Connected,
+        moved: &Moved,
     ) -> Result<http::Request<OutgoingBody>, RequestError> {
         let uri = if connected.absolute { request.url.to_string() } else { request.url.path.clone() };
         let mut builder: request::Builder = http::Request::builder()
@@ -192,14 +188,14 @@ impl Exchange {
             Body::Empty => Empty::new().map_err(|never| match never {}).boxed(),
             Body::Bytes(bytes, kind) => {
                 builder = builder.header(header::CONTENT_TYPE, kind);
-                Full::from(bytes).map_err(|never| match never {}).boxed()
+                Slices(bytes).boxed()
             }
             Body::Stream(body) => {
                 builder = builder.header(header::CONTENT_TYPE, "application/octet-stream");
                 body
             }
         };
-        builder.body(body).map_err(|e| RequestError::Broken(e.to_string()))
+        builder.body(moved.watch(body)).map_err(|e| RequestError::Broken(e.to_string()))
     }
 }
 
@@ -226,26 +222,8 @@ fn broken(failed: &dyn Fn(RequestError) -> Error, error: &hyper::Error) -> Error
     }))
 }
 
-/// Marks an error of what we send, so that it is not taken for one of the connection.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct OwnBody(pub(crate) String);
-
-/// Pieces of a body of ours, as they are made.
-pub(crate) struct Pieces(pub(crate) mpsc::Receiver<io::Result<Bytes>>);
-
-impl hyper::body::Body for Pieces {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let own = |e: io::Error| io::Error::new(e.kind(), OwnBody(e.to_string()));
-        self.0.poll_recv(cx).map(|piece| piece.map(|p| p.map(Frame::data).map_err(own)))
-    }
-}
-
 /// An answer whose body has not been read to the end. Its connection is used again after that.
-pub(crate) struct Answer {
+pub struct Answer {
     head: http::response::Parts,
     body: Incoming,
     sender: Option<Sender>,
@@ -262,11 +240,13 @@ impl Answer {
         &self.origin
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    pub(crate) fn header(&self, name: HeaderName) -> Option<&str> {
+    /// A header, if it is there and is text.
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.head.headers.get(name)?.to_str().ok()
     }
 
@@ -279,7 +259,10 @@ impl Answer {
     }
 
     /// The next piece of the body; none at its end.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>> {
+    ///
+    /// # Errors
+    /// [`Error::Request`] for a body that is cut off, and for silence.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>> {
         loop {
             let frame = tokio::time::timeout(self.config.limits.silence, self.body.frame()).await;
             match frame {
@@ -302,8 +285,11 @@ impl Answer {
         }
     }
 
-    /// The whole body, at most so many bytes, in a bounded time.
-    pub(crate) async fn bytes(mut self, what: &str, most: usize) -> Result<Bytes> {
+    /// The whole body, at most so many bytes, in a bounded time. `what` names it in errors.
+    ///
+    /// # Errors
+    /// Those of [`chunk`](Self::chunk), and [`Error::Untrue`] for more bytes.
+    pub async fn bytes(mut self, what: &str, most: usize) -> Result<Bytes> {
         let begun = Instant::now();
         let mut whole = BytesMut::new();
         while let Some(chunk) = self.chunk().await? {
@@ -319,7 +305,7 @@ impl Answer {
     }
 
     /// Reads what little is left, so that the connection can be used again.
-    pub(crate) async fn discard(self) {
+    pub async fn discard(self) {
         let most = self.config.limits.small_body.min(64 << 10);
         let _ = self.bytes("the answer", most).await;
     }

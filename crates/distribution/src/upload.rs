@@ -10,9 +10,10 @@ use skiff_types::Digest;
 use crate::{
     Error, Repository, Result,
     auth::Scopes,
-    exchange::{Answer, Body, Pieces, Request},
+    exchange::{Answer, Body, Request},
     handover,
     media::Descriptor,
+    outgoing::Pieces,
     url::Url,
 };
 
