@@ -24,7 +24,7 @@ fn files(root: &std::path::Path) -> usize {
     count
 }
 
-fn collect(root: &std::path::Path) -> Result<String> {
+pub(super) fn collect(root: &std::path::Path) -> Result<String> {
     let out =
         Command::new(env!("CARGO_BIN_EXE_skiff")).args(["registry", "gc", "--root"]).arg(root).output()?;
     ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));

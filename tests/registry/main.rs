@@ -15,6 +15,7 @@ mod pull;
 mod push;
 mod reach;
 mod replicate;
+mod s3;
 mod survive;
 
 use std::{

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Client, INDEX, OCI, Server, Test, digest, image, noise};
 
 /// Runs `skiff registry project …` on a registry's directory.
-fn project(root: &Path, args: &[&str], input: &str) -> Result<String> {
+pub(super) fn project(root: &Path, args: &[&str], input: &str) -> Result<String> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_skiff"))
         .args(["registry", "project"])
         .args(args)
@@ -33,7 +33,7 @@ fn project(root: &Path, args: &[&str], input: &str) -> Result<String> {
 }
 
 /// Asks until a registry has this manifest.
-fn arrives(client: &mut Client, path: &str, bytes: &[u8]) -> Result<()> {
+pub(super) fn arrives(client: &mut Client, path: &str, bytes: &[u8]) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = client.request("GET", path, &[("Accept", OCI), ("Accept", INDEX)], b"")?;
@@ -128,5 +128,40 @@ fn who_asks_gets_everything_compared_and_only_what_matches_is_sent() -> Result<(
     }
     project(&root, &["set", "--replicate", "", "team"], "")?;
     assert_eq!(project(&root, &["replication", "team"], "")?.lines().count(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_schedule_compares_everything_again_also_after_a_restart() -> Result<()> {
+    let mut here = Test::ours(&["--auth", "none"])?;
+    let mut there = Test::ours(&["--auth", "none"])?;
+    let (root, address) = (here.server().root(), there.server().address.clone());
+    project(&root, &["add", "team"], "")?;
+    let sent = here.push_image("team/app", "v1", b"layer")?;
+    project(&root, &["set", "--replicate", &address, "--replicate-every", "24", "team"], "")?;
+    let (path, by_digest) =
+        ("/v2/team/app/manifests/v1", format!("/v2/team/app/manifests/{}", digest(&sent)));
+    arrives(&mut there.client, path, &sent)?;
+    // Somebody removes it there: only who compares sees that.
+    there.client.request("DELETE", &by_digest, &[], b"")?.expect(202)?;
+    let other = here.push_image("team/app", "v2", b"other")?;
+    arrives(&mut there.client, "/v2/team/app/manifests/v2", &other)?;
+    there.client.get(path)?.expect(404)?;
+    here.server().kill()?;
+    here.server().start_again()?;
+    arrives(&mut there.client, path, &sent)?;
+    // More often than the command line allows, so that nobody waits an hour for this test.
+    let body = json!({ "replications": [{ "registry": address, "prefix": "", "user": "", "password": "", "tags": [], "every": 1 }] });
+    let set = Command::new("curl")
+        .args(["-sSf", "-X", "PATCH", "-H", "Content-Type: application/json", "-d", &body.to_string()])
+        .arg("--unix-socket")
+        .arg(root.join("operator.sock"))
+        .arg("http://registry/api/v1/projects/team")
+        .output()?;
+    ensure!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    for _ in 0..3 {
+        there.client.request("DELETE", &by_digest, &[], b"")?.expect(202)?;
+        arrives(&mut there.client, path, &sent)?;
+    }
     Ok(())
 }

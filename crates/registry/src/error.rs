@@ -154,6 +154,12 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The object store that holds the content does not do what it should; nothing is lost by that.
+    #[error("the registry's storage is not available: {reason}")]
+    Storage {
+        /// What happened.
+        reason: String,
+    },
     /// The client left before its body was whole.
     #[error("the request's body ended early")]
     Cut,
@@ -201,7 +207,7 @@ impl Error {
             }
             Self::Conflict { .. } => ErrorKind::Conflict,
             Self::Unsupported { .. } => ErrorKind::NotImplemented,
-            Self::TooMany { .. } | Self::Upstream { .. } => ErrorKind::Unavailable,
+            Self::TooMany { .. } | Self::Upstream { .. } | Self::Storage { .. } => ErrorKind::Unavailable,
             Self::Cut => ErrorKind::Cancelled,
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::OutOfSpace,
@@ -234,7 +240,7 @@ impl Error {
             Self::NotFound { .. } => "NOT_FOUND",
             Self::Conflict { .. } => "CONFLICT",
             Self::TooMany { .. } => "TOOMANYREQUESTS",
-            Self::Upstream { .. } => "UNAVAILABLE",
+            Self::Upstream { .. } | Self::Storage { .. } => "UNAVAILABLE",
             Self::Invalid { .. } => "INVALID",
             Self::Io { .. } | Self::Commit(_) | Self::Internal { .. } => "UNKNOWN",
         }

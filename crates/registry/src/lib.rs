@@ -2,7 +2,7 @@
 //! system.
 //!
 //! [`Registry`] is the service: it knows names, content and permissions, and no HTTP. `http` renders it. Content lies in
-//! files by digest; what it means (repositories, tags, which repository may give which blob) is in memory and in one
+//! files by digest, or in a bucket (`docs/adr/0037`); what it means (repositories, tags, which repository may give which blob) is in memory and in one
 //! transactional database (`docs/adr/0020`). Nothing is acknowledged before it is flushed; nothing that a manifest names
 //! is ever collected.
 
@@ -26,6 +26,7 @@ mod store;
 
 pub use auth::htpasswd;
 pub use config::{AuthMode, Config, Flags, TlsFiles, configure, flags, load_tls, split_flags};
+pub use content::{BucketSettings, Encryption, Keys};
 pub use digest::{Algorithm, Digest};
 pub use error::Error;
 pub use manifest::MediaType;

@@ -8,6 +8,8 @@ pub(super) enum Kind {
     Bool,
     /// As Go writes it: `1h30m`, `168h`.
     Duration,
+    /// A number of bytes that is at least this one.
+    Bytes(u64),
     /// One of these.
     OneOf(&'static [&'static str]),
 }
@@ -25,7 +27,7 @@ const fn key(name: &'static str, kind: Kind, flag: Option<&'static str>, about: 
     Key { name, kind, flag, about }
 }
 
-use Kind::{Bool, Duration, OneOf, Text};
+use Kind::{Bool, Bytes, Duration, OneOf, Text};
 
 /// All settings, in the order of the help text.
 pub(super) const KEYS: &[Key] = &[
@@ -49,6 +51,44 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         Some("root"),
         "The registry's directory (default \"/var/lib/registry\")",
+    ),
+    key(
+        "storage",
+        OneOf(&["filesystem", "s3"]),
+        None,
+        "Where blobs are kept: filesystem, s3 (default: s3 if any of its settings is given)",
+    ),
+    key("storage.s3.bucket", Text, Some("s3-bucket"), "Keep blobs in this bucket instead of the directory"),
+    key("storage.s3.region", Text, Some("s3-region"), "Its region (default \"us-east-1\")"),
+    key(
+        "storage.s3.regionendpoint",
+        Text,
+        Some("s3-endpoint"),
+        "The address of a store that is not Amazon's, for example http://127.0.0.1:9000",
+    ),
+    key("storage.s3.rootdirectory", Text, Some("s3-prefix"), "What the names of its objects begin with"),
+    key("storage.s3.accesskey", Text, None, "Who signs (default: AWS_ACCESS_KEY_ID)"),
+    key("storage.s3.secretkey", Text, None, "The secret for that (default: AWS_SECRET_ACCESS_KEY)"),
+    key("storage.s3.sessiontoken", Text, None, "The session, if the key is a temporary one"),
+    key("storage.s3.forcepathstyle", Bool, None, "Name the bucket in the path (default: if not Amazon's)"),
+    key("storage.s3.secure", Bool, None, "Use TLS where the address does not say it (default true)"),
+    key("storage.s3.skipverify", Bool, None, "Take any certificate of the store"),
+    key("storage.s3.v4auth", Bool, None, "Only true: signatures are of version 4"),
+    key(
+        "storage.s3.chunksize",
+        Bytes(5 << 20),
+        None,
+        "Larger blobs are sent in parts of so many bytes (default 10485760)",
+    ),
+    key("storage.s3.encrypt", Bool, None, "Let the store encrypt what it keeps"),
+    key("storage.s3.keyid", Text, None, "By this key of its key management"),
+    key("storage.s3.storageclass", Text, None, "The storage class, if not the bucket's own"),
+    key("storage.s3.objectacl", Text, None, "The access control of objects, if not the bucket's own"),
+    key(
+        "storage.redirect.disable",
+        Bool,
+        None,
+        "Pass blobs of a bucket through the registry instead of sending clients there",
     ),
     key("storage.delete.enabled", Bool, Some("delete"), "Let clients remove images (default true)"),
     key(
@@ -141,6 +181,10 @@ impl Kind {
             Self::Duration => duration(value)
                 .map(|_| ())
                 .ok_or_else(|| format!("{value:?} is not a duration like \"168h\" or \"1h30m\"")),
+            Self::Bytes(least) => match value.parse::<u64>() {
+                Ok(bytes) if bytes >= least => Ok(()),
+                _ => Err(format!("{value:?} is not a number of bytes of at least {least}")),
+            },
             Self::OneOf(known) if known.contains(&value) => Ok(()),
             Self::OneOf(known) => Err(format!("{value:?} is not supported, only {}", known.join(", "))),
         }

@@ -3,6 +3,7 @@
 //! one does not do.
 
 mod keys;
+mod s3;
 mod tls;
 mod yaml;
 
@@ -90,7 +91,7 @@ pub fn configure(
         key.kind.check(value).map_err(|reason| format!("--{flag}: {reason}"))?;
         values.insert(key.name, value.clone());
     }
-    build(&values, usual)
+    build(&values, &environment, usual)
 }
 
 /// Whether a flag is one, and takes no value.
@@ -145,7 +146,7 @@ fn set(values: &mut Values, name: &str, value: String) -> Result<(), String> {
     Ok(())
 }
 
-fn build(values: &Values, usual: AuthMode) -> Result<Config, String> {
+fn build(values: &Values, environment: &BTreeMap<String, String>, usual: AuthMode) -> Result<Config, String> {
     let text = |name: &str| values.get(name).map(String::as_str);
     let flag = |name: &str, otherwise| text(name).and_then(boolean).unwrap_or(otherwise);
     let time =
@@ -175,6 +176,7 @@ fn build(values: &Values, usual: AuthMode) -> Result<Config, String> {
     }
     settings.auth = auth(values, usual)?;
     settings.handover = flag("storage.handover.enabled", true);
+    settings.bucket = s3::bucket(values, environment)?;
     settings.secret = text("http.secret").map(str::to_owned);
     settings.url = text("http.host").map(url).transpose()?;
     Ok(Config {
@@ -266,9 +268,9 @@ mod tests {
         type Case = (&'static str, &'static [(&'static str, &'static str)], &'static str);
         let cases: &[Case] = &[
             (
-                "storage:\n  s3:\n    bucket: x\n",
+                "storage:\n  gcs:\n    bucket: x\n",
                 &[],
-                "FILE: storage.s3.bucket is not a setting of this registry",
+                "FILE: storage.gcs.bucket is not a setting of this registry",
             ),
             ("http: [1", &[], "FILE: "),
             ("version: 0.2\n", &[], "FILE: version: \"0.2\" is not supported, only 0.1"),

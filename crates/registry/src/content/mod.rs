@@ -1,10 +1,14 @@
-//! The files of blobs, by digest: `blobs/<algorithm>/<two digits>/<hex>`.
+//! The content of blobs, by digest: in files of this machine or in objects of a bucket (ADR 37).
 //!
-//! A file here is trusted only while the catalog names its digest: whatever else lies here is what a crash or a removal
-//! left. [`Content::pin`] gives one task at a time the right to put a digest's file in its place; a file is taken away
-//! only while nobody has it ([`Content::discard`]). So a blob that is pushed again while it is collected is there
-//! afterwards, and a file that somebody relies on is never replaced.
+//! What is kept here is trusted only while the catalog names its digest: whatever else lies here is what a crash or a
+//! removal left. [`Content::pin`] gives one task at a time the right to put a digest's content in its place or to take
+//! it away ([`Content::discard`]). So a blob that is pushed again while it is collected is there afterwards, and
+//! content that somebody relies on is never replaced.
+//!
+//! Uploads are files of this machine in either case, until they are whole and verified.
 
+mod bucket;
+mod files;
 mod upload;
 
 use std::{
@@ -18,25 +22,50 @@ use std::{
     },
 };
 
+use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::{
     Error,
-    digest::{Algorithm, Digest},
+    digest::Digest,
     error::at,
+    range::Span,
+    service::{blocking, unstoppable},
 };
 
-pub(crate) use upload::{Received, UploadId, Uploads, Writing, hash_file};
+use self::files::Files;
+pub(crate) use self::{
+    bucket::{Bucket, Object},
+    upload::{Received, UploadId, Uploads, Writing, hash_file},
+};
+pub use bucket::{BucketSettings, Encryption, Keys};
 
-/// The files.
+/// All blobs.
 #[derive(Debug)]
 pub(crate) struct Content {
-    root: PathBuf,
-    pins: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
+    staging: PathBuf,
     next: AtomicU64,
+    kept: Kept,
+    pins: Mutex<HashMap<Digest, Weak<tokio::sync::Mutex<()>>>>,
 }
 
-/// The right to put one digest's file in its place.
+/// Where they are.
+#[derive(Debug)]
+enum Kept {
+    Files(Files),
+    Bucket(Arc<Bucket>),
+}
+
+/// A blob that can be read.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// All of it.
+    File(File),
+    /// What was asked for.
+    Object(Object),
+}
+
+/// The right to put one digest's content in its place, or to take it away.
 #[derive(Debug)]
 pub(crate) struct Pin {
     digest: Digest,
@@ -44,146 +73,174 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
-    pub(crate) fn digest(&self) -> &Digest {
+    fn digest(&self) -> &Digest {
         &self.digest
     }
 }
 
 impl Content {
-    /// Opens the directories below `root`, or makes them; empties those of unfinished work.
-    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
-        for sub in ["staging", "trash"] {
-            let path = root.join(sub);
-            match fs_err::remove_dir_all(&path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(path)(error)),
-                _ => fs_err::create_dir_all(&path).map_err(at(&path))?,
-            }
+    /// Opens the directories below `root`, or makes them; empties that of unfinished work. Blocks.
+    pub(crate) fn open(root: &Path, bucket: Option<&BucketSettings>) -> Result<Self, Error> {
+        let staging = root.join("staging");
+        match fs_err::remove_dir_all(&staging) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(staging)(error)),
+            _ => fs_err::create_dir_all(&staging).map_err(at(&staging))?,
         }
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let path = root.join("blobs").join(algorithm.name());
-            fs_err::create_dir_all(&path).map_err(at(&path))?;
-        }
-        let all = root.join("blobs").join(Algorithm::Sha256.name());
-        for n in 0..=255 {
-            let path = all.join(format!("{n:02x}"));
-            match fs_err::create_dir(&path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(at(path)(error)),
-                _ => {}
-            }
-        }
-        for dir in [&all, &root.join("blobs"), root] {
-            sync_directory(dir)?;
-        }
-        Ok(Self { root: root.to_owned(), pins: Mutex::default(), next: AtomicU64::new(0) })
+        let kept = match bucket {
+            None => Kept::Files(Files::open(root)?),
+            Some(settings) => Kept::Bucket(Arc::new(Bucket::open(root, settings)?)),
+        };
+        Ok(Self { staging, next: AtomicU64::new(0), kept, pins: Mutex::default() })
     }
 
-    pub(crate) fn path(&self, digest: &Digest) -> PathBuf {
-        let hex = digest.hex();
-        self.root.join("blobs").join(digest.algorithm().name()).join(&hex[..2]).join(hex)
+    /// The bucket, if it is not files.
+    pub(crate) fn bucket(&self) -> Option<&Arc<Bucket>> {
+        match &self.kept {
+            Kept::Files(_) => None,
+            Kept::Bucket(bucket) => Some(bucket),
+        }
     }
 
-    /// A blob's file. That it is missing although the catalog names it is damage.
-    pub(crate) fn file(&self, digest: &Digest) -> Result<File, Error> {
-        let path = self.path(digest);
-        Ok(fs_err::File::open(&path).map_err(at(path))?.into_parts().0)
+    /// A blob's file, where there are files: opening reads a directory entry, quick, and most often in memory.
+    pub(crate) fn file(&self, digest: &Digest) -> Result<Option<File>, Error> {
+        match &self.kept {
+            Kept::Files(files) => files.file(digest).map(Some),
+            Kept::Bucket(_) => Ok(None),
+        }
+    }
+
+    /// A blob. That it is missing although the catalog names it is damage. Of an object, only the span is read.
+    pub(crate) async fn read_part(&self, digest: &Digest, span: Span) -> Result<Opened, Error> {
+        match &self.kept {
+            Kept::Files(files) => files.file(digest).map(Opened::File),
+            Kept::Bucket(bucket) => bucket.open_object(digest, span).await.map(Opened::Object),
+        }
     }
 
     /// A small blob, whole.
-    pub(crate) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
-        let path = self.path(digest);
-        fs_err::read(&path).map_err(at(path))
+    pub(crate) async fn read(&self, digest: &Digest) -> Result<Bytes, Error> {
+        match &self.kept {
+            Kept::Files(files) => {
+                let (files, digest) = (files.clone(), digest.clone());
+                blocking(move || files.read(&digest)).await?.map(Bytes::from)
+            }
+            Kept::Bucket(bucket) => bucket.read(digest).await,
+        }
+    }
+
+    /// How many bytes are kept for a digest, if any are.
+    pub(crate) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
+        match &self.kept {
+            Kept::Files(files) => {
+                let (files, digest) = (files.clone(), digest.clone());
+                blocking(move || files.size(&digest)).await?
+            }
+            Kept::Bucket(bucket) => bucket.size(digest).await,
+        }
+    }
+
+    fn lock(&self, digest: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        let mut pins = self.pins.lock().expect("no panic under this lock");
+        if pins.len() > 1024 {
+            pins.retain(|_, pin| pin.strong_count() > 0);
+        }
+        match pins.get(digest).and_then(Weak::upgrade) {
+            Some(lock) => lock,
+            None => {
+                let lock = Arc::<tokio::sync::Mutex<()>>::default();
+                pins.insert(digest.clone(), Arc::downgrade(&lock));
+                lock
+            }
+        }
     }
 
     /// Waits for the right to place a digest.
     pub(crate) async fn pin(&self, digest: &Digest) -> Pin {
-        let lock = {
-            let mut pins = self.pins.lock().expect("no panic under this lock");
-            if pins.len() > 1024 {
-                pins.retain(|_, pin| pin.strong_count() > 0);
-            }
-            match pins.get(digest).and_then(Weak::upgrade) {
-                Some(lock) => lock,
-                None => {
-                    let lock = Arc::<tokio::sync::Mutex<()>>::default();
-                    pins.insert(digest.clone(), Arc::downgrade(&lock));
-                    lock
-                }
-            }
-        };
-        Pin { digest: digest.clone(), _guard: lock.lock_owned().await }
+        Pin { digest: digest.clone(), _guard: self.lock(digest).lock_owned().await }
     }
 
     /// A path for a file under way, on the file system of the blobs.
     pub(crate) fn staging(&self) -> PathBuf {
-        self.root.join("staging").join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        self.staging.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// Moves a verified file to its place and flushes both. Blocks. Only when this has returned may the catalog name the
-    /// digest.
-    pub(crate) fn place(&self, pin: &Pin, from: &Path) -> Result<(), Error> {
-        let to = self.path(pin.digest());
-        let parent = to.parent().expect("a blob lies in a directory");
-        match fs_err::rename(from, &to) {
-            Err(_) if !parent.exists() => {
-                fs_err::create_dir_all(parent).map_err(at(parent))?;
-                sync_directory(parent.parent().expect("the algorithm's"))?;
-                fs_err::rename(from, &to).map_err(at(&to))?;
+    /// Makes a verified file the content of its digest, durably; the file is gone then. Only when this has returned may
+    /// the catalog name the digest. After an error the file is there still.
+    pub(crate) async fn place(&self, pin: &Pin, from: &Path) -> Result<(), Error> {
+        match &self.kept {
+            Kept::Files(files) => {
+                let (files, digest, from) = (files.clone(), pin.digest.clone(), from.to_owned());
+                blocking(move || files.place(&digest, &from)).await?
             }
-            other => other.map_err(at(&to))?,
-        }
-        // Flushed where it lies: on file systems with a journal, this flushes the move too. Nobody reads it before.
-        fs_err::File::open(&to).and_then(|file| file.sync_all()).map_err(at(&to))?;
-        sync_directory(parent)
-    }
-
-    /// Writes a small blob to its place and flushes it. Blocks.
-    pub(crate) fn write(&self, pin: &Pin, bytes: &[u8]) -> Result<(), Error> {
-        let path = self.staging();
-        let placed = fs_err::write(&path, bytes).map_err(at(&path)).and_then(|()| self.place(pin, &path));
-        if placed.is_err() {
-            let _ = fs_err::remove_file(&path);
-        }
-        placed
-    }
-
-    /// Removes the file of a digest that nothing names, unless somebody is about to place it. Whether it is
-    /// gone. Blocks.
-    pub(crate) fn discard(&self, digest: &Digest, named: impl FnOnce() -> bool) -> bool {
-        let trash = self.root.join("trash").join(self.next.fetch_add(1, Ordering::Relaxed).to_string());
-        {
-            let pins = self.pins.lock().expect("no panic under this lock");
-            let pinned = pins.get(digest).is_some_and(|pin| pin.strong_count() > 0);
-            if pinned || named() || fs_err::rename(self.path(digest), &trash).is_err() {
-                return false;
+            Kept::Bucket(bucket) => {
+                bucket.put_file(&pin.digest, from).await?;
+                let from = from.to_owned();
+                blocking(move || fs_err::remove_file(&from).map_err(at(from))).await?
             }
         }
-        // Large files take a while to go.
-        if let Err(error) = fs_err::remove_file(&trash) {
-            tracing::warn!(%error, "cannot remove a collected blob");
-        }
-        true
     }
 
-    /// Every digest that has a file, with the file's age in seconds. Blocks.
-    pub(crate) fn all(&self, mut each: impl FnMut(Digest, u64)) -> Result<(), Error> {
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let top = self.root.join("blobs").join(algorithm.name());
-            for dir in fs_err::read_dir(&top).map_err(at(&top))? {
-                let dir = dir.map_err(at(&top))?.path();
-                for entry in fs_err::read_dir(&dir).map_err(at(&dir))? {
-                    let entry = entry.map_err(at(&dir))?;
-                    let name = entry.file_name();
-                    let Ok(digest) = format!("{}:{}", algorithm.name(), name.to_string_lossy()).parse()
-                    else {
-                        continue;
-                    };
-                    let age =
-                        entry.metadata().ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
-                    each(digest, age.map_or(0, |age| age.as_secs()));
-                }
+    /// The same with a small blob that is in memory.
+    pub(crate) async fn write(&self, pin: &Pin, bytes: &Bytes) -> Result<(), Error> {
+        match &self.kept {
+            Kept::Files(files) => {
+                let (files, path) = (files.clone(), self.staging());
+                let (digest, bytes) = (pin.digest.clone(), bytes.clone());
+                let placed = move || {
+                    let written = fs_err::write(&path, &bytes).map_err(at(&path));
+                    let placed = written.and_then(|()| files.place(&digest, &path));
+                    if placed.is_err() {
+                        let _ = fs_err::remove_file(&path);
+                    }
+                    placed
+                };
+                blocking(placed).await?
+            }
+            Kept::Bucket(bucket) => bucket.put(&pin.digest, bytes.clone()).await,
+        }
+    }
+
+    /// Takes the content of a digest away that nothing names, unless somebody is about to place it. Whether it is gone.
+    pub(crate) async fn discard(&self, digest: &Digest, named: impl FnOnce() -> bool) -> bool {
+        let Ok(guard) = self.lock(digest).try_lock_owned() else { return false };
+        if named() {
+            return false;
+        }
+        // Whoever waits for this may leave: the pin is held until it is done.
+        let pin = Pin { digest: digest.clone(), _guard: guard };
+        let removed = match &self.kept {
+            Kept::Files(files) => {
+                let files = files.clone();
+                blocking(move || files.remove(pin.digest())).await.and_then(|removed| removed)
+            }
+            Kept::Bucket(bucket) => {
+                let bucket = bucket.clone();
+                unstoppable(async move { bucket.remove(pin.digest()).await }).await
+            }
+        };
+        match removed {
+            Ok(()) => true,
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => false,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "cannot remove a collected blob");
+                false
             }
         }
-        Ok(())
+    }
+
+    /// Digests that have content at least `age` seconds old, and are not `named`.
+    pub(crate) async fn unnamed(
+        &self,
+        age: u64,
+        named: impl Fn(&Digest) -> bool + Send + Sync + 'static,
+    ) -> Result<Vec<Digest>, Error> {
+        match &self.kept {
+            Kept::Files(files) => {
+                let files = files.clone();
+                blocking(move || files.unnamed(age, named)).await?
+            }
+            Kept::Bucket(bucket) => bucket.unnamed(age, named).await,
+        }
     }
 }
 

@@ -30,6 +30,24 @@ pub(crate) struct Part {
     pub(crate) span: Span,
 }
 
+/// Bytes of a blob.
+pub(crate) enum Source {
+    /// In a file.
+    File(Part),
+    /// As they come from somewhere else.
+    Stream(Body),
+}
+
+impl Source {
+    /// The bytes as a body, which is cut off if not all of them can be had.
+    pub(crate) fn into_body(self) -> Body {
+        match self {
+            Self::File(part) => part.into_body(),
+            Self::Stream(body) => body,
+        }
+    }
+}
+
 /// Bytes that are read at once.
 const PIECE: u64 = 256 << 10;
 

@@ -61,7 +61,8 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
 /// Writes a fault of ours to the log; everything else is the client's business.
 pub(crate) fn log(error: &Error, method: &http::Method, path: &str) {
     use skiff_types::ErrorKind;
-    if matches!(error.kind(), ErrorKind::Internal | ErrorKind::OutOfSpace) {
+    let ours = matches!(error.kind(), ErrorKind::Internal | ErrorKind::OutOfSpace);
+    if ours || matches!(error, Error::Storage { .. }) {
         tracing::error!(%method, path, %error, "request failed");
     } else {
         tracing::debug!(%method, path, %error, "request refused");

@@ -1,14 +1,20 @@
 //! Blobs: given, received, mounted, removed.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
+
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
 
 use super::{Registry, blocking, unstoppable};
 use crate::{
     Error,
     auth::Caller,
-    content::{Received, UploadId, Writing},
+    content::{Object, Opened, Received, UploadId, Writing},
     digest::{Algorithm, Digest},
+    http::reply::{Body, BodyError, Part, Source},
     name::Name,
+    range::Span,
 };
 
 impl Registry {
@@ -18,9 +24,17 @@ impl Registry {
         self.catalog.blob(name, digest)
     }
 
-    /// The file of a blob. Opening reads a directory entry: quick, and most often in memory.
-    pub(crate) async fn open_blob(&self, digest: &Digest) -> Result<File, Error> {
-        self.content.file(digest)
+    /// Bytes of a blob.
+    pub(crate) async fn open_blob(&self, digest: &Digest, span: Span) -> Result<Source, Error> {
+        Ok(match self.content.read_part(digest, span).await? {
+            Opened::File(file) => Source::File(Part { file, span }),
+            Opened::Object(object) => Source::Stream(object_body(object)),
+        })
+    }
+
+    /// Where a client may read a blob itself.
+    pub(crate) fn blob_elsewhere(&self, digest: &Digest) -> Option<String> {
+        self.content.bucket()?.redirect(digest)
     }
 
     /// Begins an upload.
@@ -71,33 +85,20 @@ impl Registry {
         self.catalog.room(&name, 0, &policy)?;
         let (digest, size) = (received.digest.clone(), received.size);
         let pin = self.content.pin(&digest).await;
-        let this = self.clone();
-        let (pin, placed) = blocking(move || {
-            let there = this.catalog.knows(pin.digest())
-                && this
-                    .content
-                    .file(pin.digest())
-                    .and_then(|f| f.metadata().map_err(crate::error::at(&received.path)))
-                    .is_ok_and(|metadata| metadata.len() == size);
-            let placed = if there {
-                this.uploads.drop_received(&received);
-                Ok(())
-            } else {
-                this.uploads.taken(&received);
-                this.content.place(&pin, &received.path)
-            };
-            (pin, placed)
-        })
-        .await?;
-        placed?;
+        if self.catalog.knows(&digest) && self.content.size(&digest).await? == Some(size) {
+            let this = self.clone();
+            blocking(move || this.uploads.drop_received(&received)).await?;
+        } else {
+            self.content.place(&pin, &received.path).await?;
+            self.uploads.taken(&received);
+        }
         let linked = self.catalog.link(&name, &digest, size, &policy);
         drop(pin);
         match linked {
             Ok(None) => Ok(()),
             Ok(Some(pending)) => self.catalog.durable(pending).await,
             Err(error) => {
-                let this = self.clone();
-                blocking(move || this.content.discard(&digest, || this.catalog.knows(&digest))).await?;
+                self.content.discard(&digest, || self.catalog.knows(&digest)).await;
                 Err(error)
             }
         }
@@ -131,4 +132,13 @@ impl Registry {
         self.note(caller, "remove", format_args!("{name}@{digest} (blob)"));
         unstoppable(async move { self.removed(removed).await }).await
     }
+}
+
+/// An object as a body, which is cut off if the store fails for too long.
+fn object_body(object: Object) -> Body {
+    let pieces = stream::try_unfold(object, |mut object| async move {
+        let piece = object.next().await?;
+        Ok::<_, BodyError>(piece.map(|piece| (Frame::data(piece), object)))
+    });
+    StreamBody::new(Box::pin(pieces)).boxed_unsync()
 }

@@ -62,7 +62,8 @@ impl Registry {
     /// Where files are handed over, if they are.
     pub(crate) fn handover_socket(&self) -> Option<PathBuf> {
         // Others look for it from where they are.
-        self.settings.handover.then(|| std::path::absolute(self.settings.root.join(SOCKET)).ok()).flatten()
+        let files = self.settings.handover && self.content.bucket().is_none();
+        files.then(|| std::path::absolute(self.settings.root.join(SOCKET)).ok()).flatten()
     }
 
     /// A ticket for a blob, for who may have it.
@@ -122,7 +123,8 @@ impl Registry {
             .tickets
             .redeem(ticket)
             .ok_or_else(|| Error::Denied { reason: "the ticket is not good any more".into() })?;
-        self.content.file(&digest)
+        let file = self.content.file(&digest)?;
+        file.ok_or_else(|| Error::Unsupported { reason: "there are no files here".into() })
     }
 
     /// Makes a file the content of an upload and ends it. The upload goes on if the file cannot be had.
@@ -224,7 +226,7 @@ mod tests {
         assert!(registry.uploads.size(&name, &id.parse().unwrap()).is_err());
         // Two names for one file; either may go.
         fs_err::remove_file(&path).unwrap();
-        assert_eq!(registry.content.read(&right.parse().unwrap()).unwrap(), b"hello");
+        assert_eq!(registry.content.read(&right.parse().unwrap()).await.unwrap(), b"hello"[..]);
         assert_eq!(fs_err::read_dir(dir.path().join("registry/staging")).unwrap().count(), 0);
         blocking(move || registry.close()).await.unwrap();
     }

@@ -70,21 +70,19 @@ impl Registry {
                 tokio::task::yield_now().await;
             }
         }
+        collected.leftovers = self.leftovers().await?;
         let this = self.clone();
-        let (leftovers, uploads) =
-            blocking(move || (this.leftovers(), this.uploads.expire(this.settings.upload_age))).await?;
-        (collected.leftovers, collected.uploads) = (leftovers?, uploads?);
+        collected.uploads = blocking(move || this.uploads.expire(this.settings.upload_age)).await??;
         Ok(collected)
     }
 
-    /// Removes files that nothing names. Blocks.
-    fn leftovers(&self) -> Result<usize, Error> {
+    /// Removes content that nothing names.
+    async fn leftovers(&self) -> Result<usize, Error> {
+        let catalog = self.catalog.clone();
         let mut gone = 0;
-        self.content.all(|digest, age| {
-            if age >= LEFTOVER_AGE && !self.catalog.knows(&digest) {
-                gone += usize::from(self.content.discard(&digest, || self.catalog.knows(&digest)));
-            }
-        })?;
+        for digest in self.content.unnamed(LEFTOVER_AGE, move |digest| catalog.knows(digest)).await? {
+            gone += usize::from(self.content.discard(&digest, || self.catalog.knows(&digest)).await);
+        }
         Ok(gone)
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Registry, blocking, unstoppable};
+use super::{Registry, unstoppable};
 use crate::{
     Error,
     auth::Caller,
@@ -42,8 +42,7 @@ impl Registry {
         if let Some(bytes) = self.manifests.get(digest) {
             return Ok(bytes);
         }
-        let (this, wanted) = (self.clone(), digest.clone());
-        let bytes = Bytes::from(blocking(move || this.content.read(&wanted)).await??);
+        let bytes = self.content.read(digest).await?;
         self.manifests.put(digest, &bytes);
         Ok(bytes)
     }
@@ -99,14 +98,9 @@ impl Registry {
             }
         };
         let pin = self.content.pin(&digest).await;
-        let (this, to_write) = (self.clone(), bytes.clone());
-        let (pin, written) = blocking(move || {
-            let there = this.catalog.knows(pin.digest()) && this.content.path(pin.digest()).exists();
-            let written = if there { Ok(()) } else { this.content.write(&pin, &to_write) };
-            (pin, written)
-        })
-        .await?;
-        written?;
+        if !self.catalog.knows(&digest) || self.content.size(&digest).await?.is_none() {
+            self.content.write(&pin, &bytes).await?;
+        }
         let subject = described.subject.clone();
         let size = bytes.len() as u64;
         let new = NewManifest { name, reference, digest: digest.clone(), size, described, by, sparse };
@@ -121,8 +115,7 @@ impl Registry {
                 Ok(Stored { digest, subject })
             }
             Err(error) => {
-                let this = self.clone();
-                blocking(move || this.content.discard(&digest, || this.catalog.knows(&digest))).await?;
+                self.content.discard(&digest, || self.catalog.knows(&digest)).await;
                 Err(error)
             }
         }

@@ -13,6 +13,7 @@ mod proxy;
 mod replication;
 mod retention;
 mod samples;
+mod storage;
 mod webhooks;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -24,13 +25,13 @@ use crate::{
     auth::{Auth, Caller},
     catalog::{Catalog, Removed},
     config::AuthMode,
-    content::{Content, Uploads},
+    content::{BucketSettings, Content, Uploads},
     store::Store,
 };
 
 use self::{
     cache::ManifestCache, handover::Tickets, proxy::Proxy, replication::Replicator, samples::Samples,
-    webhooks::Teller,
+    storage::Claim, webhooks::Teller,
 };
 
 pub(crate) use self::passing::Progress as Passed;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub secret: Option<String>,
     /// Whether engines of this machine may hand over files instead of their bytes.
     pub handover: bool,
+    /// Keep the content of blobs in this bucket instead of files.
+    pub bucket: Option<BucketSettings>,
 }
 
 impl Settings {
@@ -78,6 +81,7 @@ impl Settings {
             url: None,
             secret: None,
             handover: true,
+            bucket: None,
         }
     }
 }
@@ -100,6 +104,8 @@ pub struct Registry {
     teller: Teller,
     manifests: ManifestCache,
     collecting: tokio::sync::Mutex<()>,
+    /// The bucket that was this registry's when it was opened.
+    claim: Option<Claim>,
 }
 
 impl Registry {
@@ -118,12 +124,13 @@ impl Registry {
                 State::load(snapshot)?,
                 Samples::load(snapshot)?,
                 Replicator::load(snapshot)?,
+                Claim::load(snapshot)?,
             ))
         });
-        let (store, (contents, state, samples, replicated)) = opened.map_err(|error| chain(&error))?;
+        let (store, (contents, state, samples, replicated, claim)) = opened.map_err(|error| chain(&error))?;
         let store = Arc::new(store);
         let store_samples = store.clone();
-        let content = Content::open(root).map_err(text)?;
+        let content = Content::open(root, settings.bucket.as_ref()).map_err(text)?;
         let uploads = Uploads::open(root).map_err(text)?;
         let accounts = Accounts::new(store.clone(), state)?;
         let auth = Auth::new(&settings.auth, settings.secret.as_deref().unwrap_or(&accounts.secret()))?;
@@ -142,6 +149,7 @@ impl Registry {
             proxy: settings.proxy.as_ref().map(Proxy::new).transpose()?.map(Arc::new),
             manifests: ManifestCache::default(),
             collecting: tokio::sync::Mutex::default(),
+            claim,
             settings,
         }))
     }
@@ -191,9 +199,9 @@ impl Registry {
         self.catalog.durable(removed.pending).await?;
         if !removed.orphans.is_empty() {
             let this = self.clone();
-            tokio::task::spawn_blocking(move || {
+            tokio::spawn(async move {
                 for digest in &removed.orphans {
-                    this.content.discard(digest, || this.catalog.knows(digest));
+                    this.content.discard(digest, || this.catalog.knows(digest)).await;
                 }
             });
         }

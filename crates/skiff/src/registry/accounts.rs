@@ -256,7 +256,6 @@ fn project(operator: &Operator, asked: &Asked, words: &[&str]) -> Result<String,
     }
 }
 
-/// What `project set` changes; a rule and a webhook replace the ones before, and an empty address takes it away.
 /// Where a project goes; an empty text for nowhere.
 fn replications(asked: &Asked, to: &str) -> Result<Value, String> {
     if to.is_empty() {
@@ -275,6 +274,7 @@ fn replications(asked: &Asked, to: &str) -> Result<Value, String> {
     }]))
 }
 
+/// What `project set` changes; a rule and a webhook replace the ones before, and an empty address takes it away.
 fn settings(asked: &Asked) -> Result<Value, String> {
     let size = |text: &str| skiff_types::parse_size(text).map_err(|error| format!("--quota: {error}"));
     let quota = asked.get("quota").map(size).transpose()?;

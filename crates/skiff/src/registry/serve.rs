@@ -73,13 +73,12 @@ async fn serve(
     let operator = config.settings.root.join("operator.sock");
     let secure = tls.is_some();
     let settings = config.settings;
-    let opened = tokio::task::spawn_blocking(move || {
-        let registry = Registry::open(settings)?;
-        let first = registry.first_start()?;
-        Ok::<_, String>((registry, first))
-    });
-    let (registry, first) = opened.await.map_err(|error| error.to_string())??;
-    if let Some((user, password)) = first {
+    let opened = tokio::task::spawn_blocking(move || Registry::open(settings)).await;
+    let registry = opened.map_err(|error| error.to_string())??;
+    registry.claim_storage().await?;
+    let started = registry.clone();
+    let first = tokio::task::spawn_blocking(move || started.first_start()).await;
+    if let Some((user, password)) = first.map_err(|error| error.to_string())?? {
         // Once, and not to the log: it is kept nowhere.
         let text = format!(
             "The first administrator is {user:?} with the password {password:?}. It is shown only now.\n"

@@ -12,7 +12,6 @@ use crate::{
     http::query::encode,
     manifest::{Descriptor, Document, MAX_MANIFEST},
     name::{Name, Reference},
-    service::blocking,
 };
 
 fn readable(view: &View, name: &str) -> Result<Name, Error> {
@@ -136,9 +135,8 @@ async fn configuration(view: &View, name: &Name, config: &Descriptor) -> Value {
         Ok(size) if size <= MAX_MANIFEST as u64 => {}
         _ => return Value::Null,
     }
-    let registry = view.registry.clone();
-    let bytes = blocking(move || registry.content.read(&digest)).await;
-    bytes.ok().and_then(Result::ok).and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    let bytes = view.registry.content.read(&digest).await;
+    bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }
 
 fn platforms(name: &Name, manifests: &[Descriptor]) -> Markup {

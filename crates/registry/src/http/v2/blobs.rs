@@ -7,7 +7,7 @@ use crate::{
     Error,
     auth::Action,
     digest::Digest,
-    http::reply::{Answer, Part, Reply},
+    http::reply::{Answer, Reply, Source},
     name::Name,
     range::{Span, Wanted, wanted},
 };
@@ -59,8 +59,17 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
         let (parts, ()) = head.into_parts();
         return Ok(Answer::Whole(Response::from_parts(parts, crate::http::reply::full(""))));
     }
-    let file = call.registry.open_blob(digest).await?;
-    Ok(Answer::File(head, Part { file, span }))
+    if let Some(elsewhere) = call.registry.blob_elsewhere(digest) {
+        let reply = Reply::empty(StatusCode::TEMPORARY_REDIRECT).with(header::LOCATION, elsewhere);
+        return Ok(reply.with(CONTENT_DIGEST, digest.to_string()).into());
+    }
+    Ok(match call.registry.open_blob(digest, span).await? {
+        Source::File(part) => Answer::File(head, part),
+        Source::Stream(body) => {
+            let (parts, ()) = head.into_parts();
+            Answer::Whole(Response::from_parts(parts, body))
+        }
+    })
 }
 
 /// What is said of a blob before so many bytes of it.

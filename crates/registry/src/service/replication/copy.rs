@@ -4,6 +4,7 @@
 use std::{io, sync::Arc};
 
 use bytes::Bytes;
+use http_body_util::BodyExt;
 use skiff_distribution::{Credentials, Purpose, Repository, Secret, Session};
 use tokio::sync::mpsc;
 
@@ -12,11 +13,12 @@ use crate::{
     accounts::records::Replication,
     catalog::ManifestRecord,
     digest::Digest,
+    http::reply::Body,
     name::{Name, Tag},
+    range::Span,
 };
 
-/// Bytes that are sent at once, and how many such pieces wait.
-const PIECE: usize = 256 << 10;
+/// How many pieces of a blob wait to be sent.
 const PIECES: usize = 4;
 /// How deep indexes may be within indexes.
 const DEEPEST: usize = 4;
@@ -108,30 +110,26 @@ impl Registry {
             return Ok(());
         }
         let mut upload = repository.upload().await.map_err(text)?;
-        let file = self.content.file(digest).map_err(|e| e.to_string())?;
+        let size = self.catalog.read().blobs.get(digest).map(|blob| blob.size);
+        let size = size.ok_or_else(|| format!("{digest} is gone"))?;
+        let source = self.open_blob(digest, Span { from: 0, to: size }).await.map_err(|e| e.to_string())?;
         let (sender, pieces) = mpsc::channel(PIECES);
-        let reading = tokio::task::spawn_blocking(move || read(file, &sender));
+        let reading = tokio::spawn(pass(source.into_body(), sender));
         upload.send(pieces).await.map_err(text)?;
         reading.await.map_err(|e| e.to_string())?;
         upload.finish(&id).await.map_err(text)
     }
 }
 
-/// Passes a file on until its end or until nobody takes it. Blocks.
-fn read(mut file: std::fs::File, sender: &mpsc::Sender<io::Result<Bytes>>) {
-    loop {
-        let mut piece = vec![0; PIECE];
-        let read = io::Read::read(&mut file, &mut piece);
-        let piece = match read {
-            Ok(0) => return,
-            Ok(n) => {
-                piece.truncate(n);
-                Ok(piece.into())
-            }
-            Err(error) => Err(error),
+/// Passes a body on until its end or until nobody takes it.
+async fn pass(mut body: Body, sender: mpsc::Sender<io::Result<Bytes>>) {
+    while let Some(frame) = body.frame().await {
+        let piece = match frame {
+            Ok(frame) => frame.into_data().map_err(|_| io::ErrorKind::InvalidData.into()),
+            Err(error) => Err(io::Error::other(error)),
         };
         let failed = piece.is_err();
-        if sender.blocking_send(piece).is_err() || failed {
+        if sender.send(piece).await.is_err() || failed {
             return;
         }
     }

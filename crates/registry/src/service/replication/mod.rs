@@ -206,8 +206,9 @@ impl Registry {
             if target.busy || target.due.is_some_and(|due| due > now) {
                 return Vec::new();
             }
-            let looked = *target.looked.get_or_insert(now);
-            if to.every > 0 && looked.elapsed() >= Duration::from_secs(to.every) {
+            // When that was before this process, nobody knows: a registry that is started every day compares too.
+            let looked = target.looked.filter(|looked| looked.elapsed() < Duration::from_secs(to.every));
+            if to.every > 0 && looked.is_none() {
                 target.looked = Some(now);
                 drop(targets);
                 self.ask_again(project, to);
@@ -261,8 +262,13 @@ impl Registry {
 
     /// When something may be due without anybody saying so.
     fn next_look(&self) -> Duration {
+        let scheduled = self.replications();
         let targets = self.replicator.targets();
-        let waits = targets.values().filter(|t| !t.busy).filter_map(|t| t.due);
+        let again = scheduled.iter().filter(|(_, to)| to.every > 0).filter_map(|(project, to)| {
+            let looked = targets.get(&(project.clone(), to.target()))?.looked?;
+            Some(looked + Duration::from_secs(to.every))
+        });
+        let waits = targets.values().filter(|t| !t.busy).filter_map(|t| t.due).chain(again);
         let now = Instant::now();
         waits.map(|due| due.saturating_duration_since(now)).min().unwrap_or(LOOK).clamp(PAUSE / 50, LOOK)
     }
