@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
-use skiff_testkit::Daemon;
+use skiff_testkit::{Daemon, http::Body, image::Tar};
+
+use super::{digest, noise};
 
 /// Both, in the same namespaces.
 struct Pair {
@@ -298,5 +300,67 @@ fn an_image_is_proved_and_mended() -> Result<()> {
     damage(&layer.join("tar"))?;
     let (good, told) = verify(&["--mend"])?;
     assert!(!good && told.contains("Cannot be mended: "), "{told}");
+    Ok(())
+}
+
+impl Pair {
+    /// Gives the engine an image of one layer that takes a while to hash.
+    fn import(&self, name: &str, size: usize) -> Result<()> {
+        let mut tar = Tar::default();
+        tar.entry("file", b'0', 0o644, "", &noise(size));
+        let path = format!("/images/create?fromSrc=-&repo={name}&tag=latest");
+        let body = Body::Bytes("application/x-tar", &tar.finish());
+        self.daemon.client().request("POST", &path, &body)?.ok()?;
+        Ok(())
+    }
+
+    /// Kills one of the two while a request to the engine is answered, and starts it again.
+    fn kill_during(&mut self, path: String, after: Duration, engine: bool) -> Result<()> {
+        let mut client = self.daemon.client();
+        let asked = std::thread::spawn(move || client.post(&path, &Value::Null).is_ok());
+        std::thread::sleep(after);
+        if engine {
+            self.daemon.kill()?;
+            self.daemon.start_again()?;
+        } else {
+            self.restart_registry()?;
+        }
+        // What it was answered does not matter.
+        let _ = asked.join();
+        Ok(())
+    }
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_handover_costs_nothing() -> Result<()> {
+    let mut pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
+    for round in 0..6u32 {
+        let (engine, after) = (round % 2 == 1, Duration::from_millis(15 + 30 * u64::from(round)));
+        let name = format!("big{round}");
+        pair.import(&name, (16 << 20) + round as usize)?;
+        let image = format!("{}/team/{name}", pair.address);
+        pair.post(&format!("/images/{name}/tag?repo={image}&tag=v1"), &Value::Null)?;
+        let push = format!("/images/{image}/push?tag=v1");
+        pair.kill_during(push.clone(), after, engine)?;
+        pair.post(&push, &Value::Null)?;
+        let layer = pair.layer(&format!("team/{name}"))?;
+        // What was not taken as a file was sent.
+        ensure!(layer["mediaType"] == GZIP || layer["mediaType"] == PLAIN, "{layer}");
+        let blob = pair.blob(&layer)?;
+        assert_eq!(digest(&fs_err::read(&blob)?), layer["digest"].as_str().unwrap_or_default());
+        // And the way back.
+        for forgotten in [&image, &name] {
+            let tag = if forgotten == &image { "v1" } else { "latest" };
+            pair.daemon.client().delete(&format!("/images/{forgotten}:{tag}"))?.ok()?;
+        }
+        let pull = format!("/images/create?fromImage={image}&tag=v1");
+        pair.kill_during(pull.clone(), after, !engine)?;
+        pair.post(&pull, &Value::Null)?;
+        let verified = pair.daemon.cli(&["image", "verify", "-q", &format!("{image}:v1")]).output()?;
+        ensure!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        ensure!((1..=2).contains(&links(&blob)?), "{} names", links(&blob)?);
+    }
+    pair.restart_registry()?;
+    assert_eq!(fs_err::read_dir(pair.root.join("staging"))?.count(), 0);
     Ok(())
 }

@@ -189,17 +189,25 @@ impl Daemon {
     /// # Errors
     /// As [`Engine::listen`].
     pub fn listen(&self) -> Result<TcpListener> {
+        self.within(|| Ok(TcpListener::bind("127.0.0.1:0")?))
+    }
+
+    /// Runs something on a thread in the daemon's network namespace, where the threads that it makes are too.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered; what `run` fails with.
+    pub fn within<T: Send + 'static>(&self, run: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
         let path = format!("/proc/{}/ns/net", self.holder.id());
         // A thread of its own: whoever enters a namespace does not come back.
-        let bound = thread::spawn(move || -> Result<TcpListener> {
+        let inside = thread::spawn(move || -> Result<T> {
             let namespace = fs_err::File::open(&path)?;
             rustix::thread::move_into_link_name_space(
                 std::os::fd::AsFd::as_fd(namespace.file()),
                 Some(rustix::thread::LinkNameSpaceType::Network),
             )?;
-            Ok(TcpListener::bind("127.0.0.1:0")?)
+            run()
         });
-        bound.join().map_err(|_| anyhow::anyhow!("the thread that listens panicked"))?
+        inside.join().map_err(|_| anyhow::anyhow!("the thread in the namespace panicked"))?
     }
 
     /// The command line against this daemon.
