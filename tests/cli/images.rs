@@ -63,3 +63,19 @@ fn wrong_names_are_refused_before_anything_is_sent() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn images_are_a_tree() -> Result<()> {
+    let test = Test::new()?;
+    let name = format!("cli-tree-{}:a", std::process::id());
+    let tar = skiff_testkit::image::busybox()?;
+    let id = test.run_with(&tar, &["import", "-", &name])?.ok();
+    let shown = test.run(&["images", "--tree", &name])?.ok();
+    let row = shown.lines().last().unwrap_or_default();
+    let words: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!((words.len(), words[0], words[1]), (4, name.as_str(), &id[7..19]), "{shown}");
+    let said = test.run(&["images", "--tree", "-q"])?;
+    assert_eq!((said.code, said.err.as_str()), (1, "--quiet is not yet supported with --tree\n"));
+    test.run(&["rmi", &name])?.ok();
+    Ok(())
+}

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::Call;
+use super::{Call, tree};
 use crate::{
     failure::{Failure, Outcome},
     format::{size, time},
@@ -39,10 +39,10 @@ pub(super) static LISTING: Listing = Listing {
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Summary {
-    id: String,
-    repo_tags: Option<Vec<String>>,
+    pub(super) id: String,
+    pub(super) repo_tags: Option<Vec<String>>,
     repo_digests: Option<Vec<String>>,
-    created: i64,
+    pub(super) created: i64,
     pub(super) size: i64,
     pub(super) shared_size: i64,
     pub(super) containers: i64,
@@ -54,7 +54,7 @@ pub(super) struct Summary {
 pub(super) async fn images(call: Call<'_>) -> Outcome {
     let Call { session, matches, args } = call;
     if matches.on("tree") {
-        return Err("--tree is not supported by this version of skiff".into());
+        tree::check(matches)?;
     }
     let (quiet, digests) = (matches.on("quiet"), matches.on("digests"));
     let mut pairs = matches.all("filter");
@@ -63,6 +63,10 @@ pub(super) async fn images(call: Call<'_>) -> Outcome {
     let bytes = client.images(matches.on("all"), false, filters::to_json(&pairs).as_deref()).await?;
     let images: Vec<Summary> =
         serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("decoding the list: {e}")))?;
+    if matches.on("tree") {
+        tree::print(images);
+        return Ok(());
+    }
     let custom = match matches.text("format") {
         "" if !quiet => session.config.images_format.as_str(),
         given => given,

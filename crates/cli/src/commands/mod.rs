@@ -29,6 +29,7 @@ mod start;
 mod stats;
 mod top;
 mod transfer;
+mod tree;
 pub(crate) mod version;
 mod volumes;
 
