@@ -131,7 +131,8 @@ fn processes() -> Result<HashMap<u32, Process>> {
     Ok(all)
 }
 
-fn pss(pid: u32) -> Result<f64> {
+/// KiB of a process.
+pub(super) fn pss(pid: u32) -> Result<f64> {
     let rollup = fs_err::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|l| l.strip_prefix("Pss:")).context("no Pss line")?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)

@@ -12,6 +12,7 @@ mod memory;
 mod registry;
 mod report;
 mod rest;
+mod served;
 mod subject;
 mod volumes;
 mod watch;
@@ -132,7 +133,8 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         .chain(files::ROWS)
         .chain(volumes::ROWS)
         .chain(watch::ROWS)
-        .chain(registry::ROWS);
+        .chain(registry::ROWS)
+        .chain(served::ROWS);
     let mut measured = Vec::new();
     for row in
         rows.filter(|row| options.rows.is_empty() || options.rows.iter().any(|p| row.name.starts_with(p)))

@@ -35,7 +35,7 @@ fn image() -> String {
 }
 
 /// A registry of its own, empty.
-pub(crate) struct Registry(Child);
+pub(crate) struct Registry(pub(super) Child);
 
 impl Drop for Registry {
     fn drop(&mut self) {
@@ -45,20 +45,26 @@ impl Drop for Registry {
     }
 }
 
-fn storage(subject: &Subject) -> PathBuf {
+pub(super) fn storage(subject: &Subject) -> PathBuf {
     subject.scratch.path().join("registry")
+}
+
+/// Writes the configuration of Debian's registry; answers where it is.
+pub(super) fn configuration(subject: &Subject, address: &str) -> Result<PathBuf> {
+    let path = subject.scratch.path().join("registry.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"{address}\" }}\n",
+        storage(subject).display()
+    );
+    fs_err::write(&path, text)?;
+    Ok(path)
 }
 
 /// Starts the registry where the engine reaches it.
 fn serve(subject: &mut Subject) -> Result<()> {
     subject.registry = None;
     let _ = fs_err::remove_dir_all(storage(subject));
-    let config = subject.scratch.path().join("registry.yml");
-    let text = format!(
-        "version: 0.1\nlog: {{ level: error, accesslog: {{ disabled: true }} }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"127.0.0.1:{PORT}\" }}\n",
-        storage(subject).display()
-    );
-    fs_err::write(&config, text)?;
+    let config = configuration(subject, &format!("127.0.0.1:{PORT}"))?;
     let mut command = subject.inside("docker-registry");
     command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().context("install Debian's package docker-registry")?;

@@ -106,6 +106,11 @@ impl Subject {
         self.cli_with(args, Stdio::null(), Stdio::null())
     }
 
+    /// Its binary: for ours, everything is in it.
+    pub(crate) fn program(&self) -> &Path {
+        &self.cli
+    }
+
     /// The engine's own command line, to be run.
     pub(crate) fn cli_command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(&self.cli);
