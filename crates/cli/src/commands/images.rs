@@ -41,13 +41,13 @@ pub(super) static LISTING: Listing = Listing {
 pub(super) struct Summary {
     pub(super) id: String,
     pub(super) repo_tags: Option<Vec<String>>,
-    repo_digests: Option<Vec<String>>,
+    pub(super) repo_digests: Option<Vec<String>>,
     pub(super) created: i64,
     pub(super) size: i64,
     pub(super) shared_size: i64,
     pub(super) containers: i64,
     /// 0 if the engine does not say.
-    last_used: i64,
+    pub(super) last_used: i64,
 }
 
 /// `docker images`.

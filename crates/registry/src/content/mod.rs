@@ -62,7 +62,7 @@ pub(crate) enum Opened {
     /// All of it.
     File(File),
     /// What was asked for.
-    Object(Object),
+    Object(Box<Object>),
 }
 
 /// The right to put one digest's content in its place, or to take it away.
@@ -113,7 +113,9 @@ impl Content {
     pub(crate) async fn read_part(&self, digest: &Digest, span: Span) -> Result<Opened, Error> {
         match &self.kept {
             Kept::Files(files) => files.file(digest).map(Opened::File),
-            Kept::Bucket(bucket) => bucket.open_object(digest, span).await.map(Opened::Object),
+            Kept::Bucket(bucket) => {
+                bucket.open_object(digest, span).await.map(|object| Opened::Object(Box::new(object)))
+            }
         }
     }
 

@@ -28,7 +28,7 @@ impl Registry {
     pub(crate) async fn open_blob(&self, digest: &Digest, span: Span) -> Result<Source, Error> {
         Ok(match self.content.read_part(digest, span).await? {
             Opened::File(file) => Source::File(Part { file, span }),
-            Opened::Object(object) => Source::Stream(object_body(object)),
+            Opened::Object(object) => Source::Stream(object_body(*object)),
         })
     }
 
