@@ -1,6 +1,5 @@
 //! Making and removing networks: addresses first, then the rules, then the link; and back.
 
-use ipnet::IpNet;
 use rustix::io::Errno;
 use skiff_types::NetworkId;
 
@@ -8,7 +7,6 @@ use crate::{
     Addressing, Driver, EndpointRecord, Network, NetworkError, NetworkRecord, NetworkRequest,
     bridge::HostFacts,
     foreign::{RemoteDriver, Taking, leave, leave_pools, take_pools},
-    ipam::overlap,
     janitor::Dead,
     link::MAX_NAME,
     netlink::Netlink,
@@ -84,15 +82,13 @@ impl Network {
             Addressing::Own => Ok(None),
             Addressing::Nobody => Ok(Some(Default::default())),
             Addressing::Plugin { name, options } => {
-                let is_taken =
-                    |net: &IpNet| taken.networks.iter().chain(&taken.host).any(|t| overlap(t, net));
                 let taking = Taking {
                     plugins: &self.shared.plugins,
                     name,
                     options,
                     scope,
                     has_gateway: &|ipv6| carrier.has_gateway(ipv6),
-                    is_taken: &is_taken,
+                    is_taken: &|net| taken.by_anybody(net),
                 };
                 take_pools(&taking, request).map(Some)
             }
@@ -150,8 +146,12 @@ impl Network {
         taken.networks = state.subnets();
         let (ipv4, ipv6) = match decided {
             // What a plugin gives to a plugin's network is theirs to settle.
-            Some((ipv4, ipv6)) if !is_bridge || !overlaps(&ipv4, &ipv6, taken) => (ipv4, ipv6),
-            Some(_) => return Err(NetworkError::PoolOverlaps),
+            Some((ipv4, ipv6)) => {
+                if is_bridge && ipv4.iter().chain(&ipv6).any(|pool| taken.by_network(&pool.subnet)) {
+                    return Err(NetworkError::PoolOverlaps);
+                }
+                (ipv4, ipv6)
+            }
             None => networks::decide(request, &carrier, &self.shared.pools, taken)?,
         };
         if is_bridge && (ipv4.len() > 1 || ipv6.len() > 1) {
@@ -277,11 +277,6 @@ impl Network {
             Carrier::Parent(_) | Carrier::Remote(_) | Carrier::Cni(_) => {}
         }
     }
-}
-
-fn overlaps(ipv4: &[Pool], ipv6: &[Pool], taken: &Taken) -> bool {
-    let all = ipv4.iter().chain(ipv6);
-    all.flat_map(|pool| taken.networks.iter().map(move |t| overlap(t, &pool.subnet))).any(|both| both)
 }
 
 impl Shared {

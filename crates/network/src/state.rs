@@ -11,6 +11,7 @@ use skiff_types::{ContainerId, EndpointId, NetworkId};
 
 use crate::{
     BoundPort, Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
+    PublishError,
     cni::{CniError, Config},
     endpoint::Way,
     firewall::{Firewall, Found, Zone},
@@ -68,7 +69,7 @@ impl Net {
 
     /// Whether somebody else is to be told when an endpoint ends: the driver, or who gives out addresses.
     fn needs_farewell(&self) -> bool {
-        self.carrier.is_foreign() || self.record.addressing.is_plugin()
+        self.record.driver.is_foreign() || self.record.addressing.is_plugin()
     }
 
     /// How the bridge treats its ports.
@@ -249,11 +250,7 @@ impl State {
             return Err(CniError::NoPorts(self.name(&record.network).to_owned()).into());
         }
         let to = Destination { endpoint: record, zone: None, default_address: Some(self.default_binding) };
-        self.publisher.publish(to, ports).map_err(|source| NetworkError::Publish {
-            endpoint_name: record.container_name.clone(),
-            endpoint: record.id,
-            source: Box::new(source),
-        })
+        self.publisher.publish(to, ports).map_err(|source| not_published(record, source))
     }
 
     /// The endpoints of a container, those first that a default route would rather lead through.
@@ -309,11 +306,7 @@ impl State {
         let Some(record) = self.endpoints.get_mut(&(container, network)) else { return Ok(()) };
         let default_address = if net.is_default { Some(self.default_binding) } else { options.host_binding };
         let to = Destination { endpoint: record, zone: Some(zone), default_address };
-        record.ports = self.publisher.publish(to, ports).map_err(|source| NetworkError::Publish {
-            endpoint_name: record.container_name.clone(),
-            endpoint: record.id,
-            source: Box::new(source),
-        })?;
+        record.ports = self.publisher.publish(to, ports).map_err(|source| not_published(record, source))?;
         let Some(firewall) = &mut self.firewall else { return Ok(()) };
         let found = firewall.publish(zone, record);
         if let Err(error) = self.unless_gone(found) {
@@ -493,7 +486,7 @@ fn record(
         interface,
         host_interface: String::new(),
         host_index: 0,
-        mac: match net.carrier.is_foreign() {
+        mac: match net.record.driver.is_foreign() {
             true => request.mac,
             false => parent.is_none_or(|options| options.has_own_mac()).then(mac),
         },
@@ -526,6 +519,14 @@ pub(crate) fn again(holder: &EndpointRecord, ports: &[PortSpec]) -> Vec<PortSpec
         host_port: HostPort::Range(port.host_port, port.host_port),
     };
     holder.ports.iter().map(spec).collect()
+}
+
+fn not_published(record: &EndpointRecord, source: PublishError) -> NetworkError {
+    NetworkError::Publish {
+        endpoint_name: record.container_name.clone(),
+        endpoint: record.id,
+        source: Box::new(source),
+    }
 }
 
 fn is_link_local(ip: IpAddr) -> bool {

@@ -260,7 +260,8 @@ pub(super) fn began(record: &mut ContainerRecord, parts: &Parts, endpoints: &[En
         return;
     }
     record.network.sandbox_id = record.id.to_string();
-    record.network.sandbox_key = match parts.network.namespace_path(&record.id) {
+    let has_path = endpoints.iter().any(|endpoint| endpoint.foreign.is_some());
+    record.network.sandbox_key = match has_path.then(|| parts.network.namespace_path(&record.id)).flatten() {
         Some(path) => path.to_string_lossy().into_owned(),
         None => format!("/proc/{}/ns/net", record.state.pid),
     };

@@ -12,7 +12,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{Answer, CniError, Config, config::PluginConfig};
-use crate::{BoundPort, MacAddr};
+use crate::{BoundPort, EndpointRecord, MacAddr};
 
 /// How long a plugin may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,6 +50,22 @@ pub(crate) struct Place<'a> {
     pub(crate) ports: &'a [BoundPort],
     /// What the plugins answered when they added it.
     pub(crate) answered: Option<&'a Answer>,
+}
+
+impl<'a> Place<'a> {
+    /// That of an endpoint: as it is, nothing asked for.
+    pub(crate) fn of(record: &'a EndpointRecord, netns: Option<&'a Path>) -> Self {
+        Self {
+            container: record.container.to_string(),
+            netns,
+            interface: &record.interface,
+            addresses: Vec::new(),
+            mac: None,
+            names: &record.names,
+            ports: &record.ports,
+            answered: record.foreign.as_ref().and_then(|foreign| foreign.answer.as_ref()),
+        }
+    }
 }
 
 impl Act {

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ipnet::IpNet;
 use skiff_types::{ContainerId, NetworkId};
 
 use super::{
@@ -45,17 +46,21 @@ impl Network {
         name: &str,
         request: &mut EndpointRequest,
     ) -> Result<EndpointRecord, NetworkError> {
-        let network = self.net(&request.network).ok_or(NetworkError::UnknownNetwork(request.network))?;
-        let leased = network.addressing.is_plugin();
-        if leased {
-            if self.lock().endpoints.contains_key(&(container, request.network)) {
-                let (container, network) = (name.to_owned(), network.name);
-                return Err(NetworkError::AlreadyAttached { container, network });
+        let network = {
+            let mut state = self.lock();
+            let net = state.networks.get(&request.network);
+            match net.filter(|net| net.record.addressing.is_plugin()).map(|net| net.record.clone()) {
+                None => return state.reserve(container, name, request),
+                Some(network) if state.endpoints.contains_key(&(container, network.id)) => {
+                    let (container, network) = (name.to_owned(), network.name);
+                    return Err(NetworkError::AlreadyAttached { container, network });
+                }
+                Some(network) => network,
             }
-            take_addresses(&self.shared.plugins, &network, request)?;
-        }
+        };
+        take_addresses(&self.shared.plugins, &network, request)?;
         let reserved = self.lock().reserve(container, name, request);
-        if reserved.is_err() && leased {
+        if reserved.is_err() {
             let addresses = request.ipv4.map(IpAddr::V4).into_iter().chain(request.ipv6.map(IpAddr::V6));
             leave_addresses(&self.shared.plugins, &network, addresses);
         }
@@ -134,14 +139,9 @@ impl Network {
         foreign(&mut record).progress = Progress::Joined;
         self.note_foreign(&record);
         let place = Place {
-            container: record.container.to_string(),
-            netns: Some(&path),
-            interface: &record.interface,
             addresses: request.ipv4.map(IpAddr::V4).into_iter().chain(request.ipv6.map(IpAddr::V6)).collect(),
             mac: request.mac,
-            names: &record.names,
-            ports: &record.ports,
-            answered: None,
+            ..Place::of(&record, Some(&path))
         };
         let answer = match config.add(&place) {
             Ok(answer) => answer,
@@ -154,18 +154,8 @@ impl Network {
         };
         let told = answer.told(&record.interface);
         record.mac = told.mac.or(record.mac);
-        for net in told.addresses {
-            match net.addr() {
-                IpAddr::V4(ip) => (record.ipv4, record.prefix) = (Some(ip), net.prefix_len()),
-                IpAddr::V6(ip) => (record.ipv6, record.prefix6) = (Some(ip), net.prefix_len()),
-            }
-        }
-        for gateway in told.gateways {
-            match gateway {
-                IpAddr::V4(ip) => record.gateway = Some(ip),
-                IpAddr::V6(ip) => record.gateway6 = Some(ip),
-            }
-        }
+        told.addresses.into_iter().for_each(|net| set_address(&mut record, net));
+        told.gateways.into_iter().for_each(|ip| set_gateway(&mut record, ip));
         let foreign = foreign(&mut record);
         foreign.servers = told.servers;
         foreign.host_links = told.host_links;
@@ -300,19 +290,9 @@ impl Network {
                 Err(error) => told(Err(error)),
             },
             Carrier::Cni(config) => {
-                let foreign = record.foreign.clone().unwrap_or_default();
-                if foreign.progress == Progress::Joined {
+                if record.foreign.as_ref().is_some_and(|foreign| foreign.progress == Progress::Joined) {
                     let path = self.shared.namespaces.path(&record.container);
-                    config.delete(&Place {
-                        container: record.container.to_string(),
-                        netns: netns.is_some().then_some(&path),
-                        interface: &record.interface,
-                        addresses: Vec::new(),
-                        mac: None,
-                        names: &record.names,
-                        ports: &record.ports,
-                        answered: foreign.answer.as_ref(),
-                    });
+                    config.delete(&Place::of(record, netns.is_some().then_some(&path)));
                 }
             }
             Carrier::Bridge(_) | Carrier::Parent(_) => {}
@@ -343,25 +323,11 @@ impl Network {
             return;
         };
         for record in self.endpoints_of(container) {
-            let (Some(Carrier::Cni(config)), Some(foreign)) =
-                (self.carrier(&record.network), &record.foreign)
-            else {
-                continue;
-            };
+            let Some(Carrier::Cni(config)) = self.carrier(&record.network) else { continue };
             if !config.checks() {
                 continue;
             }
-            let checked = config.check(&Place {
-                container: record.container.to_string(),
-                netns: Some(&path),
-                interface: &record.interface,
-                addresses: Vec::new(),
-                mac: None,
-                names: &record.names,
-                ports: &record.ports,
-                answered: foreign.answer.as_ref(),
-            });
-            if let Err(error) = checked {
+            if let Err(error) = config.check(&Place::of(&record, Some(&path))) {
                 tracing::warn!(container = record.container_name, %error, "its place in a CNI network is not as it should be");
             }
         }
@@ -374,6 +340,20 @@ fn asked<'a>(request: &'a EndpointRequest, ports: &'a [PortSpec]) -> Asked<'a> {
 
 fn foreign(record: &mut EndpointRecord) -> &mut Foreign {
     record.foreign.get_or_insert_default()
+}
+
+fn set_address(record: &mut EndpointRecord, net: IpNet) {
+    match net.addr() {
+        IpAddr::V4(ip) => (record.ipv4, record.prefix) = (Some(ip), net.prefix_len()),
+        IpAddr::V6(ip) => (record.ipv6, record.prefix6) = (Some(ip), net.prefix_len()),
+    }
+}
+
+fn set_gateway(record: &mut EndpointRecord, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => record.gateway = Some(ip),
+        IpAddr::V6(ip) => record.gateway6 = Some(ip),
+    }
 }
 
 /// Takes over what a plugin decided about the interface: only what nobody decided before.
@@ -395,7 +375,7 @@ fn take_interface(record: &mut EndpointRecord, given: &Interface) -> Result<(), 
         if text.is_empty() {
             continue;
         }
-        let net: ipnet::IpNet = text.parse().map_err(|_| strange("an address", text))?;
+        let net: IpNet = text.parse().map_err(|_| strange("an address", text))?;
         let present = if ipv6 { record.ipv6.map(IpAddr::V6) } else { record.ipv4.map(IpAddr::V4) };
         if let Some(present) = present {
             return Err(NetworkError::Present {
@@ -404,11 +384,10 @@ fn take_interface(record: &mut EndpointRecord, given: &Interface) -> Result<(), 
                 given: text.clone(),
             });
         }
-        match net.addr() {
-            IpAddr::V4(ip) if !ipv6 => (record.ipv4, record.prefix) = (Some(ip), net.prefix_len()),
-            IpAddr::V6(ip) if ipv6 => (record.ipv6, record.prefix6) = (Some(ip), net.prefix_len()),
-            _ => return Err(strange("an address", text)),
+        if net.addr().is_ipv6() != ipv6 {
+            return Err(strange("an address", text));
         }
+        set_address(record, net);
     }
     Ok(())
 }
@@ -422,10 +401,7 @@ fn take_join(record: &mut EndpointRecord, joined: &Joined, driver: &Driver) -> R
     };
     (record.gateway, record.gateway6) = (None, None);
     for ip in [gateway(&joined.gateway)?, gateway(&joined.gateway_ipv6)?].into_iter().flatten() {
-        match ip {
-            IpAddr::V4(ip) => record.gateway = Some(ip),
-            IpAddr::V6(ip) => record.gateway6 = Some(ip),
-        }
+        set_gateway(record, ip);
     }
     foreign(record).routes = joined.routes(driver)?;
     Ok(())

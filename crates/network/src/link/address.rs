@@ -91,34 +91,26 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, way: Way) {
         Way::Interface { ipv6: false } => (INET, SCOPE_LINK),
         Way::Interface { ipv6: true } => (INET6, SCOPE_UNIVERSE),
     };
-    batch.push(NEW_ROUTE, CREATE | REPLACE | ACK, |m| {
-        m.fixed(&[family, 0, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST, 0, 0, 0, 0]);
-        if let Way::Gateway(gateway) = way {
-            m.bytes(RTA_GATEWAY, &octets(gateway));
-        }
-        m.u32(RTA_OIF, index);
-    });
+    let via = match way {
+        Way::Gateway(ip) => Some(ip),
+        Way::Interface { .. } => None,
+    };
+    new_route(batch, index, family, None, scope, via);
 }
 
 /// Send what is for a net by a router, or to the link itself.
 pub(crate) fn add_route(batch: &mut Batch, index: u32, to: IpNet, via: Option<IpAddr>) {
     let scope = if via.is_none() && to.addr().is_ipv4() { SCOPE_LINK } else { SCOPE_UNIVERSE };
+    new_route(batch, index, family(to.addr()), Some(to), scope, via);
+}
+
+fn new_route(batch: &mut Batch, index: u32, family: u8, to: Option<IpNet>, scope: u8, via: Option<IpAddr>) {
     batch.push(NEW_ROUTE, CREATE | REPLACE | ACK, |m| {
-        m.fixed(&[
-            family(to.addr()),
-            to.prefix_len(),
-            0,
-            0,
-            TABLE_MAIN,
-            PROTOCOL_BOOT,
-            scope,
-            UNICAST,
-            0,
-            0,
-            0,
-            0,
-        ]);
-        m.bytes(RTA_DST, &octets(to.network()));
+        let length = to.map_or(0, |to| to.prefix_len());
+        m.fixed(&[family, length, 0, 0, TABLE_MAIN, PROTOCOL_BOOT, scope, UNICAST, 0, 0, 0, 0]);
+        if let Some(to) = to {
+            m.bytes(RTA_DST, &octets(to.network()));
+        }
         if let Some(router) = via {
             m.bytes(RTA_GATEWAY, &octets(router));
         }

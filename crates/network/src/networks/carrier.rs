@@ -1,5 +1,7 @@
 //! What carries a network: a bridge, a parent link whose children the containers get, or a driver of others.
 
+use std::collections::BTreeMap;
+
 use skiff_types::NetworkId;
 
 use super::{BridgeOptions, Driver, NetworkRecord, NetworkRequest, child::ChildOptions};
@@ -24,31 +26,35 @@ pub(crate) enum Carrier {
 impl Carrier {
     /// What is asked for: the options of a network are read.
     pub(crate) fn asked(request: &NetworkRequest) -> Result<Self, NetworkError> {
-        Ok(match request.driver {
-            Driver::Bridge => Self::Bridge(BridgeOptions::read(&request.options, request.internal)?),
-            Driver::Macvlan => {
-                Self::Parent(ChildOptions::macvlan(&request.options, request.internal, &request.id)?)
-            }
-            Driver::Ipvlan => {
-                Self::Parent(ChildOptions::ipvlan(&request.options, request.internal, &request.id)?)
-            }
-            Driver::Remote => Self::Remote(request.plugin.clone()),
-            Driver::Cni => {
-                cni::check_request(request)?;
-                Self::Cni(Config::find(&request.options, &request.name)?)
-            }
+        let NetworkRequest { driver, plugin, options, internal, id, .. } = request;
+        Self::read(*driver, plugin, options, *internal, id, || {
+            cni::check_request(request)?;
+            Ok(Config::find(options, &request.name)?)
         })
     }
 
     /// What is remembered.
     pub(crate) fn kept(record: &NetworkRecord) -> Result<Self, NetworkError> {
-        let NetworkRecord { options, internal, id, .. } = record;
-        Ok(match record.driver {
-            Driver::Bridge => Self::Bridge(BridgeOptions::read(options, *internal)?),
-            Driver::Macvlan => Self::Parent(ChildOptions::macvlan(options, *internal, id)?),
-            Driver::Ipvlan => Self::Parent(ChildOptions::ipvlan(options, *internal, id)?),
-            Driver::Remote => Self::Remote(record.plugin.clone()),
-            Driver::Cni => Self::Cni(Config::kept(&record.cni, options, &record.name)?),
+        let NetworkRecord { driver, plugin, options, internal, id, .. } = record;
+        Self::read(*driver, plugin, options, *internal, id, || {
+            Ok(Config::kept(&record.cni, options, &record.name)?)
+        })
+    }
+
+    fn read(
+        driver: Driver,
+        plugin: &str,
+        options: &BTreeMap<String, String>,
+        internal: bool,
+        id: &NetworkId,
+        cni: impl FnOnce() -> Result<Config, NetworkError>,
+    ) -> Result<Self, NetworkError> {
+        Ok(match driver {
+            Driver::Bridge => Self::Bridge(BridgeOptions::read(options, internal)?),
+            Driver::Macvlan => Self::Parent(ChildOptions::macvlan(options, internal, id)?),
+            Driver::Ipvlan => Self::Parent(ChildOptions::ipvlan(options, internal, id)?),
+            Driver::Remote => Self::Remote(plugin.to_owned()),
+            Driver::Cni => Self::Cni(cni()?),
         })
     }
 
@@ -86,11 +92,6 @@ impl Carrier {
             Self::Remote(_) => true,
             Self::Cni(_) => false,
         }
-    }
-
-    /// Whether somebody else makes the endpoints.
-    pub(crate) fn is_foreign(&self) -> bool {
-        matches!(self, Self::Remote(_) | Self::Cni(_))
     }
 
     /// Whether there is no way out.

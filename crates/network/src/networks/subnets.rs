@@ -23,6 +23,18 @@ pub(crate) struct Taken {
     pub(crate) host: Vec<IpNet>,
 }
 
+impl Taken {
+    /// Whether another network has some of a subnet.
+    pub(crate) fn by_network(&self, subnet: &IpNet) -> bool {
+        self.networks.iter().any(|other| overlap(other, subnet))
+    }
+
+    /// Whether another network has some of it, or the host routes it elsewhere.
+    pub(crate) fn by_anybody(&self, subnet: &IpNet) -> bool {
+        self.by_network(subnet) || self.host.iter().any(|other| overlap(other, subnet))
+    }
+}
+
 /// The IPv4 and the IPv6 subnets of a new network.
 ///
 /// # Errors
@@ -50,8 +62,8 @@ pub(crate) fn decide(
             continue;
         }
         for (i, asked) in all.iter().enumerate() {
-            let others = all[..i].iter().map(|p| &p.subnet).chain(&taken.networks);
-            if others.into_iter().any(|other| overlap(other, &asked.subnet)) {
+            let own = all[..i].iter().any(|other| overlap(&other.subnet, &asked.subnet));
+            if own || taken.by_network(&asked.subnet) {
                 return Err(NetworkError::PoolOverlaps);
             }
             out[usize::from(ipv6)].push(pool(asked, carrier.has_gateway(ipv6), false)?);
