@@ -28,8 +28,7 @@ pub(crate) struct Passwords {
 
 impl Default for Passwords {
     fn default() -> Self {
-        let mut key = [0; 32];
-        rand::RngCore::fill_bytes(&mut rand::rng(), &mut key);
+        let key: [u8; 32] = rand::random();
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &key),
             right: Mutex::default(),

@@ -16,7 +16,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use rand::RngCore;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::{
@@ -100,9 +99,7 @@ impl Uploads {
 
     /// Begins an upload. Blocks for the making of a file.
     pub(crate) fn begin(&self, name: &Name, algorithm: Algorithm) -> Result<UploadId, Error> {
-        let mut bytes = [0; 16];
-        rand::rng().fill_bytes(&mut bytes);
-        let id = UploadId(skiff_types::hex(&bytes).into());
+        let id = UploadId(skiff_types::hex(&rand::random::<[u8; 16]>()).into());
         let path = self.path(name, &id);
         fs_err::OpenOptions::new().write(true).create_new(true).open(&path).map_err(at(&path))?;
         let progress = Progress(Some((Hashing::new(algorithm), 0)));

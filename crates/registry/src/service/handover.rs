@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rand::RngCore;
 use skiff_handover::{Connection, Listener, Request, SOCKET, link};
 use tokio::net::UnixListener;
 use tracing::{debug, error};
@@ -45,9 +44,7 @@ impl Tickets {
         if tickets.len() >= MOST_TICKETS {
             return None;
         }
-        let mut bytes = [0; 16];
-        rand::rng().fill_bytes(&mut bytes);
-        let ticket = skiff_types::hex(&bytes);
+        let ticket = skiff_types::hex(&rand::random::<[u8; 16]>());
         tickets.insert(ticket.clone(), (digest.clone(), Instant::now()));
         Some(ticket)
     }

@@ -4,7 +4,6 @@
 //! The bucket has an object with the registry's id, and the database that id. It is written there first, as an intent, so that a
 //! kill in between leaves nothing that the next start does not go on with.
 
-use rand::RngCore;
 use serde::{Deserialize, Serialize};
 use skiff_state::{Batch, OpenError, Table};
 
@@ -56,9 +55,7 @@ impl Registry {
                 ));
             }
             None => {
-                let mut id = [0; 16];
-                rand::rng().fill_bytes(&mut id);
-                let id = skiff_types::hex(&id);
+                let id = skiff_types::hex(&rand::random::<[u8; 16]>());
                 self.remember(Claim { place: bucket.place(), id, held: false }).await?
             }
         };

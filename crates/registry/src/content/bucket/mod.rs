@@ -27,7 +27,6 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use http::{StatusCode, header};
 use jiff::Timestamp;
 use md5::{Digest as _, Md5};
-use rand::RngCore;
 use rusty_s3::{
     S3Action,
     actions::{
@@ -250,9 +249,7 @@ impl Bucket {
 
     /// Writes a note. It is not flushed: what a power cut leaves in the bucket is for its owner's rules.
     async fn leave(&self, note: &Note) -> Result<PathBuf, Error> {
-        let mut bytes = [0; 16];
-        rand::rng().fill_bytes(&mut bytes);
-        let path = self.multipart.join(skiff_types::hex(&bytes));
+        let path = self.multipart.join(skiff_types::hex(&rand::random::<[u8; 16]>()));
         let (to, text) = (path.clone(), serde_json::to_vec(note).expect("it has string keys"));
         blocking(move || fs_err::write(&to, text).map_err(at(to))).await??;
         Ok(path)
