@@ -65,7 +65,8 @@ fn big_file(subject: &Subject) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn noise(len: usize, seed: u64) -> Vec<u8> {
+/// Bytes that do not repeat soon.
+pub(super) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sha2::{Digest, Sha256};
+use skiff_testkit::registry::digest;
 
 pub(super) struct Client(BufReader<TcpStream>);
 
@@ -141,22 +141,3 @@ fn configuration(name: &str, tag: &str) -> String {
 
 const OCTETS: &str = "application/octet-stream";
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
-
-pub(super) fn digest(bytes: &[u8]) -> String {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
-/// Bytes that do not repeat soon.
-pub(super) fn noise(seed: u64, n: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut out = Vec::with_capacity(n + 8);
-    while out.len() < n {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        out.extend_from_slice(&state.to_le_bytes());
-    }
-    out.truncate(n);
-    out
-}

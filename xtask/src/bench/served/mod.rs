@@ -12,9 +12,12 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use self::client::{Client, Image, digest, noise};
+use skiff_testkit::registry::digest;
+
+use self::client::{Client, Image};
 use super::{
     Row,
+    files::noise,
     memory::pss,
     registry::{Registry, configuration, storage},
     report::Unit,
@@ -84,12 +87,12 @@ fn stop(subject: &mut Subject) -> Result<()> {
 
 fn with_small_image(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    Client::new(ADDRESS)?.image("load/small", "v1", &noise(1, SMALL)).map(drop)
+    Client::new(ADDRESS)?.image("load/small", "v1", &noise(SMALL, 1)).map(drop)
 }
 
 fn with_large_blob(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    let bytes = noise(1, LARGE);
+    let bytes = noise(LARGE, 1);
     Client::new(ADDRESS)?.blob("load/large", &bytes, &digest(&bytes))
 }
 
@@ -140,7 +143,7 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
 }
 
 fn pulls(_: &mut Subject) -> Result<f64> {
-    let image = Image::of("load/small", "v1", &noise(1, SMALL));
+    let image = Image::of("load/small", "v1", &noise(SMALL, 1));
     timed(|| {
         all(PULLS, |client, _| {
             client.get("/v2/load/small/manifests/v1")?;
@@ -161,21 +164,21 @@ fn pushes(_: &mut Subject) -> Result<f64> {
     timed(|| {
         all(PUSHES, |client, n| {
             client
-                .image(&format!("load/push{}", n % CLIENTS), &format!("v{}", run + n), &noise(run + n, SMALL))
+                .image(&format!("load/push{}", n % CLIENTS), &format!("v{}", run + n), &noise(SMALL, run + n))
                 .map(drop)
         })
     })
 }
 
 fn push_large(_: &mut Subject) -> Result<f64> {
-    let bytes = noise(fresh(), LARGE);
+    let bytes = noise(LARGE, fresh());
     let sum = digest(&bytes);
     let mut client = Client::new(ADDRESS)?;
     timed(|| client.blob("load/large", &bytes, &sum))
 }
 
 fn large() -> String {
-    format!("/v2/load/large/blobs/{}", digest(&noise(1, LARGE)))
+    format!("/v2/load/large/blobs/{}", digest(&noise(LARGE, 1)))
 }
 
 fn pull_large(_: &mut Subject) -> Result<f64> {
