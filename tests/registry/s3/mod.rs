@@ -1,5 +1,6 @@
 //! Content in a bucket, and what happens when the store fails.
 
+mod moto;
 mod store;
 
 use std::{
@@ -24,12 +25,12 @@ use super::{
 const PART: usize = 5 << 20;
 const LARGE: usize = 2 * PART + 12_345;
 
-/// Writes the configuration of a registry on this store.
-fn configuration(store: &Store, path: &Path, prefix: &str, redirect: bool) -> Result<String> {
+/// Writes the configuration of a registry on the store at this address.
+fn configuration(store: &str, path: &Path, prefix: &str, redirect: bool) -> Result<String> {
     let text = format!(
-        "version: 0.1\nstorage:\n  s3:\n    bucket: images\n    regionendpoint: http://{}\n    region: us-east-1\n    \
+        "version: 0.1\nstorage:\n  s3:\n    bucket: images\n    regionendpoint: http://{store}\n    region: us-east-1\n    \
          accesskey: key\n    secretkey: secret\n    chunksize: {PART}\n    rootdirectory: {prefix}\n  redirect:\n    disable: {}\n",
-        store.address, !redirect
+        !redirect
     );
     fs_err::write(path, text)?;
     Ok(path.display().to_string())
@@ -38,7 +39,7 @@ fn configuration(store: &Store, path: &Path, prefix: &str, redirect: bool) -> Re
 /// A registry on a store of its own; clients read through it.
 fn registry(more: &[&str]) -> Result<(Store, Test, tempfile::TempDir)> {
     let (store, dir) = (Store::start()?, tempfile::tempdir()?);
-    let file = configuration(&store, &dir.path().join("config.yml"), "/", false)?;
+    let file = configuration(&store.address, &dir.path().join("config.yml"), "/", false)?;
     let mut args = vec![file.as_str(), "--auth", "none"];
     args.extend(more);
     let test = Test::ours(&args)?;
@@ -105,7 +106,7 @@ fn blobs_of_any_size_are_objects() -> Result<()> {
 #[test]
 fn clients_are_sent_to_the_store_for_blobs() -> Result<()> {
     let (store, dir) = (Store::start()?, tempfile::tempdir()?);
-    let file = configuration(&store, &dir.path().join("config.yml"), "some/where", true)?;
+    let file = configuration(&store.address, &dir.path().join("config.yml"), "some/where", true)?;
     let mut test = Test::ours(&[&file, "--auth", "none"])?;
     let layer = noise(100_000);
     let manifest = test.push_image("a", "v1", &layer)?;
@@ -160,7 +161,7 @@ fn a_bucket_belongs_to_one_registry() -> Result<()> {
     let said = refused(other.path(), &[&file])?;
     ensure!(said.contains("belongs to another registry"), "{said}");
     // A prefix of its own will do.
-    let prefixed = configuration(&store, &dir.path().join("other.yml"), "other", false)?;
+    let prefixed = configuration(&store.address, &dir.path().join("other.yml"), "other", false)?;
     let mut second = Test::ours(&[&prefixed, "--auth", "none"])?;
     second.push_image("a", "v1", b"layer")?;
     test.server().kill()?;
@@ -168,7 +169,7 @@ fn a_bucket_belongs_to_one_registry() -> Result<()> {
     ensure!(said.contains("is in the bucket images/"), "{said}");
     let said = refused(&root, &[&prefixed])?;
     ensure!(said.contains("belongs to another registry"), "{said}");
-    let empty = configuration(&store, &dir.path().join("empty.yml"), "empty", false)?;
+    let empty = configuration(&store.address, &dir.path().join("empty.yml"), "empty", false)?;
     let said = refused(&root, &[&empty])?;
     ensure!(said.contains("does not hold the content of this registry"), "{said}");
     test.server().start_again()?;
@@ -187,7 +188,7 @@ fn a_bucket_belongs_to_one_registry() -> Result<()> {
 fn a_store_that_is_not_there_or_says_no_is_named_at_the_start() -> Result<()> {
     let (store, dir) = (Store::start()?, tempfile::tempdir()?);
     let path = dir.path().join("config.yml");
-    let file = configuration(&store, &path, "/", true)?;
+    let file = configuration(&store.address, &path, "/", true)?;
     let text = fs_err::read_to_string(&path)?;
     let root = dir.path().join("data");
     for (from, to, words) in [

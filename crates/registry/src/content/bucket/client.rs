@@ -119,7 +119,7 @@ pub(super) fn refusal(status: StatusCode, document: &str) -> Failure {
 }
 
 /// The text of the first element of this name.
-fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn element<'a>(document: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = document.split_once(&format!("<{name}>"))?;
     rest.split_once("</").map(|(text, _)| text)
 }

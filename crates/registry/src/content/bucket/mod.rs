@@ -29,9 +29,7 @@ use jiff::Timestamp;
 use md5::{Digest as _, Md5};
 use rusty_s3::{
     S3Action,
-    actions::{
-        CompleteMultipartUpload, CompleteMultipartUploadResponse, CreateMultipartUpload, ListObjectsV2,
-    },
+    actions::{CompleteMultipartUpload, CreateMultipartUpload, ListObjectsV2},
 };
 use serde::{Deserialize, Serialize};
 use skiff_distribution::Answer;
@@ -265,9 +263,9 @@ impl Bucket {
         let action =
             CompleteMultipartUpload::new(&self.client.bucket, credentials, &note.key, &note.upload, tags);
         let body = action.clone().body().into();
-        // An error may come with the status 200.
+        // An error may come with the status 200; what the root is called otherwise is not the same with all stores.
         let answer = self.client.text(action, body).await?;
-        if CompleteMultipartUploadResponse::parse(&answer).is_err() {
+        if client::element(&answer, "ETag").is_none() {
             return Err(client::refusal(StatusCode::OK, &answer).into());
         }
         match self.size(digest).await? {
