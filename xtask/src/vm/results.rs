@@ -5,6 +5,7 @@ use std::fmt;
 /// The results of one machine.
 #[derive(Default)]
 pub(crate) struct Results {
+    kernel: String,
     passed: u32,
     failed: Vec<String>,
     running: Option<String>,
@@ -12,6 +13,11 @@ pub(crate) struct Results {
 }
 
 impl Results {
+    /// None yet, of a machine with this kernel.
+    pub(crate) fn of(kernel: &str) -> Self {
+        Self { kernel: kernel.to_owned(), ..Self::default() }
+    }
+
     /// Takes one line of the console.
     pub(crate) fn read(&mut self, line: &str) {
         // firmware and kernel may leave something on the line before
@@ -20,17 +26,17 @@ impl Results {
         match marked {
             Some(("begin", test)) => self.running = Some(test.to_owned()),
             Some(("pass", test)) => {
-                eprintln!("pass {test}");
+                eprintln!("{} pass {test}", self.kernel);
                 self.running = None;
                 self.passed += 1;
             }
             Some(("fail", test)) => {
                 self.running = None;
-                eprintln!("FAIL {test}");
+                eprintln!("{} FAIL {test}", self.kernel);
                 self.failed.push(test.to_owned());
             }
             Some(("done", _)) => self.complete = true,
-            _ => eprintln!("     {line}"),
+            _ => eprintln!("{}      {line}", self.kernel),
         }
     }
 
