@@ -8,13 +8,17 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use skiff_testkit::registry::digest;
 
-pub(super) struct Client(BufReader<TcpStream>);
+pub(super) struct Client {
+    stream: BufReader<TcpStream>,
+    /// What came, to be thrown away.
+    buffer: Vec<u8>,
+}
 
 impl Client {
     pub(super) fn new(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::with_capacity(1 << 16, stream)))
+        Ok(Self { stream: BufReader::with_capacity(1 << 16, stream), buffer: vec![0; 1 << 18] })
     }
 
     /// Status, `Location`, and how long the body was.
@@ -29,16 +33,16 @@ impl Client {
             "{method} {path} HTTP/1.1\r\nHost: x\r\nAccept: {MANIFEST}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        let stream = self.0.get_mut();
+        let stream = self.stream.get_mut();
         stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
         let mut line = String::new();
-        self.0.read_line(&mut line)?;
+        self.stream.read_line(&mut line)?;
         let status: u16 = line.split(' ').nth(1).context("no status")?.parse()?;
         let (mut location, mut length, mut chunked) = (String::new(), 0u64, false);
         loop {
             let mut line = String::new();
-            self.0.read_line(&mut line)?;
+            self.stream.read_line(&mut line)?;
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             match name.to_ascii_lowercase().as_str() {
                 "location" => {
@@ -56,22 +60,21 @@ impl Client {
             return Ok((status, location, 0));
         }
         let mut total = 0;
-        let mut buffer = vec![0; 1 << 18];
         loop {
             if chunked {
                 let mut size = String::new();
-                self.0.read_line(&mut size)?;
+                self.stream.read_line(&mut size)?;
                 length = u64::from_str_radix(size.trim(), 16)?;
             }
             let mut left = length;
             while left > 0 {
-                let want = buffer.len().min(usize::try_from(left)?);
-                self.0.read_exact(&mut buffer[..want])?;
+                let want = self.buffer.len().min(usize::try_from(left)?);
+                self.stream.read_exact(&mut self.buffer[..want])?;
                 left -= want as u64;
             }
             total += length;
             if chunked {
-                self.0.read_line(&mut String::new())?;
+                self.stream.read_line(&mut String::new())?;
             }
             if !chunked || length == 0 {
                 return Ok((status, location, total));
@@ -86,57 +89,65 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Pushes a blob that has this digest.
-    pub(super) fn blob(&mut self, name: &str, bytes: &[u8], digest: &str) -> Result<()> {
+    /// Pushes a blob.
+    pub(super) fn blob(&mut self, name: &str, blob: &Blob) -> Result<()> {
         let (_, location, _) = self.ask("POST", &format!("/v2/{name}/blobs/uploads/"), OCTETS, b"")?;
         let joint = if location.contains('?') { '&' } else { '?' };
-        let (status, ..) = self.ask("PUT", &format!("{location}{joint}digest={digest}"), OCTETS, bytes)?;
+        let path = format!("{location}{joint}digest={}", blob.digest);
+        let (status, ..) = self.ask("PUT", &path, OCTETS, &blob.bytes)?;
         ensure!(status == 201, "PUT blob: {status}");
         Ok(())
     }
 
-    /// Pushes an image of one layer.
-    pub(super) fn image(&mut self, name: &str, tag: &str, layer: &[u8]) -> Result<Image> {
-        let config = configuration(name, tag);
-        let image = Image::new(config.as_bytes(), layer);
-        self.blob(name, config.as_bytes(), &image.config.0)?;
-        self.blob(name, layer, &image.layer.0)?;
-        self.tag(name, tag, &image)?;
-        Ok(image)
+    /// Pushes an image.
+    pub(super) fn image(&mut self, name: &str, tag: &str, image: &Image) -> Result<()> {
+        self.blob(name, &image.config)?;
+        self.blob(name, &image.layer)?;
+        self.tag(name, tag, image)
     }
 
     /// Pushes the manifest of an image whose blobs are there.
     pub(super) fn tag(&mut self, name: &str, tag: &str, image: &Image) -> Result<()> {
-        let Image { config: (config, config_size), layer: (layer, size) } = image;
-        let manifest = format!(
-            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":{config_size},"digest":"{config}"}},"layers":[{{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":{size},"digest":"{layer}"}}]}}"#
-        );
         let path = format!("/v2/{name}/manifests/{tag}");
-        let (status, ..) = self.ask("PUT", &path, MANIFEST, manifest.as_bytes())?;
+        let (status, ..) = self.ask("PUT", &path, MANIFEST, image.manifest.as_bytes())?;
         ensure!(status == 201, "PUT manifest: {status}");
         Ok(())
     }
 }
 
-/// Digests and sizes of an image's two blobs.
+/// Bytes with their digest.
+pub(super) struct Blob {
+    pub(super) bytes: Vec<u8>,
+    pub(super) digest: String,
+}
+
+impl Blob {
+    pub(super) fn new(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: digest(&bytes), bytes }
+    }
+}
+
+/// An image of one layer.
 pub(super) struct Image {
-    pub(super) config: (String, usize),
-    pub(super) layer: (String, usize),
+    pub(super) config: Blob,
+    pub(super) layer: Blob,
+    manifest: String,
 }
 
 impl Image {
-    fn new(config: &[u8], layer: &[u8]) -> Self {
-        Self { config: (digest(config), config.len()), layer: (digest(layer), layer.len()) }
+    pub(super) fn new(layer: impl Into<Vec<u8>>) -> Self {
+        let layer = Blob::new(layer);
+        let config = Blob::new(format!(r#"{{"architecture":"amd64","os":"linux","x":"{}"}}"#, layer.digest));
+        let manifest = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.docker.container.image.v1+json","size":{},"digest":"{}"}},"layers":[{{"mediaType":"application/vnd.docker.image.rootfs.diff.tar.gzip","size":{},"digest":"{}"}}]}}"#,
+            config.bytes.len(),
+            config.digest,
+            layer.bytes.len(),
+            layer.digest
+        );
+        Self { config, layer, manifest }
     }
-
-    /// The image that [`Client::image`] pushes of the same.
-    pub(super) fn of(name: &str, tag: &str, layer: &[u8]) -> Self {
-        Self::new(configuration(name, tag).as_bytes(), layer)
-    }
-}
-
-fn configuration(name: &str, tag: &str) -> String {
-    format!("{{\"architecture\":\"amd64\",\"os\":\"linux\",\"x\":\"{name}{tag}\"}}")
 }
 
 const OCTETS: &str = "application/octet-stream";

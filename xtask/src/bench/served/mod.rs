@@ -12,9 +12,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use skiff_testkit::registry::digest;
-
-use self::client::{Client, Image};
+use self::client::{Blob, Client, Image};
 use super::{
     Row,
     files::noise,
@@ -87,28 +85,29 @@ fn stop(subject: &mut Subject) -> Result<()> {
 
 fn with_small_image(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    Client::new(ADDRESS)?.image("load/small", "v1", &noise(SMALL, 1)).map(drop)
+    Client::new(ADDRESS)?.image("load/small", "v1", &Image::new(noise(SMALL, 1)))
 }
 
 fn with_large_blob(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    let bytes = noise(LARGE, 1);
-    Client::new(ADDRESS)?.blob("load/large", &bytes, &digest(&bytes))
+    Client::new(ADDRESS)?.blob("load/large", &Blob::new(noise(LARGE, 1)))
 }
 
 fn with_many_tags(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    let image = Client::new(ADDRESS)?.image("load/tags", "first", b"layer")?;
+    let image = Image::new("layer");
+    Client::new(ADDRESS)?.image("load/tags", "first", &image)?;
     all(MANY, |client, n| client.tag("load/tags", &format!("t{n}"), &image))
 }
 
 fn with_many_repositories(subject: &mut Subject) -> Result<()> {
     serve(subject)?;
-    let image = Client::new(ADDRESS)?.image("load/base", "first", b"layer")?;
+    let image = Image::new("layer");
+    Client::new(ADDRESS)?.image("load/base", "first", &image)?;
     all(MANY, |client, n| {
         let name = format!("many/r{n}");
-        for (digest, _) in [&image.config, &image.layer] {
-            let mount = format!("/v2/{name}/blobs/uploads/?mount={digest}&from=load/base");
+        for blob in [&image.config, &image.layer] {
+            let mount = format!("/v2/{name}/blobs/uploads/?mount={}&from=load/base", blob.digest);
             client.ask("POST", &mount, "", b"")?;
         }
         client.tag(&name, "v1", &image)
@@ -143,12 +142,12 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<f64> {
 }
 
 fn pulls(_: &mut Subject) -> Result<f64> {
-    let image = Image::of("load/small", "v1", &noise(SMALL, 1));
+    let image = Image::new(noise(SMALL, 1));
     timed(|| {
         all(PULLS, |client, _| {
             client.get("/v2/load/small/manifests/v1")?;
-            client.get(&format!("/v2/load/small/blobs/{}", image.config.0))?;
-            client.get(&format!("/v2/load/small/blobs/{}", image.layer.0)).map(drop)
+            client.get(&format!("/v2/load/small/blobs/{}", image.config.digest))?;
+            client.get(&format!("/v2/load/small/blobs/{}", image.layer.digest)).map(drop)
         })
     })
 }
@@ -161,24 +160,22 @@ fn fresh() -> u64 {
 
 fn pushes(_: &mut Subject) -> Result<f64> {
     let run = fresh();
+    let images: Vec<_> = (0..PUSHES).map(|n| Image::new(noise(SMALL, run + n))).collect();
     timed(|| {
         all(PUSHES, |client, n| {
-            client
-                .image(&format!("load/push{}", n % CLIENTS), &format!("v{}", run + n), &noise(SMALL, run + n))
-                .map(drop)
+            client.image(&format!("load/push{}", n % CLIENTS), &format!("v{}", run + n), &images[n as usize])
         })
     })
 }
 
 fn push_large(_: &mut Subject) -> Result<f64> {
-    let bytes = noise(LARGE, fresh());
-    let sum = digest(&bytes);
+    let blob = Blob::new(noise(LARGE, fresh()));
     let mut client = Client::new(ADDRESS)?;
-    timed(|| client.blob("load/large", &bytes, &sum))
+    timed(|| client.blob("load/large", &blob))
 }
 
 fn large() -> String {
-    format!("/v2/load/large/blobs/{}", digest(&noise(LARGE, 1)))
+    format!("/v2/load/large/blobs/{}", Blob::new(noise(LARGE, 1)).digest)
 }
 
 fn pull_large(_: &mut Subject) -> Result<f64> {
