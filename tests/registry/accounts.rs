@@ -106,6 +106,29 @@ fn the_first_start_makes_an_administrator_and_says_the_password_once() -> Result
 }
 
 #[test]
+fn who_searches_finds_what_is_theirs_to_see() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    let run = |args: &[&str], input: &str| skiff(&[args, &["--root", &root]].concat(), input).and_then(ok);
+    run(&["user", "add", "--password-stdin", "bob"], "bobs password\n")?;
+    run(&["project", "member", "library", "bob", "developer"], "")?;
+    run(&["project", "add", "secret"], "")?;
+    run(&["project", "member", "secret", "bob", "developer"], "")?;
+    test.client.authorization = Some(basic("bob", "bobs password"));
+    test.push_image("secret/app", "v1", b"layer")?;
+    test.push_image("app", "v1", b"layer")?;
+    let found = test.client.get("/v1/search?q=app")?.expect(200)?.json()?;
+    assert_eq!(found["num_results"], 2);
+    run(&["user", "add", "--password-stdin", "eve"], "eves password\n")?;
+    test.client.authorization = Some(basic("eve", "eves password"));
+    let found = test.client.get("/v1/search?q=app")?.expect(200)?.json()?;
+    assert!(!found.to_string().contains("secret"), "{found}");
+    test.client.authorization = Some(basic("eve", "wrong"));
+    test.client.get("/v1/search?q=app")?.expect(401)?;
+    Ok(())
+}
+
+#[test]
 fn tokens_give_what_the_role_allows_and_no_more() -> Result<()> {
     let mut test = Test::ours(&[])?;
     let root = test.server().root().display().to_string();

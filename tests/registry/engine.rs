@@ -332,6 +332,21 @@ impl Pair {
 }
 
 #[test]
+fn the_command_line_searches_the_registry() -> Result<()> {
+    let pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
+    pair.push("team/app")?;
+    let search = |term: &str| -> Result<String> {
+        let term = format!("{}/{term}", pair.address);
+        let output = pair.daemon.cli(&["search", "--format", "{{.Name}}", &term]).output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    assert_eq!(search("app")?, "team/app\n");
+    assert_eq!(search("nothing")?, "");
+    Ok(())
+}
+
+#[test]
 fn a_kill_in_the_middle_of_a_handover_costs_nothing() -> Result<()> {
     let mut pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
     for round in 0..6u32 {

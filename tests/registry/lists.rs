@@ -69,6 +69,28 @@ fn the_catalog_comes_in_pages() -> Result<()> {
 }
 
 #[test]
+fn repositories_are_searched() -> Result<()> {
+    let mut test = Test::ours(&["--auth", "none"])?;
+    for name in ["team/web", "team/worker", "other/webs", "api"] {
+        test.push_image(name, "v1", b"x")?;
+    }
+    let mut found = |query: &str| -> Result<Vec<String>> {
+        let all = test.client.get(&format!("/v1/search?{query}"))?.expect(200)?.json()?;
+        let names = all["results"].as_array().context("results")?.iter();
+        assert_eq!(all["num_results"], names.len());
+        Ok(names.map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect())
+    };
+    assert_eq!(found("q=WEB")?, ["other/webs", "team/web"]);
+    assert_eq!(found("q=team%2Fw&n=1")?, ["team/web"]);
+    assert_eq!(found("q=nothing")?, [""; 0]);
+    assert_eq!(found("n=1000000")?.len(), 4);
+    test.client.get("/v1/search?q=a&n=x")?.expect(400)?;
+    test.client.request("POST", "/v1/search?q=a", &[], b"")?.expect(405)?;
+    test.client.get("/v1/_ping")?.expect(200)?;
+    Ok(())
+}
+
+#[test]
 fn errors_are_documents() -> Result<()> {
     let mut test = Test::any()?;
     let name = test.name("errors");

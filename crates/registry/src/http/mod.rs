@@ -8,5 +8,6 @@ pub(crate) mod query;
 pub(crate) mod receive;
 pub(crate) mod reply;
 pub(crate) mod route;
+mod search;
 mod token;
 mod v2;

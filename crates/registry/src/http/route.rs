@@ -8,7 +8,7 @@ use super::{
     api, pages,
     receive::Content,
     reply::{Answer, Reply},
-    token, v2,
+    search, token, v2,
 };
 use crate::{Error, Registry};
 
@@ -47,6 +47,9 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
     }
     if path.starts_with("/api/v1/") {
         return api::answer(registry, peer, request).await;
+    }
+    if path == "/v1/search" || path == "/v1/_ping" {
+        return search::answer(registry, peer, request).await;
     }
     if path == "/healthz" {
         return Reply::empty(StatusCode::OK).into();
