@@ -41,7 +41,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "skiff-volumes",
         ],
     ),
-    ("skiff-registry", &["skiff-distribution", "skiff-handover", "skiff-state"]),
+    ("skiff-registry", &["skiff-distribution", "skiff-handover", "skiff-state", "skiff-sys"]),
     ("skiff-server", &["skiff-engine", "skiff-api", "skiff-sys"]),
     ("skiff-client", &["skiff-api", "skiff-tls"]),
     ("skiff-cli", &["skiff-archive", "skiff-client", "skiff-api", "skiff-distribution", "skiff-go"]),
