@@ -102,6 +102,32 @@ fn it_goes_when_nobody_wants_it() -> Result<()> {
 }
 
 #[test]
+fn a_start_may_come_when_what_was_made_for_it_is_let_go_of() -> Result<()> {
+    let daemon = daemon(&[])?;
+    // A second after they were created; what is made ahead, is for four at the same time.
+    let late = |round: u64, place: u64| -> Result<()> {
+        let mut client = daemon.client();
+        let id = create(&mut client, &["true"], "none")?;
+        thread::sleep(Duration::from_micros(999_000 + 300 * (round * 4 + place)));
+        start(&mut client, &id)?;
+        assert_eq!(wait(&mut client, &id)?, 0);
+        client.delete(&format!("/containers/{id}"))?.ok().map(drop)
+    };
+    for round in 0..8 {
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..4)
+                .map(|place| {
+                    let late = &late;
+                    scope.spawn(move || late(round, place))
+                })
+                .collect();
+            all.into_iter().try_for_each(|late| late.join().expect("no panic"))
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn it_keeps_no_image() -> Result<()> {
     let (daemon, mut client, _) = with_a_spare()?;
     let removed = client.delete("/images/busybox")?.ok()?.json()?;

@@ -203,7 +203,7 @@ pub struct Starting {
 impl Drop for Starting {
     fn drop(&mut self) {
         /// A monitor has nothing to do but remove an empty cgroup.
-        const PATIENCE: Duration = Duration::from_secs(2);
+        const PATIENCE: Duration = Duration::from_secs(10);
         let Some(socket) = self.socket.take() else { return };
         // It is gone already if any of this fails.
         let _ = rustix::net::shutdown(&socket, rustix::net::Shutdown::Write);

@@ -74,10 +74,12 @@ fn make_now(
     Ok((root, starting))
 }
 
-/// Lets go of it in a while.
+/// Lets go of it in a while. A start that comes at this moment waits: its own monitor would make the same cgroup, which the
+/// old one removes.
 pub(super) async fn let_go(container: Arc<Container>) {
     tokio::time::sleep(PATIENCE).await;
-    let Some(ahead) = container.ahead().take() else { return };
-    // A panic has been printed.
-    let _ = blocking(move || drop(ahead)).await;
+    if container.ahead().is_some() {
+        // A panic has been printed.
+        let _ = blocking(move || drop(container.ahead().take())).await;
+    }
 }
