@@ -57,6 +57,7 @@ pub use registries::{
 };
 pub use skiff_archive::ArchiveSink;
 pub use skiff_logs::check as check_log_options;
+pub use skiff_network::NEIGHBOURS;
 pub use skiff_snapshots::{Change, ChangeKind};
 pub use start::Engine;
 pub use stats::{SampleStream, Stats};

@@ -209,6 +209,9 @@ pub struct EndpointRecord {
     /// The published ports, in the order of the request; one entry for each host address. Only the endpoint with the
     /// default route has them.
     pub ports: Vec<BoundPort>,
+    /// Which bridge of its network it is on: 0 is the first, which has the network's address.
+    #[serde(default)]
+    pub shard: u16,
     /// What a driver of others made of it; none if it is ours.
     #[serde(default)]
     pub foreign: Option<Foreign>,
@@ -367,6 +370,7 @@ pub(crate) mod tests {
             links: vec![],
             gateway_priority: 0,
             ports: vec![],
+            shard: 0,
             foreign: None,
         }
     }

@@ -38,6 +38,7 @@ mod ports;
 mod publish;
 mod reach;
 mod sandbox;
+mod shards;
 mod stale;
 mod state;
 mod sysctl;
@@ -60,3 +61,4 @@ pub use networks::{Addressing, Driver, NetworkRecord, NetworkRequest, ParentErro
 pub use opener::Opener;
 pub use ports::{BoundPort, HostPort, PortSpec, Protocol};
 pub use reach::{About, Namespaces, Place, Reach, Step, Verdict};
+pub use sysctl::NEIGHBOURS;

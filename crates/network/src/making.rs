@@ -12,6 +12,7 @@ use crate::{
     netlink::Netlink,
     network::Shared,
     networks::{self, Carrier, Made, Pool, Taken},
+    shards::Shard,
     state::Net,
     sysctl,
 };
@@ -265,6 +266,7 @@ impl Network {
                 if let Err(error) = networks::unmake_bridge(route, record, options, *index) {
                     tracing::warn!(network = record.name, %error, "a bridge could not be taken down");
                 }
+                net.shards.iter().flat_map(Shard::dead).for_each(|dead| self.janitor.bury(dead));
                 if record.own_link {
                     self.janitor.bury(Dead { name: record.link.clone(), index: *index });
                 }

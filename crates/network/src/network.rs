@@ -41,6 +41,8 @@ pub struct Network {
     pub(crate) shared: Shared,
     /// Tells the containers' programs who is called what.
     pub(crate) dns: Arc<Dns>,
+    /// Held while a network gets another bridge.
+    pub(crate) sharding: Mutex<()>,
     /// Writes endpoints down.
     pub(crate) keep: OnceLock<Keep>,
     /// Puts the table back when somebody removes it.
@@ -414,7 +416,7 @@ impl Network {
     }
 }
 
-pub(crate) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+pub(crate) fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -22,6 +22,7 @@ use crate::{
     nft::Seen,
     pool::{self, Uplink},
     publish::Publisher,
+    shards::{self, Shard},
     stale,
     state::{Net, State},
     sysctl,
@@ -45,6 +46,7 @@ pub(crate) fn open(
             || record.foreign.is_some()
             || facts.has_link(record.host_index, &record.host_interface)
     });
+    sysctl::remember_neighbours();
     let shared = Shared::new(config);
     let mut networks = user_networks(records);
     let plan = match config.bridge.as_str() {
@@ -109,6 +111,7 @@ pub(crate) fn open(
         shared.become_router(&state, &record)?;
     }
     make_others(&state, &shared)?;
+    shards::make_again(&state, &facts, &shared.alias)?;
     let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
     stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
 
@@ -121,6 +124,7 @@ pub(crate) fn open(
         janitor: Janitor::start()?,
         shared,
         dns,
+        sharding: Mutex::default(),
         keep: OnceLock::new(),
         _guard: guard,
         _usher: usher,
@@ -293,8 +297,12 @@ fn make_others(state: &Arc<Mutex<State>>, shared: &Shared) -> Result<(), Network
 fn stale_parts(state: &Mutex<State>, shared: &Shared) -> stale::Known {
     let state = lock(state);
     stale::Known {
-        bridges: state.networks.values().map(|net| net.index).collect(),
-        names: state.networks.values().map(|net| net.record.link.clone()).collect(),
+        bridges: state.networks.values().flat_map(Net::bridges).collect(),
+        names: state
+            .networks
+            .values()
+            .flat_map(|net| net.shards.iter().flat_map(Shard::links).chain([net.record.link.clone()]))
+            .collect(),
         alias: shared.alias.clone(),
     }
 }

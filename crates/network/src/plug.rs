@@ -58,7 +58,8 @@ impl Plug {
         Ok(Self {
             end: match &net.carrier {
                 Carrier::Bridge(options) => {
-                    End::Port { bridge: net.index, flags: net.flags(), mtu: options.mtu }
+                    let bridge = net.bridges().nth(record.shard.into()).unwrap_or(0);
+                    End::Port { bridge, flags: net.flags(), mtu: options.mtu }
                 }
                 Carrier::Parent(options) => End::Child(options.clone()),
                 Carrier::Remote(_) | Carrier::Cni(_) => {
@@ -73,7 +74,8 @@ impl Plug {
 
     /// Whether a link that was prepared will do.
     pub(crate) fn fits_prepared(&self) -> bool {
-        self.record.interface == CONTAINER_INTERFACE && matches!(self.end, End::Port { .. })
+        let is_elsewhere = self.is_default && self.record.shard > 0;
+        self.record.interface == CONTAINER_INTERFACE && matches!(self.end, End::Port { .. }) && !is_elsewhere
     }
 
     /// Whether the kernel parameters are as they were prepared.

@@ -24,9 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Known {
     /// The indexes of the networks' bridges and parents.
     pub(crate) bridges: Vec<u32>,
-    /// Their names.
+    /// Their names, and those of the links between the bridges of one network.
     pub(crate) names: Vec<String>,
-    /// The alias of bridges and parents that we made.
+    /// The alias of these links if we made them.
     pub(crate) alias: String,
 }
 
@@ -59,11 +59,11 @@ pub(crate) fn remove_later(
 }
 
 fn is_stale(link: &Link, known: &Known, endpoints: &[EndpointRecord]) -> bool {
-    if matches!(link.kind.as_str(), "bridge" | "vlan" | "dummy") {
-        return link.alias == known.alias && !known.names.contains(&link.name);
-    }
-    link.master != 0
-        && known.bridges.contains(&link.master)
-        && link.alias == link::ALIAS
-        && !endpoints.iter().any(|record| record.host_index == link.index)
+    let is_port = || {
+        link.master != 0
+            && known.bridges.contains(&link.master)
+            && link.alias == link::ALIAS
+            && !endpoints.iter().any(|record| record.host_index == link.index)
+    };
+    !known.names.contains(&link.name) && (link.alias == known.alias || is_port())
 }

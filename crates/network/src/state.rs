@@ -12,6 +12,7 @@ use skiff_types::{ContainerId, EndpointId, NetworkId};
 use crate::{
     BoundPort, Dns, EndpointRecord, EndpointRequest, LinkStats, MacAddr, NetworkError, NetworkRecord,
     PublishError,
+    bridge::DEFAULT_MTU,
     cni::{CniError, Config},
     endpoint::Way,
     firewall::{Firewall, Found, Zone},
@@ -22,6 +23,7 @@ use crate::{
     networks::{Carrier, Driver, ParentError, gateways},
     ports::{HostPort, PortSpec},
     publish::{Destination, Publisher},
+    shards::{self, Shard},
 };
 
 /// A network in use.
@@ -35,6 +37,8 @@ pub(crate) struct Net {
     pub(crate) zone: Option<Zone>,
     /// The index of its bridge or parent; 0 while that is not there.
     pub(crate) index: u32,
+    /// Its further bridges.
+    pub(crate) shards: Vec<Shard>,
     /// Whether it is the network `bridge`.
     pub(crate) is_default: bool,
     ipv4: Vec<Addresses>,
@@ -57,10 +61,12 @@ impl Net {
                 trusted: options.trusted.clone(),
                 source4: options.source4,
                 source6: options.source6,
+                shards: Vec::new(),
             }),
             ipv4: record.ipv4.iter().map(addresses).collect(),
             ipv6: record.ipv6.iter().map(addresses).collect(),
             index: 0,
+            shards: Vec::new(),
             is_default: false,
             record,
             carrier,
@@ -70,6 +76,16 @@ impl Net {
     /// Whether somebody else is to be told when an endpoint ends: the driver, or who gives out addresses.
     fn needs_farewell(&self) -> bool {
         self.record.driver.is_foreign() || self.record.addressing.is_plugin()
+    }
+
+    /// The MTU of its bridge.
+    pub(crate) fn mtu(&self) -> u32 {
+        self.carrier.bridge().map_or(DEFAULT_MTU, |options| options.mtu)
+    }
+
+    /// The indexes of its bridges; 0 for one that is not there.
+    pub(crate) fn bridges(&self) -> impl Iterator<Item = u32> + '_ {
+        std::iter::once(self.index).chain(self.shards.iter().map(|shard| shard.index))
     }
 
     /// How the bridge treats its ports.
@@ -199,9 +215,22 @@ impl State {
                 addresses.give_back(ip);
             }
         })?;
-        let record = record(container, name, request, net, interface, ipv4, ipv6);
+        let mut record = record(container, name, request, net, interface, ipv4, ipv6);
+        record.shard = self.free_bridge(&record);
         self.insert(record.clone());
         Ok(record)
+    }
+
+    /// The number of the first bridge of its network that has a port left for an endpoint: 0 is the network's own.
+    fn free_bridge(&self, record: &EndpointRecord) -> u16 {
+        let mut taken = BTreeMap::<u16, usize>::new();
+        let on_bridge =
+            |other: &&EndpointRecord| other.network == record.network && other.driver == Driver::Bridge;
+        for other in self.endpoints.values().filter(on_bridge) {
+            *taken.entry(other.shard).or_default() += 1;
+        }
+        let has_room = |number: &u16| taken.get(number).is_none_or(|count| *count < shards::MOST);
+        (0..).find(has_room).expect("there is no last number")
     }
 
     /// Keeps an endpoint, new or changed.
@@ -502,6 +531,7 @@ fn record(
         links: request.links.clone(),
         gateway_priority: request.gateway_priority,
         ports: Vec::new(),
+        shard: 0,
         foreign: net.needs_farewell().then(Foreign::default),
     }
 }

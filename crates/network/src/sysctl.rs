@@ -9,6 +9,11 @@ pub(crate) fn forwards(ipv6: bool) -> Result<bool, NetworkError> {
     read(if ipv6 { "net/ipv6/conf/all/forwarding" } else { "net/ipv4/ip_forward" })
 }
 
+/// Whether frames of a family that pass a bridge pass netfilter too (br_netfilter).
+pub(crate) fn bridges_ask_netfilter(ipv6: bool) -> bool {
+    read(&format!("net/bridge/bridge-nf-call-ip{}tables", if ipv6 { "6" } else { "" })).unwrap_or(false)
+}
+
 /// Lets the host forward packets of a family.
 pub(crate) fn forward(ipv6: bool) -> Result<(), NetworkError> {
     if !ipv6 {
@@ -16,6 +21,32 @@ pub(crate) fn forward(ipv6: bool) -> Result<(), NetworkError> {
     }
     write("net/ipv6/conf/default/forwarding", "1")?;
     write("net/ipv6/conf/all/forwarding", "1")
+}
+
+/// How many neighbours of a family the kernel is to remember. By itself it remembers 1,024, those of all network namespaces together; a container
+/// that talks takes two, its own of the bridge and the bridge's of it, and one that scans its subnet takes all there are.
+pub const NEIGHBOURS: u64 = 65_536;
+
+/// Has the kernel remember more neighbours, if it remembers fewer. Network namespaces other than the machine's first have no such switch.
+pub(crate) fn remember_neighbours() {
+    for family in ["ipv4", "ipv6"] {
+        for (name, least) in [("gc_thresh3", NEIGHBOURS), ("gc_thresh2", NEIGHBOURS / 4 * 3)] {
+            match raise(&format!("net/{family}/neigh/default/{name}"), least) {
+                Ok(()) => {}
+                Err(NetworkError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(%error, "the kernel cannot be had to remember more neighbours"),
+            }
+        }
+    }
+}
+
+/// Raises a limit that is lower.
+fn raise(name: &str, least: u64) -> Result<(), NetworkError> {
+    let now = fs_err::read_to_string(path(name))?;
+    match now.trim().parse::<u64>() {
+        Ok(now) if now >= least => Ok(()),
+        _ => write(name, &least.to_string()),
+    }
 }
 
 /// Lets packets from 127.0.0.0/8 leave through this link, and their answers come back. Only ever set where the
@@ -82,4 +113,25 @@ fn read(name: &str) -> Result<bool, NetworkError> {
 
 fn write(name: &str, value: &str) -> Result<(), NetworkError> {
     Ok(fs_err::write(path(name), value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_raised_and_never_lowered() {
+        std::thread::spawn(|| {
+            skiff_sys::netns::unshare_net().unwrap();
+            let limit = "net/core/somaxconn";
+            let mut seen = Vec::new();
+            for least in [5000, 4000, 6000] {
+                raise(limit, least).unwrap();
+                seen.push(fs_err::read_to_string(path(limit)).unwrap());
+            }
+            assert_eq!(seen, ["5000\n", "5000\n", "6000\n"]);
+        })
+        .join()
+        .unwrap();
+    }
 }

@@ -142,6 +142,11 @@ impl Firewall {
         self.change(&zone.add(), "add a network to table inet skiff")
     }
 
+    /// Makes a further bridge of a network known.
+    pub(crate) fn add_shard(&mut self, bridge: &str) -> Result<Found, NetworkError> {
+        self.change(&zone::add_shard(bridge), "add a bridge to table inet skiff")
+    }
+
     /// Makes a network unknown again.
     pub(crate) fn delete_zone(&mut self, zone: &Zone) -> Result<Found, NetworkError> {
         self.change(&zone.delete(), "take a network from table inet skiff")

@@ -3,12 +3,14 @@
 //! ```text
 //! guard    (prerouting, raw)   what claims to come from or go to the loopback network without being there is dropped,
 //!                              because published loopback addresses are rewritten before the kernel would look
+//!                              what passes a network's further bridges is not tracked
 //! inbound  (prerouting, nat)   local destinations → publish; from outside only if the host's policy is not asked, or
 //!                              let the packet in (see judged.rs)
 //! outbound (output, nat)       the same for what the host itself sends, 127.0.0.1 included
 //! publish                      address . protocol . port → container's address . port
-//! forward  (forward, filter)   neighbours pass; nothing else leaves an internal network; to a bridge → inward; from a
-//!                              bridge → accepted
+//! to_shard (input, raw)        what is for the host comes by a network's first bridge, not by a further one
+//! forward  (forward, filter)   what stays on a further bridge or among neighbours passes; nothing else leaves a further bridge or an internal
+//!                              network; to a bridge → inward; from a bridge → accepted
 //! inward                       answers and published ports pass, and what the network's mode lets in; nothing else
 //!                              reaches a container: not from outside, not from other networks
 //! leaving  (postrouting, nat)  masquerade: containers to the outside; the host's loopback and hairpins to containers
@@ -39,6 +41,7 @@ pub(crate) const FOREIGN6: &str = "foreign6";
 
 const GUARD: &str = "guard";
 const INBOUND: &str = "inbound";
+const TO_SHARD: &str = "to_shard";
 const OUTBOUND: &str = "outbound";
 const PUBLISH: &str = "publish";
 const INWARD: &str = "inward";
@@ -46,7 +49,9 @@ const LEAVING: &str = "leaving";
 
 /// All bridges.
 pub(super) const BRIDGES: &str = "bridges";
-/// Bridges, twice each, whose containers reach each other.
+/// Further bridges of networks.
+pub(super) const SHARDS: &str = "shards";
+/// Bridges, twice each, whose containers reach each other, and further bridges.
 pub(super) const NEIGHBOURS: &str = "neighbours";
 /// Bridges whose containers do not.
 pub(super) const CLOSED: &str = "closed";
@@ -154,6 +159,7 @@ fn sets() -> Vec<Op> {
     let map = |name, key, data| Set { name, key, data, intervals: false, lasting: None };
     let sets = [
         set(BRIDGES, &[INTERFACE]),
+        set(SHARDS, &[INTERFACE]),
         set(NEIGHBOURS, &[INTERFACE, INTERFACE]),
         set(CLOSED, &[INTERFACE]),
         set(SECLUDED, &[INTERFACE]),
@@ -185,6 +191,7 @@ fn chains(rules: &Rules) -> Vec<Op> {
         Chain { name: INWARD, hook: None },
         base(GUARD, "filter", Hook::PREROUTING, -300),
         base(INBOUND, "nat", Hook::PREROUTING, -100),
+        base(TO_SHARD, "filter", Hook::INPUT, -300),
         base(OUTBOUND, "nat", Hook::OUTPUT, -100),
         base(FORWARD, "filter", Hook::FORWARD, 0),
         base(LEAVING, "nat", Hook::POSTROUTING, 100),
@@ -206,6 +213,8 @@ fn rules_of_chains(rules: &Rules) -> Vec<Op> {
     let mut ops = Vec::new();
     let mut rule = |chain, parts: Vec<Vec<Expr>>| ops.push(Op::AddRule { chain, rule: parts.concat() });
 
+    rule(GUARD, vec![vec![input(0), in_set(SHARDS), Expr::NoTrack, Expr::Accept]]);
+    rule(TO_SHARD, vec![vec![input(0), in_set(SHARDS), Expr::Drop]]);
     let not_loopback = || vec![input(0), Expr::NotEqual { register: 0, value: name("lo").to_vec() }];
     let from_loopback_net = || in_net(field::IPV4_SOURCE, loopback());
     rule(GUARD, vec![not_loopback(), in_net(field::IPV4_DESTINATION, loopback()), vec![Expr::Drop]]);
@@ -241,6 +250,7 @@ fn rules_of_chains(rules: &Rules) -> Vec<Op> {
     }
 
     rule(FORWARD, vec![vec![input(0), output(4), in_set(NEIGHBOURS), Expr::Accept]]);
+    rule(FORWARD, vec![vec![input(0), in_set(SHARDS), Expr::Drop]]);
     rule(FORWARD, vec![vec![input(0), in_set(SECLUDED), Expr::Drop]]);
     rule(FORWARD, vec![vec![output(0), in_set(BRIDGES), Expr::Jump(INWARD)]]);
     rule(FORWARD, vec![vec![input(0), in_set(BRIDGES), Expr::Accept]]);

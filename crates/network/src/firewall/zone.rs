@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::plan::{
-    BRIDGES, CLOSED, FAMILY_IPV4, FAMILY_IPV6, MASQUERADED, NEIGHBOURS, ROUTED, SECLUDED, SOURCES4, SOURCES6,
-    SUBNETS4, SUBNETS6, TRUSTED, UNPROTECTED, name,
+    BRIDGES, CLOSED, FAMILY_IPV4, FAMILY_IPV6, MASQUERADED, NEIGHBOURS, ROUTED, SECLUDED, SHARDS, SOURCES4,
+    SOURCES6, SUBNETS4, SUBNETS6, TRUSTED, UNPROTECTED, name,
 };
 use crate::{
     networks::GatewayMode,
@@ -36,6 +36,8 @@ pub(crate) struct Zone {
     pub(crate) source4: Option<Ipv4Addr>,
     /// The same for IPv6.
     pub(crate) source6: Option<Ipv6Addr>,
+    /// Its further bridges.
+    pub(crate) shards: Vec<String>,
 }
 
 impl Zone {
@@ -50,6 +52,7 @@ impl Zone {
         let key = Element::key;
         let mut out = vec![(BRIDGES, key(bridge.clone()))];
         self.subnets.iter().for_each(|net| out.extend(interval(net)));
+        out.extend(self.shards.iter().flat_map(|shard| of_shard(shard)));
         match self.icc {
             true => out.push((NEIGHBOURS, key([&bridge[..], &bridge].concat()))),
             false => out.push((CLOSED, key(bridge.clone()))),
@@ -86,7 +89,6 @@ impl Zone {
 
     /// The steps that make the network known.
     pub(super) fn add(&self) -> Vec<Op> {
-        let add = |(set, element)| Op::AddElements { set, elements: vec![element] };
         self.elements().into_iter().map(add).collect()
     }
 
@@ -96,6 +98,21 @@ impl Zone {
             |(set, element): (_, Element)| Op::DeleteElements { set, elements: vec![element.name()] };
         self.elements().into_iter().map(delete).collect()
     }
+}
+
+/// The steps that make a further bridge of a network known.
+pub(super) fn add_shard(bridge: &str) -> Vec<Op> {
+    of_shard(bridge).into_iter().map(add).collect()
+}
+
+/// What is of a further bridge in which set: who is on it is kept apart, if at all, by its ports.
+fn of_shard(bridge: &str) -> [(&'static str, Element); 2] {
+    let bridge = name(bridge);
+    [(SHARDS, Element::key(bridge.to_vec())), (NEIGHBOURS, Element::key([bridge, bridge].concat()))]
+}
+
+fn add((set, element): (&'static str, Element)) -> Op {
+    Op::AddElements { set, elements: vec![element] }
 }
 
 /// A subnet's first address, and the first behind it, if there is one.

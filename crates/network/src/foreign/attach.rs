@@ -39,8 +39,26 @@ pub(crate) struct Farewell {
 }
 
 impl Network {
-    /// Takes the addresses of an endpoint if a plugin gives them out, and then reserves it as any other.
+    /// Takes the addresses of an endpoint if a plugin gives them out, and then reserves it as any other, with a port of a bridge.
     pub(crate) fn reserve(
+        &self,
+        container: ContainerId,
+        name: &str,
+        request: &mut EndpointRequest,
+    ) -> Result<EndpointRecord, NetworkError> {
+        let record = self.reserve_addresses(container, name, request)?;
+        if let Err(error) = self.make_shards(&record) {
+            let farewell = self.lock().farewell(&record);
+            self.lock().forget(container, record.network);
+            if let Some(farewell) = farewell {
+                self.say(&farewell, None);
+            }
+            return Err(error);
+        }
+        Ok(record)
+    }
+
+    fn reserve_addresses(
         &self,
         container: ContainerId,
         name: &str,

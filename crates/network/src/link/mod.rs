@@ -28,6 +28,7 @@ const SET_LINK: u16 = 19;
 
 const INET6: u16 = 10;
 const UP: u32 = 1;
+const NO_ARP: u32 = 0x80;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
@@ -200,6 +201,17 @@ pub(crate) fn bring_up_port(batch: &mut Batch, name: &str, flags: PortFlags) {
 /// Switch a link on.
 pub(crate) fn bring_up(batch: &mut Batch, name: &str) {
     link(batch, SET_LINK, 0, 0, true, |m| m.str(IFLA_IFNAME, name));
+}
+
+/// Switch a link on that answers no ARP: the host has no part in what passes it.
+pub(crate) fn bring_up_mute(batch: &mut Batch, name: &str) {
+    batch.push(SET_LINK, ACK, |m| {
+        let mut fixed = [0; 16];
+        fixed[8..12].copy_from_slice(&(UP | NO_ARP).to_ne_bytes());
+        fixed[12..16].copy_from_slice(&(UP | NO_ARP).to_ne_bytes());
+        m.fixed(&fixed);
+        m.str(IFLA_IFNAME, name);
+    });
 }
 
 /// Switch on the link of an index.

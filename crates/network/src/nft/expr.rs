@@ -101,6 +101,8 @@ pub(crate) enum Expr {
     },
     /// Rewrite the source to the outgoing interface's address.
     Masquerade,
+    /// Have the packet belong to no connection.
+    NoTrack,
     /// Put the key that starts at the register into a set with a timeout, or have it stay there longer. A set that is
     /// full ends the rule.
     Update {
@@ -238,6 +240,7 @@ impl Expr {
                 m.be32(3, register(address));
             }),
             Self::Masquerade => expression(list, "masq", |_| {}),
+            Self::NoTrack => expression(list, "notrack", |_| {}),
             Self::Update { set, key } => expression(list, "dynset", |m| {
                 m.str(1, set);
                 m.be32(3, 1); // NFT_DYNSET_OP_UPDATE

@@ -22,6 +22,26 @@ pub(super) struct Net {
     pub(super) zone: Option<Zone>,
 }
 
+impl Net {
+    /// Its bridges from one of its endpoints to another, by their numbers; that of the host is 0. With the verb.
+    pub(super) fn bridges(&self, from: u16, to: u16) -> String {
+        let mut numbers = vec![from, 0, to];
+        if from == to {
+            numbers.truncate(1);
+        }
+        numbers.dedup();
+        let shards = self.zone.as_ref().map_or(&[][..], |zone| &zone.shards);
+        let name = |number: &u16| match number.checked_sub(1) {
+            None => Some(self.record.link.as_str()),
+            Some(further) => shards.get(usize::from(further)).map(String::as_str),
+        };
+        match &numbers.iter().filter_map(name).collect::<Vec<_>>()[..] {
+            [one] => format!("bridge {one} carries"),
+            many => format!("bridges {} carry", many.join(", ")),
+        }
+    }
+}
+
 /// Everything.
 #[derive(Clone, Debug)]
 pub(super) struct Scene {

@@ -29,7 +29,8 @@ type Way = Result<Verdict, NetworkError>;
 #[derive(Clone, Copy, Debug)]
 enum Origin<'a> {
     Host,
-    Net(&'a Net),
+    /// A network, and which of its bridges.
+    Net(&'a Net, u16),
     Outside,
 }
 
@@ -110,7 +111,7 @@ impl<'a> Walk<'a> {
         let network = &net.record.name;
         self.step(About::Route, format!("{name} sends it by {interface} (network {network}), {whereto}"));
         match &net.carrier {
-            Carrier::Bridge(_) => self.on_bridge(net, &route),
+            Carrier::Bridge(_) => self.on_bridge(net, endpoint.shard, &route),
             Carrier::Parent(options) => self.on_parent(net, options, &route),
             Carrier::Remote(_) | Carrier::Cni(_) => {
                 self.step(About::Link, format!("what network {network} does with it its driver knows"));
@@ -131,7 +132,7 @@ impl<'a> Walk<'a> {
         let whereto = route.gateway.map_or_else(|| "straight".to_owned(), |gw| format!("to the router {gw}"));
         self.step(About::Route, format!("the host sends it by {name}, {whereto}"));
         match self.scene.of_bridge(&name).filter(|_| route.gateway.is_none()) {
-            Some(net) => self.over_bridge(net, to),
+            Some(net) => self.over_bridge(net, 0, to),
             None => self.beyond(&name),
         }
     }
@@ -178,7 +179,7 @@ impl<'a> Walk<'a> {
     }
 
     /// On the bridge of a network, sent by one of its containers.
-    fn on_bridge(&mut self, net: &Net, route: &Route) -> Way {
+    fn on_bridge(&mut self, net: &Net, shard: u16, route: &Route) -> Way {
         let next = route.gateway.unwrap_or(self.to);
         let Carrier::Bridge(options) = &net.carrier else { return Ok(Verdict::Depends) };
         let bridges_own = net.record.pools().any(|pool| pool.gateway == Some(next));
@@ -187,7 +188,7 @@ impl<'a> Walk<'a> {
                 About::Link,
                 format!("the host takes it at {next}, the address of bridge {}", net.record.link),
             );
-            return self.by_the_host(net);
+            return self.by_the_host(net, shard);
         }
         let neighbour = self.scene.holder(next, |other| other.record.id == net.record.id);
         if route.gateway.is_some() {
@@ -201,25 +202,26 @@ impl<'a> Walk<'a> {
                 format!("containers of network {name} do not reach each other: its enable_icc is false");
             return self.end(About::Rule, text);
         }
-        self.over_bridge(net, next)
+        self.over_bridge(net, shard, next)
     }
 
-    /// Over a network's bridge to whoever has the address there.
-    fn over_bridge(&mut self, net: &Net, to: IpAddr) -> Way {
-        let (name, bridge) = (&net.record.name, &net.record.link);
+    /// Over a network's bridges to whoever has the address there.
+    fn over_bridge(&mut self, net: &Net, shard: u16, to: IpAddr) -> Way {
+        let name = &net.record.name;
         let Some(holder) = self.scene.holder(to, |other| other.record.id == net.record.id) else {
             return self.end(About::Link, format!("nobody on network {name} has the address {to}"));
         };
-        self.step(About::Link, format!("bridge {bridge} carries it to {}", holder.container_name));
+        let bridges = net.bridges(shard, holder.shard);
+        self.step(About::Link, format!("{bridges} it to {}", holder.container_name));
         self.arrive_in(&holder.container, &holder.container_name, to, self.port)
     }
 
     /// At the host, which a container of a bridge network sent it to, as its router or itself.
-    fn by_the_host(&mut self, net: &Net) -> Way {
+    fn by_the_host(&mut self, net: &Net, shard: u16) -> Way {
         let to = self.to;
         let (route, link) = way(&mut self.host, to)?;
         if route.as_ref().is_some_and(|route| route.is_local) {
-            return self.at_host(Origin::Net(net));
+            return self.at_host(Origin::Net(net, shard));
         }
         if net.record.internal {
             return self.internal(net);
@@ -298,7 +300,7 @@ impl<'a> Walk<'a> {
         if self.others_drop(Hook::FORWARD)? {
             return Ok(Verdict::Ends);
         }
-        self.over_bridge(net, self.to)
+        self.over_bridge(net, 0, self.to)
     }
 
     /// At an address of the host's own.
@@ -330,7 +332,7 @@ impl<'a> Walk<'a> {
         let by_daemon = match from {
             Origin::Host => to.is_ipv6() && to.is_loopback(),
             // Their bridge would not carry it from one to another.
-            Origin::Net(net) => net.zone.as_ref().is_some_and(|zone| !zone.icc),
+            Origin::Net(net, _) => net.zone.as_ref().is_some_and(|zone| !zone.icc),
             Origin::Outside => false,
         };
         let translated = is_translated(zone, endpoint, SocketAddr::new(to, bound.host_port));
@@ -351,16 +353,26 @@ impl<'a> Walk<'a> {
         let who = if in_kernel { "chain publish turns it" } else { "the daemon passes it on" };
         self.step(About::Rule, format!("{what}: {who} to {at}"));
         if in_kernel {
-            if let Origin::Net(own) = from
+            if let Origin::Net(own, _) = from
                 && own.record.internal
             {
                 return self.internal(own);
+            }
+            if let Origin::Net(own, shard @ 1..) = from
+                && (own.record.id, shard) == (net.record.id, endpoint.shard)
+                && sysctl::bridges_ask_netfilter(to.is_ipv6())
+            {
+                let text = format!(
+                    "bridge {} turns it itself (br_netfilter), and gives nothing back by the port to that of both",
+                    net.record.link
+                );
+                return self.end(About::Link, text);
             }
             if !matches!(from, Origin::Host) && self.others_drop(Hook::FORWARD)? {
                 return Ok(Verdict::Ends);
             }
         }
-        self.step(About::Link, format!("bridge {} carries it to {name}", net.record.link));
+        self.step(About::Link, format!("{} it to {name}", net.bridges(0, endpoint.shard)));
         self.arrive_in(&endpoint.container, name, target, Some((bound.protocol, bound.container_port)))
     }
 

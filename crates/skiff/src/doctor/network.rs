@@ -1,5 +1,7 @@
 //! Networks: links, the firewall, forwarding.
 
+use skiff_engine::NEIGHBOURS;
+
 use super::{Finding, line, storage::module_exists};
 
 /// Parts of the kernel, what is lost without them, and whether that is too much.
@@ -39,6 +41,7 @@ pub(super) fn findings() -> Vec<Finding> {
             "",
         ),
     });
+    out.extend(["IPv4", "IPv6"].into_iter().filter_map(neighbours));
     if line("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1" {
         out.push(Finding::note(
             "iptables rules of others apply between containers of one bridge (br_netfilter)",
@@ -46,6 +49,20 @@ pub(super) fn findings() -> Vec<Finding> {
         ));
     }
     out
+}
+
+/// How many neighbours the kernel remembers; network namespaces other than the machine's first do not see it.
+fn neighbours(name: &str) -> Option<Finding> {
+    let path = format!("/proc/sys/net/{}/neigh/default/gc_thresh3", name.to_lowercase());
+    let limit: u64 = line(&path).parse().ok()?;
+    let text = format!("the kernel remembers {limit} {name} neighbours");
+    Some(match limit >= NEIGHBOURS {
+        true => Finding::good(text),
+        false => Finding::note(
+            format!("{text}, enough for {} containers: the daemon has it remember {NEIGHBOURS}", limit / 2),
+            "",
+        ),
+    })
 }
 
 /// Whether a part that is no module is there, by what it leaves in /proc and /sys.
