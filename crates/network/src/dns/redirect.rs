@@ -4,7 +4,7 @@
 //! likes. The table rewrites port 53 of questions on their way out, behind everything that the container's own rules do
 //! and see, and the ports of answers before they do: to them it is an ordinary conversation with 127.0.0.11:53. No
 //! connection is tracked for it. It costs the kernel no memory and no lookup per question, and a container that flushes
-//! iptables does not cut itself off.
+//! iptables does not cut itself off. While no daemon runs, questions are lost, to be asked again, and none is refused.
 
 use std::net::Ipv4Addr;
 
@@ -52,6 +52,7 @@ fn plan(ports: Ports) -> Vec<Op> {
         // Before connections are tracked.
         chain(ANSWERS, Hook::OUTPUT, -400),
     ];
+    ops.push(Op::AddRule { chain: ANSWERS, rule: refusal(ports.tcp) });
     for (protocol, port, checksum) in [(UDP, ports.udp, UDP_CHECKSUM), (TCP, ports.tcp, TCP_CHECKSUM)] {
         let rewrite = |address, field, from, to: u16| {
             let mut rule = conversation(protocol, address, field, from);
@@ -73,8 +74,21 @@ fn plan(ports: Ports) -> Vec<Op> {
     ops
 }
 
+/// The kernel's refusal of a connection while no daemon runs is dropped: the client tries again, and by then there may be one. Whom a
+/// daemon has hung up on is told so. A datagram's refusal means nothing to the client: it names our port, at which nobody has asked.
+fn refusal(port: u16) -> Vec<Expr> {
+    let is = |field, value: Vec<u8>| [Expr::Payload { field, to: 0 }, Expr::Equal { register: 0, value }];
+    let mut rule = conversation(TCP, field::IPV4_SOURCE, field::SOURCE_PORT, port);
+    rule.extend(is(field::TCP_FLAGS, vec![RESET_AND_ACK]));
+    // To the first packet of a connection.
+    rule.extend(is(field::TCP_SEQUENCE, vec![0; 4]));
+    rule.push(Expr::Drop);
+    rule
+}
+
 const UDP: u8 = 17;
 const TCP: u8 = 6;
+const RESET_AND_ACK: u8 = 0x14;
 /// Where the checksum lies in the header.
 const UDP_CHECKSUM: u32 = 6;
 const TCP_CHECKSUM: u32 = 16;
@@ -102,7 +116,7 @@ mod tests {
         let ops = plan(Ports { udp: 1000, tcp: 2000 });
         let rewritten = |chain: &str| {
             let rules = ops.iter().filter_map(|op| match op {
-                Op::AddRule { chain: c, rule } if *c == chain => Some(rule),
+                Op::AddRule { chain: c, rule } if *c == chain && !rule.contains(&Expr::Drop) => Some(rule),
                 _ => None,
             });
             let values = rules.map(|rule| {

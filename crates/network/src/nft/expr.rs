@@ -145,6 +145,8 @@ pub(crate) mod field {
     pub(crate) const IPV6_SOURCE: Field = Field { base: NETWORK, offset: 8, length: 16 };
     pub(crate) const IPV6_DESTINATION: Field = Field { base: NETWORK, offset: 24, length: 16 };
     pub(crate) const DESTINATION_PORT: Field = Field { base: TRANSPORT, offset: 2, length: 2 };
+    pub(crate) const TCP_SEQUENCE: Field = Field { base: TRANSPORT, offset: 4, length: 4 };
+    pub(crate) const TCP_FLAGS: Field = Field { base: TRANSPORT, offset: 13, length: 1 };
 }
 
 /// `enum nft_meta_keys`.

@@ -244,6 +244,50 @@ fn programs_are_answered_over_udp_and_tcp_and_may_have_port_53_for_themselves() 
 }
 
 #[test]
+fn who_asks_while_no_daemon_runs_is_not_refused_and_is_answered_by_the_next() {
+    in_a_world(|world| {
+        world.serve(NameServers::Given(vec![]));
+        world.dns = None;
+        let sockets = |kind| {
+            let text = world.within(|| fs_err::read_to_string(format!("/proc/thread-self/net/{kind}")));
+            text.expect("a list").lines().count() - 1
+        };
+        let until = Instant::now() + HAPPENS;
+        while sockets("udp") + sockets("tcp") > 0 {
+            assert!(Instant::now() < until, "the daemon's sockets stay open");
+            thread::sleep(Duration::from_millis(5));
+        }
+        let moment = Duration::from_millis(300);
+        let question = query("web", 1);
+        let udp = world.within(|| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        udp.connect((ADDRESS, 53)).expect("an address");
+        udp.set_read_timeout(Some(moment)).expect("a timeout");
+        udp.send(&question).expect("a question is sent");
+        let heard = udp.recv(&mut [0; 512]).expect_err("nobody is there").kind();
+        assert_eq!(heard, std::io::ErrorKind::WouldBlock);
+        let inside = world.inside.try_clone().expect("a descriptor");
+        let tcp = thread::spawn(move || {
+            let kind = rustix::thread::LinkNameSpaceType::Network;
+            rustix::thread::move_into_link_name_space(inside.as_fd(), Some(kind)).expect("the namespace");
+            let mut stream = TcpStream::connect_timeout(&(ADDRESS, 53).into(), HAPPENS)?;
+            stream.write_all(&framed(&query("web", 1)))?;
+            unframed(&mut stream)
+        });
+        thread::sleep(moment);
+        assert!(!tcp.is_finished(), "it waits");
+        world.begin();
+        world.serve(NameServers::Given(vec![]));
+        udp.set_read_timeout(Some(HAPPENS)).expect("a timeout");
+        udp.send(&question).expect("a question is sent");
+        let mut answer = vec![0; 512];
+        let length = udp.recv(&mut answer).expect("an answer");
+        assert_eq!(addresses(&answer[..length]), [ip("10.0.0.2")]);
+        let answer = tcp.join().expect("no panic").expect("an answer");
+        assert_eq!(addresses(&answer), [ip("10.0.0.2")]);
+    });
+}
+
+#[test]
 fn every_connection_may_ask_again_and_none_may_stay_for_nothing() {
     in_a_world(|world| {
         world.serve(NameServers::Given(vec![]));
