@@ -83,7 +83,7 @@ pub(crate) fn sysctls(config: &EndpointConfig) -> Result<Vec<(String, String)>, 
     text.split(',').map(sysctl).collect()
 }
 
-/// `net.X.Y.IFNAME.Z=V`.
+/// `net.X.Y.IFNAME.Z=V`; docker's command line makes small letters of all it is given.
 fn sysctl(text: &str) -> Result<(String, String), String> {
     let fault = || {
         format!(
@@ -96,8 +96,10 @@ fn sysctl(text: &str) -> Result<(String, String), String> {
         !w.is_empty() && w.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_')
     };
     match words.as_slice() {
-        ["net", "ipv4" | "ipv6" | "mpls", kind, "IFNAME", last] if [kind, last].into_iter().all(word) => {
-            Ok((words.join("/"), value.to_owned()))
+        ["net", family @ ("ipv4" | "ipv6" | "mpls"), kind, "IFNAME" | "ifname", last]
+            if [kind, last].into_iter().all(word) =>
+        {
+            Ok((format!("net/{family}/{kind}/IFNAME/{last}"), value.to_owned()))
         }
         _ => Err(fault()),
     }
@@ -125,7 +127,7 @@ mod tests {
     #[test]
     fn only_parameters_of_the_interface_are_set() {
         let two =
-            sysctls(&with("net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.IFNAME.accept_ra=2")).unwrap();
+            sysctls(&with("net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.ifname.accept_ra=2")).unwrap();
         let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned());
         assert_eq!(
             two,
@@ -137,6 +139,7 @@ mod tests {
             "net.core.conf.IFNAME.x=1",
             "net.ipv4.conf.IFNAME.a/b=1",
             "net.ipv4.conf.IFNAME...=1",
+            "net.ipv4.conf.IfName.x=1",
             "net.ipv4.conf.IFNAME.x",
         ] {
             assert!(sysctls(&with(bad)).is_err(), "{bad}");
