@@ -28,31 +28,53 @@ impl<'a> Spot<'a> {
         Self { name, place: Place::Container(container.record.container), inside: Some(&container.inside) }
     }
 
-    fn tries(&self, to: IpAddr, port: u16) -> bool {
-        let reached = || !tcp_refused(to, port);
+    fn tries(&self, to: IpAddr, protocol: Protocol, port: u16) -> bool {
+        let reached = || match protocol {
+            Protocol::Udp => !udp_refused(to, port),
+            _ => !tcp_refused(to, port),
+        };
         self.inside.map_or_else(reached, |inside| inside.within(reached))
     }
 }
 
 /// The explanation, with the containers' namespaces at hand.
-fn told(network: &Network, all: &[&Container], from: Place, to: IpAddr, port: Option<u16>) -> Reach {
+fn told(
+    network: &Network,
+    all: &[&Container],
+    from: Place,
+    to: IpAddr,
+    port: Option<(Protocol, u16)>,
+) -> Reach {
     let namespaces = |id: &skiff_types::ContainerId| {
         let of = all.iter().find(|container| container.record.container == *id);
         of.ok_or_else(|| io::Error::other("no such container"))?.inside.netns.try_clone()
     };
-    network.reach(from, to, port.map(|port| (TCP, port)), &namespaces).expect("an explanation")
+    network.reach(from, to, port, &namespaces).expect("an explanation")
 }
 
 /// Every place against every address and port. What depends on others is counted and must not be told of what is ours alone.
 fn compare(network: &Network, all: &[&Container], spots: &[Spot<'_>], targets: &[(&str, IpAddr, u16)]) {
+    compare_by(&[TCP, Protocol::Udp], network, all, spots, targets);
+}
+
+fn compare_by(
+    protocols: &[Protocol],
+    network: &Network,
+    all: &[&Container],
+    spots: &[Spot<'_>],
+    targets: &[(&str, IpAddr, u16)],
+) {
     let mut wrong = Vec::new();
-    for spot in spots {
+    for (spot, protocol) in spots.iter().flat_map(|spot| protocols.iter().map(move |p| (spot, *p))) {
         for (what, to, port) in targets {
-            let reach = told(network, all, spot.place, *to, Some(*port));
-            let real = spot.tries(*to, *port);
+            let reach = told(network, all, spot.place, *to, Some((protocol, *port)));
+            let real = spot.tries(*to, protocol, *port);
             let wanted = if real { Verdict::Reaches } else { Verdict::Ends };
             if reach.verdict != wanted {
-                wrong.push(format!("{} → {what} ({to}:{port}): really {real}, told {reach:#?}", spot.name));
+                let from = spot.name;
+                wrong.push(format!(
+                    "{from} → {what} ({to}:{port}, {protocol:?}): really {real}, told {reach:#?}"
+                ));
             }
         }
     }
@@ -70,10 +92,13 @@ fn between_networks_the_host_and_what_is_published() {
         let mut inner = network_request("inner", &["10.4.0.0/24"], &[]);
         inner.internal = true;
         let inner = network.create(&inner).unwrap();
-        let one = attach_to(&network, &[&a], vec![port("8080", 80, TCP), port("127.0.0.1:8081", 80, TCP)]);
+        let mut ports = [TCP, Protocol::Udp].map(|protocol| port("8080", 80, protocol)).to_vec();
+        ports.push(port("127.0.0.1:8081", 80, TCP));
+        let one = attach_to(&network, &[&a], ports);
         let two = attach_to(&network, &[&a], vec![]);
         let other = attach_to(&network, &[&b], vec![]);
-        let closed = attach_to(&network, &[&shut], vec![port("8082", 80, TCP)]);
+        let twice = [TCP, Protocol::Udp].map(|protocol| port("8082", 80, protocol));
+        let closed = attach_to(&network, &[&shut], twice.to_vec());
         let beside = attach_to(&network, &[&shut], vec![]);
         let hidden = attach_to(&network, &[&inner], vec![]);
         let near = attach_to(&network, &[&inner], vec![]);
@@ -211,11 +236,11 @@ fn ipv6_is_told_as_ipv4_is() {
             ("the loopback", ip("::1"), 8080),
             ("the outside", ip("2001:db8::2"), 99),
         ];
-        compare(&network, &[&one, &two, &other, &four], &spots, &targets);
+        compare_by(&[TCP], &network, &[&one, &two, &other, &four], &spots, &targets);
         neighbour.run("ip -6 route add fd00:1::/64 via 2001:db8::1");
         let outside = ip("2001:db8::2");
         let spot = [Spot { name: "outside", place: Place::Outside(outside), inside: Some(&neighbour) }];
-        compare(&network, &[&one, &two, &other, &four], &spot, &targets[..3]);
+        compare_by(&[TCP], &network, &[&one, &two, &other, &four], &spot, &targets[..3]);
     });
 }
 
@@ -263,7 +288,8 @@ fn children_of_a_parent() {
         }
         let net = network.create(&lan("vepa")).unwrap();
         let (one, two) = (at(&net, "198.51.100.12"), at(&net, "198.51.100.13"));
-        let reach = told(&network, &[&one, &two], Place::Container(two.record.container), one.ip(), Some(80));
+        let reach =
+            told(&network, &[&one, &two], Place::Container(two.record.container), one.ip(), Some((TCP, 80)));
         assert_eq!(reach.verdict, Verdict::Depends, "on the switch");
     });
 }
@@ -276,7 +302,7 @@ fn other_peoples_filters_are_told_and_their_policies_counted() {
         let web = attach(&network, vec![port("8080", 80, TCP)]);
         web.serve(80);
         let outside = Place::Outside(ip("198.51.100.2"));
-        let ask = || told(&network, &[&web], outside, HOST.into(), Some(8080));
+        let ask = || told(&network, &[&web], outside, HOST.into(), Some((TCP, 8080)));
         assert_eq!(ask().verdict, Verdict::Reaches);
         assert!(neighbour.within(|| !tcp_refused(HOST, 8080)));
         run("nft add table inet theirs");
@@ -292,14 +318,14 @@ fn other_peoples_filters_are_told_and_their_policies_counted() {
         drop(network);
         // Docker's way, nobody is asked.
         let network = host.open(NetConfig { respect_host: false, ..config() }, vec![web.record.clone()]);
-        let reach = told(&network, &[&web], outside, HOST.into(), Some(8080));
+        let reach = told(&network, &[&web], outside, HOST.into(), Some((TCP, 8080)));
         assert_eq!(reach.verdict, Verdict::Reaches, "{reach:?}");
         assert!(neighbour.within(|| !tcp_refused(HOST, 8080)));
         // A container whose packets a filter of the forward hook drops.
         run("nft add chain inet theirs passing { type filter hook forward priority filter ; policy drop ; }");
         serve(&neighbour, 99);
         let from = Place::Container(web.record.container);
-        let reach = told(&network, &[&web], from, ip("198.51.100.2"), Some(99));
+        let reach = told(&network, &[&web], from, ip("198.51.100.2"), Some((TCP, 99)));
         assert_eq!(reach.verdict, Verdict::Ends);
         assert!(web.inside.within(|| tcp_refused(ip("198.51.100.2"), 99)));
     });

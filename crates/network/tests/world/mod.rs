@@ -282,6 +282,14 @@ fn tcp_within(to: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
     seen.parse().ok()
 }
 
+/// As [`udp`], for what is expected to fail. A host with many addresses may answer from another one.
+pub(crate) fn udp_refused(to: impl Into<IpAddr>, port: u16) -> bool {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
+    socket.set_read_timeout(Some(NEVER)).expect("a timeout");
+    let sent = socket.send_to(b"who am I", (to.into(), port));
+    sent.is_err() || socket.recv_from(&mut [0; 64]).is_err()
+}
+
 /// Sends a datagram and gives the address the server saw.
 pub(crate) fn udp(to: impl Into<IpAddr>, port: u16) -> Option<IpAddr> {
     let to = to.into();
