@@ -155,6 +155,31 @@ fn a_neighbour_does_not_get_to_loopback_ports_or_unpublished_ones() {
 }
 
 #[test]
+fn a_scan_finds_what_is_published_and_nothing_else_whoever_runs() {
+    on_a_host(|host| {
+        let neighbour = host.neighbour(2);
+        serve(&Namespace { netns: host.netns.try_clone().unwrap() }, 70);
+        let network = host.open(config(), vec![]);
+        let web = attach(
+            &network,
+            vec![port("8080", 80, Protocol::Tcp), port("127.0.0.1:8081", 81, Protocol::Tcp)],
+        );
+        web.serve(80);
+        web.serve(81);
+        let scan = || -> Vec<u16> {
+            neighbour.within(|| (1..=u16::MAX).filter(|port| !tcp_refused(HOST, *port)).collect())
+        };
+        assert_eq!(scan(), [70, 8080]);
+        let records = network.endpoints();
+        drop(network);
+        // Whether the host's policy lets a sender in, a daemon must have told the table.
+        assert!([&[70][..], &[70, 8080]].contains(&&scan()[..]), "no daemon runs");
+        let _next = host.open(config(), records);
+        assert_eq!(scan(), [70, 8080]);
+    });
+}
+
+#[test]
 fn direct_routing_reaches_published_ports_only_and_only_if_allowed() {
     on_a_host(|host| {
         let neighbour = host.neighbour(2);
