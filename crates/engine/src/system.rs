@@ -234,6 +234,7 @@ impl System {
         if first_line("/proc/sys/net/ipv4/ip_forward") != "1" {
             out.push("WARNING: IPv4 forwarding is disabled".into());
         }
+        out.extend(self.parts.network.conflicts().into_iter().map(|conflict| format!("WARNING: {conflict}")));
         out
     }
 }

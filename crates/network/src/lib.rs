@@ -37,6 +37,7 @@ mod pool;
 mod ports;
 mod publish;
 mod reach;
+mod routes;
 mod sandbox;
 mod shards;
 mod stale;

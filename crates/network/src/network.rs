@@ -22,6 +22,7 @@ use crate::{
     link, open,
     plug::{self, End, Plug},
     pool::{Pool, Prepared},
+    routes::Conflicts,
     sandbox,
     state::{State, again},
     sysctl,
@@ -45,6 +46,10 @@ pub struct Network {
     pub(crate) sharding: Mutex<()>,
     /// Writes endpoints down.
     pub(crate) keep: OnceLock<Keep>,
+    /// Routes of the host that lead elsewhere what is for a network.
+    pub(crate) conflicts: Conflicts,
+    /// Looks for them.
+    pub(crate) _scout: Guard,
     /// Puts the table back when somebody removes it.
     pub(crate) _guard: Option<Guard>,
     /// Sends on what the host's policy let in to published ports.
@@ -395,6 +400,11 @@ impl Network {
     /// Traffic of a container, by interface.
     pub fn stats(&self, container: &ContainerId) -> Vec<(String, LinkStats)> {
         self.lock().stats(container)
+    }
+
+    /// The routes of the host that lead elsewhere what is for a network, in words.
+    pub fn conflicts(&self) -> Vec<String> {
+        lock(&self.conflicts).iter().cloned().collect()
     }
 
     /// Writes the firewall table again, whatever became of it. When somebody else changes it this happens by itself.

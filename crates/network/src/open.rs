@@ -16,12 +16,12 @@ use crate::{
     firewall::{Firewall, Guard, Usher, plan::Rules},
     foreign::replay_pools,
     janitor::Janitor,
-    netlink::Netlink,
+    netlink::{Netlink, Seen},
     network::{Network, Shared, lock},
     networks::{Addressing, BridgeOptions, Carrier, Driver, Pool},
-    nft::Seen,
     pool::{self, Uplink},
     publish::Publisher,
+    routes::{self, Conflicts},
     shards::{self, Shard},
     stale,
     state::{Net, State},
@@ -112,7 +112,11 @@ pub(crate) fn open(
     }
     make_others(&state, &shared)?;
     shards::make_again(&state, &facts, &shared.alias)?;
-    let guard = watch.map(|watch| Guard::start(watch, heal(&state))).transpose()?;
+    let guard = watch.map(|watch| Guard::start("table-guard", watch, heal(&state))).transpose()?;
+    let conflicts = Conflicts::default();
+    let (routes, look) = (routes::watch(&state)?, routes::look(&state, &conflicts));
+    look(Seen::Changed)?;
+    let scout = Guard::start("route-guard", routes, look)?;
     stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
 
     let pool_size = if uplink.is_some() { config.pool_size } else { 0 };
@@ -126,7 +130,9 @@ pub(crate) fn open(
         dns,
         sharding: Mutex::default(),
         keep: OnceLock::new(),
+        conflicts,
         _guard: guard,
+        _scout: scout,
         _usher: usher,
     };
     network.keep_loose_if_needed();

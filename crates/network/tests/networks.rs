@@ -398,3 +398,41 @@ fn a_network_without_a_default_bridge_works_all_the_same() {
         assert_eq!(web.inside.within(|| tcp(ip("198.51.100.2"), 99)), Some(HOST.into()));
     });
 }
+
+#[test]
+fn routes_that_come_later_are_told_of_while_they_are_there() {
+    on_a_host(|host| {
+        run("ip link add vpn type veth peer name far");
+        run("ip link set vpn up");
+        run("ip link set far up");
+        let network = host.open(config(), vec![]);
+        let net = make(&network, "a", &["10.64.0.0/16", "fd64::/64"], &[]);
+        assert_eq!(network.conflicts(), [""; 0]);
+        // What our own links, other nets and everything else are routed by is no conflict.
+        make(&network, "b", &["10.65.0.0/16"], &[]);
+        run("ip route add 203.0.113.0/24 dev vpn");
+        run("ip route add 0.0.0.0/1 dev vpn");
+        let told = |count: usize, words: &str| {
+            eventually(words, || {
+                let all = network.conflicts();
+                all.len() == count && all.iter().any(|one| one.contains(words))
+            });
+        };
+        run("ip route add 10.64.3.0/24 dev vpn");
+        told(
+            1,
+            "10.64.3.0/24 by vpn, which is of network a (10.64.0.0/16): its containers there are out of reach",
+        );
+        run("ip route add fd64::/48 dev vpn");
+        told(
+            2,
+            "fd64::/48 by vpn, of which fd64::/64 is network a's: who has these addresses there is out of reach",
+        );
+        run("ip route del 10.64.3.0/24 dev vpn");
+        told(1, "fd64::/48");
+        // The next daemon finds it.
+        drop(network);
+        let network = host.open_with(config(), vec![net], vec![]);
+        assert_eq!(network.conflicts().len(), 1, "{:?}", network.conflicts());
+    });
+}

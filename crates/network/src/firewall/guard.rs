@@ -1,16 +1,16 @@
-//! The thread that puts the table back.
+//! A thread that sees to it when something changes: puts the table back, tells of routes.
 
 use std::{io, os::fd::OwnedFd, thread, time::Duration};
 
 use crate::{
     NetworkError,
-    nft::{Seen, Watch},
+    netlink::{Seen, Watch},
 };
 
 /// How long to wait before trying again what the kernel refused.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Watches the table until it is dropped.
+/// Watches until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Guard {
     stop: OwnedFd,
@@ -18,14 +18,15 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// Calls `heal` whenever somebody else changed the table.
+    /// Calls `act` whenever something changed. `name` is the thread's, 15 bytes at most.
     pub(crate) fn start(
+        name: &'static str,
         watch: Watch,
-        heal: impl Fn(Seen) -> Result<(), NetworkError> + Send + 'static,
+        act: impl Fn(Seen) -> Result<(), NetworkError> + Send + 'static,
     ) -> io::Result<Self> {
         let stop = watch.stopper()?;
-        let thread = thread::Builder::new().name("table-guard".to_owned()).stack_size(256 << 10);
-        let thread = thread.spawn(move || run(&watch, heal))?;
+        let thread = thread::Builder::new().name(name.to_owned()).stack_size(256 << 10);
+        let thread = thread.spawn(move || run(name, &watch, act))?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -40,13 +41,13 @@ impl Drop for Guard {
     }
 }
 
-fn run(watch: &Watch, heal: impl Fn(Seen) -> Result<(), NetworkError>) {
+fn run(name: &str, watch: &Watch, act: impl Fn(Seen) -> Result<(), NetworkError>) {
     loop {
         match watch.wait() {
             Ok(Seen::Stopped) => return,
             Ok(seen) => {
-                while let Err(error) = heal(seen) {
-                    tracing::error!(%error, "the firewall table could not be put back");
+                while let Err(error) = act(seen) {
+                    tracing::error!(guard = name, %error, "what changed could not be seen to");
                     thread::sleep(RETRY);
                     if watch.stopped() {
                         return;
@@ -54,7 +55,7 @@ fn run(watch: &Watch, heal: impl Fn(Seen) -> Result<(), NetworkError>) {
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "changes of the firewall table are no longer noticed");
+                tracing::error!(guard = name, %error, "changes are no longer noticed");
                 return;
             }
         }

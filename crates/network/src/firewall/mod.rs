@@ -21,8 +21,8 @@ use rustix::io::Errno;
 use crate::{
     NetworkError, conntrack,
     endpoint::EndpointRecord,
-    netlink::Netlink,
-    nft::{self, Family, Op, Policy, Watch},
+    netlink::{Netlink, Watch},
+    nft::{self, Family, Op, Policy},
     ports::Protocol,
 };
 pub(crate) use guard::Guard;
@@ -97,7 +97,7 @@ impl Firewall {
 
     /// Opens the ears for what others do to the table.
     pub(crate) fn watch(&self) -> Result<Watch, NetworkError> {
-        let watch = self.socket.port().and_then(|port| Watch::open(TABLE, port));
+        let watch = self.socket.port().and_then(|port| nft::watch(TABLE, port));
         watch.map_err(NetworkError::kernel("listen for changes of the tables"))
     }
 

@@ -17,6 +17,7 @@ const NEW_ADDRESS: u16 = 20;
 const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
+const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 
 const INET: u8 = 2;
@@ -173,6 +174,11 @@ pub(crate) fn parse_route(kind: u16, body: &[u8]) -> Option<(u32, IpNet)> {
     let destination = ip(attribute(attributes, RTA_DST)?)?;
     let link = attribute(attributes, RTA_OIF).and_then(|v| u32_at(v, 0)).unwrap_or(0);
     Some((link, IpNet::new(destination, body[1]).ok()?))
+}
+
+/// As [`parse_route`], of a route that came or went.
+pub(crate) fn changed_route(kind: u16, body: &[u8]) -> Option<(u32, IpNet)> {
+    parse_route(if kind == DELETE_ROUTE { NEW_ROUTE } else { kind }, body)
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {

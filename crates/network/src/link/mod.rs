@@ -15,8 +15,8 @@ use crate::{
 };
 
 pub(crate) use address::{
-    Route, add_address, add_default_route, add_route, delete_address, get_addresses, get_routes,
-    parse_address, parse_route, route_to,
+    Route, add_address, add_default_route, add_route, changed_route, delete_address, get_addresses,
+    get_routes, parse_address, parse_route, route_to,
 };
 pub(crate) use child::{create_child, create_dummy, create_vlan};
 pub(crate) use exchange::{dump, find, find_by_name, one_link, run, wait_until};

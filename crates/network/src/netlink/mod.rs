@@ -6,6 +6,8 @@
 
 pub(crate) mod message;
 mod socket;
+mod watch;
 
 pub(crate) use message::{Batch, Message};
 pub(crate) use socket::{Failure, Netlink};
+pub(crate) use watch::{Seen, Watch};
