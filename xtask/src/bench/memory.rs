@@ -19,7 +19,7 @@ pub(super) const ROWS: &[Row] = &[
 const CONTAINERS: usize = 20;
 
 /// After it an engine keeps nothing ready for the next container.
-const IDLE: Duration = Duration::from_secs(8);
+pub(super) const IDLE: Duration = Duration::from_secs(8);
 
 fn per_container(subject: &mut Subject) -> Result<f64> {
     let before = helpers_pss(subject)?;
@@ -33,7 +33,7 @@ fn per_container(subject: &mut Subject) -> Result<f64> {
 }
 
 /// KiB of the daemon and all that works for it.
-fn engine_pss(subject: &Subject) -> Result<f64> {
+pub(super) fn engine_pss(subject: &Subject) -> Result<f64> {
     let daemon = daemon_pid(subject)?;
     Ok(pss(daemon)? + helpers_pss(subject)?)
 }

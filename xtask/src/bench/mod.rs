@@ -9,6 +9,7 @@ mod files;
 mod images;
 mod logs;
 mod memory;
+mod network;
 mod registry;
 mod report;
 mod rest;
@@ -132,6 +133,7 @@ pub(crate) fn run(args: impl Iterator<Item = String>) -> Result<()> {
         .chain(images::ROWS)
         .chain(files::ROWS)
         .chain(volumes::ROWS)
+        .chain(network::ROWS)
         .chain(watch::ROWS)
         .chain(registry::ROWS)
         .chain(served::ROWS);
