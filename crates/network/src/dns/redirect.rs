@@ -36,7 +36,13 @@ pub(super) struct Ports {
 /// Writes the table into the namespace of the calling thread, in place of an earlier daemon's.
 pub(super) fn write(ports: Ports) -> Result<(), Errno> {
     let mut socket = Netlink::netfilter()?;
-    nft::commit(&mut socket, TABLE, &plan(ports))
+    let rules = plan(ports);
+    let mut write = |table: &[Op]| nft::commit(&mut socket, TABLE, &[table, &rules].concat());
+    // Who has removed a table waits, when his socket is closed, until the kernel is done with it: ten milliseconds of a container's start.
+    match write(&[Op::NewTable]) {
+        Err(Errno::EXIST) => write(&[Op::AddTable, Op::DeleteTable, Op::AddTable]),
+        written => written,
+    }
 }
 
 fn plan(ports: Ports) -> Vec<Op> {
@@ -44,9 +50,6 @@ fn plan(ports: Ports) -> Vec<Op> {
         Op::AddChain(Chain { name, hook: Some(Hook { kind: "filter", number, priority }) })
     };
     let mut ops = vec![
-        Op::AddTable,
-        Op::DeleteTable,
-        Op::AddTable,
         // Behind source NAT, which is the last that others do.
         chain(QUESTIONS, Hook::POSTROUTING, 300),
         // Before connections are tracked.

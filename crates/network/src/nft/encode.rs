@@ -5,7 +5,7 @@ use rustix::io::Errno;
 use super::op::{Chain, Element, Lasting, Op, Set, SetKind};
 use crate::netlink::{
     Batch, Failure, Message, Netlink,
-    message::{ACK, APPEND, CREATE, DUMP, attribute},
+    message::{ACK, APPEND, CREATE, DUMP, EXCL, attribute},
 };
 
 /// `NFNL_SUBSYS_NFTABLES`.
@@ -112,6 +112,7 @@ pub(crate) fn has_chain(socket: &mut Netlink, table: &str, chain: &str) -> Resul
 fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
     match op {
         Op::AddTable => add_table(batch, table, 0, ack),
+        Op::NewTable => add_table(batch, table, 0, EXCL | ack),
         Op::AddOwnTable => add_table(batch, table, OWNED, ack),
         Op::DeleteTable => push(batch, DELETE_TABLE, ack, |m| m.str(1, table)),
         Op::DestroyTable => push(batch, DESTROY_TABLE, ack, |m| m.str(1, table)),
@@ -134,10 +135,10 @@ fn encode(batch: &mut Batch, table: &str, op: &Op, ack: u16) {
     }
 }
 
-fn add_table(batch: &mut Batch, table: &str, flags: u32, ack: u16) {
-    push(batch, NEW_TABLE, CREATE | ack, |m| {
+fn add_table(batch: &mut Batch, table: &str, properties: u32, flags: u16) {
+    push(batch, NEW_TABLE, CREATE | flags, |m| {
         m.str(1, table);
-        m.be32(2, flags);
+        m.be32(2, properties);
     });
 }
 

@@ -7,6 +7,8 @@ use super::expr::Expr;
 pub(crate) enum Op {
     /// Make the table if it is not there.
     AddTable,
+    /// Make the table, which must not be there.
+    NewTable,
     /// Make a table that nobody can change or remove but through this socket, and that is still there when the socket is
     /// not: everybody can then. Linux 6.9 and later.
     AddOwnTable,
