@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use ring::digest::{Context, SHA256};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::id::{hex, unhex};
+use crate::id::{Digits, hex, unhex};
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +76,7 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("sha256:")?;
-        f.write_str(&self.hex())
+        f.write_str(Digits::of(&self.0).as_str())
     }
 }
 

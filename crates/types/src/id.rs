@@ -47,7 +47,7 @@ macro_rules! hex_id {
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex(&self.0))
+                f.write_str(Digits::of(&self.0).as_str())
             }
         }
 
@@ -66,7 +66,7 @@ macro_rules! hex_id {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.serialize_str(&hex(&self.0))
+                s.serialize_str(Digits::of(&self.0).as_str())
             }
         }
 
@@ -112,11 +112,33 @@ impl From<Digest> for ImageId {
     }
 }
 
-/// Lower-case hexadecimal. Lists of containers are made of it, so it goes digit by digit and not through `fmt`.
+/// Lower-case hexadecimal. Lists of containers are made of it, so it goes byte by byte and not through `fmt`.
 pub fn hex(bytes: &[u8]) -> String {
+    let mut out = Vec::with_capacity(2 * bytes.len());
+    out.extend(bytes.iter().flat_map(|byte| pair(*byte)));
+    String::from_utf8(out).expect("digits are ASCII")
+}
+
+/// The same of 32 bytes, without an allocation.
+pub(crate) struct Digits([u8; 64]);
+
+impl Digits {
+    pub(crate) fn of(bytes: &[u8; 32]) -> Self {
+        let mut digits = [0; 64];
+        for (place, byte) in digits.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *place = pair(*byte);
+        }
+        Self(digits)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("digits are ASCII")
+    }
+}
+
+fn pair(byte: u8) -> [u8; 2] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value & 0xf)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    [byte >> 4, byte & 0xf].map(|value| DIGITS[usize::from(value)])
 }
 
 /// 64 lower-case hexadecimal digits, or nothing.

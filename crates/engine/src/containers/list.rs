@@ -42,9 +42,14 @@ const HEALTH: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 pub(super) async fn list(parts: &Arc<Parts>, options: ListOptions) -> Result<Vec<ContainerSummary>> {
     let select = Selection::read(parts, &options)?;
-    let mut chosen: Vec<Arc<Container>> =
-        parts.registry.all().into_iter().filter(|c| select.matches(&c.record())).collect();
-    chosen.sort_by_key(|c| Reverse(c.record().created));
+    let choose = |container: Arc<Container>| {
+        let record = container.record();
+        let created = select.matches(&record).then_some(record.created);
+        drop(record);
+        created.map(|created| (Reverse(created), container))
+    };
+    let mut chosen: Vec<_> = parts.registry.all().into_iter().filter_map(choose).collect();
+    chosen.sort_by_key(|(created, _)| *created);
     if options.limit > 0 {
         chosen.truncate(options.limit as usize);
     }
@@ -53,7 +58,7 @@ pub(super) async fn list(parts: &Arc<Parts>, options: ListOptions) -> Result<Vec
     let mut known: BTreeMap<(String, ImageId), bool> = BTreeMap::new();
     let mut out = Vec::with_capacity(chosen.len());
     let mut links = links::names(parts);
-    for container in &chosen {
+    for (_, container) in &chosen {
         let record = container.record();
         let same = *known
             .entry((record.config.image.clone(), record.image))
@@ -63,7 +68,7 @@ pub(super) async fn list(parts: &Arc<Parts>, options: ListOptions) -> Result<Vec
         out.push(summary(&record, names.into_iter().collect(), same, now));
     }
     if options.size {
-        for (summary, container) in out.iter_mut().zip(&chosen) {
+        for (summary, (_, container)) in out.iter_mut().zip(&chosen) {
             summary.sizes = Some(measure(parts, container).await?);
         }
     }
