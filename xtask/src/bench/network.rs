@@ -138,6 +138,7 @@ fn publish(subject: &mut Subject) -> Result<f64> {
 
 /// What a container with many published ports adds to the engine's memory.
 fn publishing_memory(subject: &mut Subject) -> Result<f64> {
+    thread::sleep(memory::IDLE);
     let before = memory::engine_pss(subject)?;
     let id = publishing(subject)?;
     subject.client.post(&format!("/containers/{id}/start"), &Value::Null)?.ok()?;
