@@ -37,8 +37,11 @@ pub struct Proxies {
 pub struct Limits {
     /// Until a connection stands, TLS included.
     pub connect: Duration,
-    /// Until an answer begins, after the last piece of what is sent; and between pieces of a body.
+    /// Until an answer begins, and between pieces of a body that is sent or comes.
     pub silence: Duration,
+    /// Until an answer begins to what was to be stored (`PUT`, `PATCH`), after its last piece: it may still be on its way through a proxy, and a
+    /// registry may copy it to somewhere else before it answers.
+    pub storing: Duration,
     /// In this time at least [`Limits::pace_bytes`] must come of a large body.
     pub pace: Duration,
     /// See [`Limits::pace`].
@@ -60,6 +63,7 @@ impl Default for Limits {
         Self {
             connect: Duration::from_secs(30),
             silence: Duration::from_secs(60),
+            storing: Duration::from_secs(900),
             pace: Duration::from_secs(60),
             pace_bytes: 16 << 10,
             small_body: 1 << 20,

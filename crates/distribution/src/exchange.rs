@@ -143,10 +143,13 @@ impl Exchange {
         let mut connected =
             self.connections.get(&origin, trust, fresh).await.map_err(|e| (failed(e), false))?;
         let used = connected.used;
+        let limits = &self.config.limits;
+        let is_stored = matches!(request.method, Method::PUT | Method::PATCH);
+        let storing = if is_stored { limits.storing } else { limits.silence };
         let moved = Moved::default();
         let http = self.to_http(request, &connected, &moved).map_err(|e| (failed(e), false))?;
         let sending = connected.sender.send_request(http);
-        let inner = match moved.or_silence(self.config.limits.silence, sending).await {
+        let inner = match moved.or_silence(limits.silence, storing, sending).await {
             Some(Ok(inner)) => inner,
             Some(Err(error)) => return Err((broken(&failed, &error), used)),
             None => {

@@ -18,34 +18,56 @@ use crate::connect::OutgoingBody;
 /// The most that is given to the connection at once, in bytes.
 const SLICE: usize = 64 << 10;
 
-/// When the connection last took something of a body.
+/// How far a body is that the connection takes.
 #[derive(Clone)]
-pub(crate) struct Moved(Arc<Mutex<Instant>>);
+pub(crate) struct Moved(Arc<Mutex<Far>>);
+
+#[derive(Clone, Copy)]
+struct Far {
+    /// When it last took something.
+    at: Instant,
+    /// It has all of it.
+    all: bool,
+}
 
 impl Default for Moved {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Instant::now())))
+        Self(Arc::new(Mutex::new(Far { at: Instant::now(), all: false })))
     }
 }
 
 impl Moved {
-    fn last(&self) -> Instant {
+    fn far(&self) -> Far {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, far: Far) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = far;
     }
 
     /// The body, watched.
     pub(crate) fn watch(&self, body: OutgoingBody) -> OutgoingBody {
+        self.set(Far { all: body.is_end_stream(), ..self.far() });
         Watched { body, moved: self.clone() }.boxed()
     }
 
-    /// Waits until it is done, or until nothing has moved for so long.
-    pub(crate) async fn or_silence<T>(&self, silence: Duration, done: impl Future<Output = T>) -> Option<T> {
+    /// Waits until it is done, or until nothing has moved for so long: `silence`, or `storing` once the connection has all.
+    pub(crate) async fn or_silence<T>(
+        &self,
+        silence: Duration,
+        storing: Duration,
+        done: impl Future<Output = T>,
+    ) -> Option<T> {
+        let end = || {
+            let far = self.far();
+            far.at + if far.all { storing } else { silence }
+        };
         let mut done = std::pin::pin!(done);
         loop {
-            let last = self.last();
-            match tokio::time::timeout_at(last + silence, &mut done).await {
+            let until = end();
+            match tokio::time::timeout_at(until, &mut done).await {
                 Ok(done) => return Some(done),
-                Err(_) if self.last() > last => {}
+                Err(_) if end() > until => {}
                 Err(_) => return None,
             }
         }
@@ -65,7 +87,8 @@ impl Body for Watched {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if polled.is_ready() {
-            *self.moved.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            let all = matches!(polled, Poll::Ready(None)) || self.body.is_end_stream();
+            self.moved.set(Far { at: Instant::now(), all });
         }
         polled
     }
@@ -126,24 +149,34 @@ mod tests {
     #[tokio::test]
     async fn what_moves_is_not_silent() {
         let (hour, moved) = (Duration::from_secs(3600), Moved::default());
-        let set = |at| *moved.0.lock().unwrap() = at;
+        let set = |at| moved.set(Far { at, all: false });
         // A piece of a body puts the end off.
         let before = Instant::now() - 2 * hour;
         set(before);
-        let mut body = moved.watch(Slices(Bytes::from_static(b"x")).boxed());
+        let mut body = moved.watch(Slices(Bytes::from(vec![0; SLICE + 1])).boxed());
         body.frame().await.unwrap().unwrap();
-        assert!(moved.last() > before + hour);
+        assert!(moved.far().at > before + hour && !moved.far().all);
+        body.frame().await.unwrap().unwrap();
+        assert!(moved.far().all);
         // Who waited for the old end goes on to the new one.
-        set(before);
         let late = async {
             tokio::task::yield_now().await;
             set(Instant::now());
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         set(Instant::now() - hour + Duration::from_millis(5));
-        assert_eq!(moved.or_silence(hour, late).await, Some(()));
+        assert_eq!(moved.or_silence(hour, hour, late).await, Some(()));
         set(before);
-        assert_eq!(moved.or_silence(hour, std::future::pending::<()>()).await, None);
+        assert_eq!(moved.or_silence(hour, 9 * hour, std::future::pending::<()>()).await, None);
+    }
+
+    #[tokio::test]
+    async fn what_is_stored_may_take_longer() {
+        let (hour, moved) = (Duration::from_secs(3600), Moved::default());
+        let storing = async { tokio::time::sleep(Duration::from_millis(20)).await };
+        moved.set(Far { at: Instant::now() - 2 * hour, all: true });
+        assert_eq!(moved.or_silence(hour, 3 * hour, storing).await, Some(()));
+        assert_eq!(moved.or_silence(3 * hour, hour, std::future::pending::<()>()).await, None);
     }
 
     #[tokio::test]

@@ -151,6 +151,7 @@ impl Client {
         let limits = Limits {
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
+            storing: Duration::from_secs(30),
             ..Limits::default()
         };
         let proxies = Proxies::from_environment();
