@@ -29,7 +29,7 @@ pub(crate) fn create_child(
     mac: Option<MacAddr>,
     netns: BorrowedFd<'_>,
 ) {
-    link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
+    link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.u32(IFLA_LINK, parent);
         m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
@@ -51,7 +51,7 @@ pub(crate) fn create_child(
 
 /// Make the VLAN of this number on the link `master`.
 pub(crate) fn create_vlan(batch: &mut Batch, name: &str, master: u32, number: u16) {
-    link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
+    link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.u32(IFLA_LINK, master);
         m.nest(IFLA_LINKINFO, |m| {
@@ -63,7 +63,7 @@ pub(crate) fn create_vlan(batch: &mut Batch, name: &str, master: u32, number: u1
 
 /// Make a link behind which there is nothing.
 pub(crate) fn create_dummy(batch: &mut Batch, name: &str) {
-    link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
+    link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.nest(IFLA_LINKINFO, |m| m.str(IFLA_INFO_KIND, "dummy"));
     });

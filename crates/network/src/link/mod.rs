@@ -100,21 +100,12 @@ pub(crate) fn random_name() -> String {
     format!("veth{:07x}", rand::random::<u32>() >> 4)
 }
 
-fn link(
-    batch: &mut Batch,
-    kind: u16,
-    flags: u16,
-    index: u32,
-    up: bool,
-    build: impl FnOnce(&mut Message<'_>),
-) {
+fn link(batch: &mut Batch, kind: u16, flags: u16, index: u32, on: u32, build: impl FnOnce(&mut Message<'_>)) {
     batch.push(kind, flags | ACK, |m| {
         let mut fixed = [0; 16];
         fixed[4..8].copy_from_slice(&index.to_ne_bytes());
-        if up {
-            fixed[8..12].copy_from_slice(&UP.to_ne_bytes());
-            fixed[12..16].copy_from_slice(&UP.to_ne_bytes());
-        }
+        fixed[8..12].copy_from_slice(&on.to_ne_bytes());
+        fixed[12..16].copy_from_slice(&on.to_ne_bytes());
         m.fixed(&fixed);
         build(m);
     });
@@ -122,7 +113,7 @@ fn link(
 
 /// Make a bridge. It is given its hardware address, or the bridge would take on that of a port, and lose it with it.
 pub(crate) fn create_bridge(batch: &mut Batch, name: &str, mac: MacAddr, mtu: u32) {
-    link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
+    link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.bytes(IFLA_ADDRESS, &mac.0);
         m.u32(IFLA_MTU, mtu);
@@ -140,7 +131,7 @@ pub(crate) fn create_veth(
     inner: &str,
     netns: BorrowedFd<'_>,
 ) {
-    link(batch, NEW_LINK, CREATE | EXCL, 0, false, |m| {
+    link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.u32(IFLA_MTU, mtu);
         if let Some(bridge) = bridge {
@@ -162,7 +153,7 @@ pub(crate) fn create_veth(
 
 /// Make a link a port of a bridge, with the bridge's MTU.
 pub(crate) fn enslave(batch: &mut Batch, index: u32, bridge: u32, mtu: u32) {
-    link(batch, SET_LINK, 0, index, false, |m| {
+    link(batch, SET_LINK, 0, index, 0, |m| {
         m.u32(IFLA_MTU, mtu);
         m.u32(IFLA_MASTER, bridge);
     });
@@ -170,12 +161,12 @@ pub(crate) fn enslave(batch: &mut Batch, index: u32, bridge: u32, mtu: u32) {
 
 /// Set a link's MTU.
 pub(crate) fn set_mtu(batch: &mut Batch, index: u32, mtu: u32) {
-    link(batch, SET_LINK, 0, index, false, |m| m.u32(IFLA_MTU, mtu));
+    link(batch, SET_LINK, 0, index, 0, |m| m.u32(IFLA_MTU, mtu));
 }
 
 /// Switch on a link that is no bridge's port yet, without an IPv6 address of its own, and mark it as ours.
 pub(crate) fn bring_up_loose(batch: &mut Batch, name: &str) {
-    link(batch, NEW_LINK, 0, 0, true, |m| {
+    link(batch, NEW_LINK, 0, 0, UP, |m| {
         m.str(IFLA_IFNAME, name);
         m.str(IFLA_IFALIAS, ALIAS);
         m.nest(IFLA_AF_SPEC, |m| m.nest(INET6, |m| m.u8(IFLA_INET6_ADDR_GEN_MODE, 1)));
@@ -184,7 +175,7 @@ pub(crate) fn bring_up_loose(batch: &mut Batch, name: &str) {
 
 /// Set a bridge port's flags and switch it on, without an IPv6 address of its own.
 pub(crate) fn bring_up_port(batch: &mut Batch, name: &str, flags: PortFlags) {
-    link(batch, NEW_LINK, 0, 0, true, |m| {
+    link(batch, NEW_LINK, 0, 0, UP, |m| {
         m.str(IFLA_IFNAME, name);
         m.str(IFLA_IFALIAS, ALIAS);
         m.nest(IFLA_LINKINFO, |m| {
@@ -200,23 +191,17 @@ pub(crate) fn bring_up_port(batch: &mut Batch, name: &str, flags: PortFlags) {
 
 /// Switch a link on.
 pub(crate) fn bring_up(batch: &mut Batch, name: &str) {
-    link(batch, SET_LINK, 0, 0, true, |m| m.str(IFLA_IFNAME, name));
+    link(batch, SET_LINK, 0, 0, UP, |m| m.str(IFLA_IFNAME, name));
 }
 
 /// Switch a link on that answers no ARP: the host has no part in what passes it.
 pub(crate) fn bring_up_mute(batch: &mut Batch, name: &str) {
-    batch.push(SET_LINK, ACK, |m| {
-        let mut fixed = [0; 16];
-        fixed[8..12].copy_from_slice(&(UP | NO_ARP).to_ne_bytes());
-        fixed[12..16].copy_from_slice(&(UP | NO_ARP).to_ne_bytes());
-        m.fixed(&fixed);
-        m.str(IFLA_IFNAME, name);
-    });
+    link(batch, SET_LINK, 0, 0, UP | NO_ARP, |m| m.str(IFLA_IFNAME, name));
 }
 
 /// Switch on the link of an index.
 pub(crate) fn bring_up_index(batch: &mut Batch, index: u32) {
-    link(batch, SET_LINK, 0, index, true, |_| {});
+    link(batch, SET_LINK, 0, index, UP, |_| {});
 }
 
 /// Switch the link of an index off.
@@ -231,17 +216,17 @@ pub(crate) fn take_down(batch: &mut Batch, index: u32) {
 
 /// Move a link to another network namespace.
 pub(crate) fn move_to(batch: &mut Batch, index: u32, netns: BorrowedFd<'_>) {
-    link(batch, SET_LINK, 0, index, false, |m| m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32));
+    link(batch, SET_LINK, 0, index, 0, |m| m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32));
 }
 
 /// Give a link another name.
 pub(crate) fn rename(batch: &mut Batch, index: u32, name: &str) {
-    link(batch, SET_LINK, 0, index, false, |m| m.str(IFLA_IFNAME, name));
+    link(batch, SET_LINK, 0, index, 0, |m| m.str(IFLA_IFNAME, name));
 }
 
 /// Give a link an alias, by which it is known again.
 pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
-    link(batch, NEW_LINK, 0, 0, false, |m| {
+    link(batch, NEW_LINK, 0, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.str(IFLA_IFALIAS, alias);
     });
@@ -249,27 +234,27 @@ pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
 
 /// Give a link its hardware address.
 pub(crate) fn set_mac(batch: &mut Batch, index: u32, mac: MacAddr) {
-    link(batch, SET_LINK, 0, index, false, |m| m.bytes(IFLA_ADDRESS, &mac.0));
+    link(batch, SET_LINK, 0, index, 0, |m| m.bytes(IFLA_ADDRESS, &mac.0));
 }
 
 /// Remove a link.
 pub(crate) fn delete(batch: &mut Batch, index: u32) {
-    link(batch, DELETE_LINK, 0, index, false, |_| {});
+    link(batch, DELETE_LINK, 0, index, 0, |_| {});
 }
 
 /// Ask for one link by its name.
 pub(crate) fn get_by_name(batch: &mut Batch, name: &str) {
-    link(batch, GET_LINK, 0, 0, false, |m| m.str(IFLA_IFNAME, name));
+    link(batch, GET_LINK, 0, 0, 0, |m| m.str(IFLA_IFNAME, name));
 }
 
 /// Ask for one link by its index.
 pub(crate) fn get_by_index(batch: &mut Batch, index: u32) {
-    link(batch, GET_LINK, 0, index, false, |_| {});
+    link(batch, GET_LINK, 0, index, 0, |_| {});
 }
 
 /// Ask for all links.
 pub(crate) fn get_all(batch: &mut Batch) {
-    link(batch, GET_LINK, DUMP, 0, false, |_| {});
+    link(batch, GET_LINK, DUMP, 0, 0, |_| {});
 }
 
 /// The link a message describes.

@@ -17,6 +17,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use skiff_sys::writeback::Follower;
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::{
@@ -26,9 +27,6 @@ use crate::{
     name::Name,
     service::Passed,
 };
-
-/// Bytes that may wait to be written out.
-const BEHIND: u64 = 8 << 20;
 
 /// Names an upload: 32 random hexadecimal digits, which nobody guesses.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -75,8 +73,7 @@ pub(crate) struct Writing {
     hashing: Hashing,
     offset: u64,
     progress: OwnedMutexGuard<Progress>,
-    /// How far the disk has been told to write.
-    started: u64,
+    disk: Follower,
     /// Who is told how many bytes are there.
     told: Option<Arc<watch::Sender<Passed>>>,
 }
@@ -157,7 +154,16 @@ impl Uploads {
             Some((hashing, offset)) if offset == length && wanted(&hashing) => (hashing, offset),
             _ => hash_file(&path, algorithm.unwrap_or(Algorithm::Sha256))?,
         };
-        Ok(Writing { id: id.clone(), path, file, hashing, offset, progress, started: offset, told: None })
+        Ok(Writing {
+            id: id.clone(),
+            path,
+            file,
+            hashing,
+            offset,
+            progress,
+            disk: Follower::from(offset),
+            told: None,
+        })
     }
 
     /// Gives the file of a finished upload away; the id is forgotten.
@@ -234,11 +240,7 @@ impl Writing {
             self.hashing.update(piece);
             self.offset += piece.len() as u64;
         }
-        if self.offset - self.started >= BEHIND {
-            // Only so that the flush at the end is short.
-            let _ = skiff_sys::writeback::start(self.file.as_fd(), self.started, self.offset - self.started);
-            self.started = self.offset;
-        }
+        self.disk.follow(self.file.as_fd(), self.offset);
         if let Some(told) = &self.told {
             told.send_replace(Passed::Coming(self.offset));
         }

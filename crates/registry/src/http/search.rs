@@ -11,7 +11,7 @@ use super::{
     reply::{Answer, Reply},
     route::{self, Peer},
 };
-use crate::{Error, Registry};
+use crate::{Error, Registry, name::Name};
 
 /// Results when the client names no number, as at Docker's index.
 const USUAL: usize = 25;
@@ -43,11 +43,8 @@ async fn search(registry: &Registry, peer: &Peer, request: &Request<Content>) ->
         None => USUAL,
         Some(n) => n.parse::<usize>().map_err(|_| Error::PageInvalid)?.clamp(1, MOST),
     };
-    let mut visible = registry.visible(&caller);
-    let term = wanted.to_lowercase();
-    let (names, _) =
-        registry.catalog.repositories("", n, |name| name.as_str().contains(&term) && visible(name));
-    let result = |name: &crate::name::Name| json!({ "name": name.as_str(), "description": "", "star_count": 0, "is_official": false, "is_automated": false });
+    let (names, _) = registry.catalog.repositories("", n, registry.found(&caller, wanted));
+    let result = |name: &Name| json!({ "name": name.as_str(), "description": "", "star_count": 0, "is_official": false, "is_automated": false });
     let results: Vec<Value> = names.iter().map(result).collect();
     Ok(Reply::json(&json!({
         "query": wanted,

@@ -50,6 +50,13 @@ impl Registry {
         }
     }
 
+    /// Which repositories a search for a term finds: of those that the caller may see.
+    pub(crate) fn found<'a>(&'a self, caller: &'a Caller, term: &str) -> impl FnMut(&Name) -> bool + 'a {
+        let term = term.to_lowercase();
+        let mut visible = self.visible(caller);
+        move |name| name.as_str().contains(&term) && visible(name)
+    }
+
     /// Whether the caller may see a project. A token that was given for single repositories may see what its owner may.
     pub(crate) fn sees(&self, caller: &Caller, project: &str) -> bool {
         match self.auth.mode {

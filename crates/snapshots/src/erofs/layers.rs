@@ -20,6 +20,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use skiff_sys::writeback::Follower;
 
 use super::{
     format::BLOCK,
@@ -292,16 +293,12 @@ impl Layers {
 struct TarWriter {
     file: File,
     written: u64,
-    /// How much of it the disk has been told to write.
-    started: u64,
+    disk: Follower,
 }
-
-/// How much is written before the disk is told.
-const WRITEBACK: u64 = 8 << 20;
 
 impl TarWriter {
     fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: fs_err::File::create(path)?.into_file(), written: 0, started: 0 })
+        Ok(Self { file: fs_err::File::create(path)?.into_file(), written: 0, disk: Follower::from(0) })
     }
 
     /// An archive may end without its last padding, and the kernel reads whole blocks.
@@ -313,12 +310,7 @@ impl TarWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         io::Write::write_all(&mut self.file, bytes)?;
         self.written += bytes.len() as u64;
-        let behind = self.written - self.started;
-        if behind >= WRITEBACK {
-            // Only a hint: the flush of the commit tells what fails.
-            let _ = skiff_sys::writeback::start(self.file.as_fd(), self.started, behind);
-            self.started = self.written;
-        }
+        self.disk.follow(self.file.as_fd(), self.written);
         Ok(())
     }
 }

@@ -76,9 +76,7 @@ pub(super) fn list(view: &View) -> Result<Page, Error> {
 
 pub(super) fn search(view: &View) -> Result<Page, Error> {
     let wanted = view.query.get("q").unwrap_or_default().trim().to_lowercase();
-    let mut visible = view.registry.visible(&view.visitor.caller);
-    let found =
-        view.registry.catalog.summaries(ROWS, |name| name.as_str().contains(&wanted) && visible(name));
+    let found = view.registry.catalog.summaries(ROWS, view.registry.found(&view.visitor.caller, &wanted));
     Page::ok(layout::page(
         view,
         "Search",
