@@ -66,7 +66,9 @@ impl Registry {
                 };
                 collected.links += removed.links;
                 collected.blobs += removed.orphans.len();
-                self.removed(removed).await?;
+                // Who asked for it may look whether the room is there.
+                self.catalog.durable(removed.pending).await?;
+                self.discard(&removed.orphans).await;
                 tokio::task::yield_now().await;
             }
         }

@@ -26,6 +26,7 @@ use crate::{
     catalog::{Catalog, Removed},
     config::AuthMode,
     content::{BucketSettings, Content, Uploads},
+    digest::Digest,
     store::Store,
 };
 
@@ -199,13 +200,16 @@ impl Registry {
         self.catalog.durable(removed.pending).await?;
         if !removed.orphans.is_empty() {
             let this = self.clone();
-            tokio::spawn(async move {
-                for digest in &removed.orphans {
-                    this.content.discard(digest, || this.catalog.knows(digest)).await;
-                }
-            });
+            tokio::spawn(async move { this.discard(&removed.orphans).await });
         }
         Ok(())
+    }
+
+    /// Removes files that nothing names any more.
+    async fn discard(&self, orphans: &[Digest]) {
+        for digest in orphans {
+            self.content.discard(digest, || self.catalog.knows(digest)).await;
+        }
     }
 }
 
