@@ -19,6 +19,7 @@ use super::{
     memory::pss,
     registry::{Registry, configuration, storage},
     report::Unit,
+    rest,
     subject::{Subject, milliseconds},
 };
 
@@ -178,6 +179,8 @@ fn fresh() -> u64 {
 fn pushes(subject: &mut Subject) -> Result<f64> {
     let run = fresh();
     let images: Vec<_> = (0..PUSHES).map(|n| Image::new(noise(SMALL, run + n))).collect();
+    // The other registry leaves what it got to the kernel, and a sync of ours would wait for that.
+    rest::wait()?;
     timed(|| {
         all(subject, PUSHES, |client, n| {
             client.image(&format!("load/push{}", n % CLIENTS), &format!("v{}", run + n), &images[n as usize])
@@ -188,6 +191,7 @@ fn pushes(subject: &mut Subject) -> Result<f64> {
 fn push_large(subject: &mut Subject) -> Result<f64> {
     let blob = Blob::new(noise(LARGE, fresh()));
     let mut client = Client::new(address(subject))?;
+    rest::wait()?;
     timed(|| client.blob("load/large", &blob))
 }
 
