@@ -11,6 +11,7 @@ mod lan;
 mod leaks;
 mod logs;
 mod networks;
+mod published;
 mod quota;
 mod registries;
 mod runtimes;

@@ -14,8 +14,8 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::send`].
-    pub async fn images(&self, all: bool, digests: bool, filters: Option<&str>) -> Result<Bytes, Error> {
-        let query = Query::new().flag("all", all).flag("digests", digests).maybe("filters", filters);
+    pub async fn images(&self, all: bool, manifests: bool, filters: Option<&str>) -> Result<Bytes, Error> {
+        let query = Query::new().flag("all", all).flag("manifests", manifests).maybe("filters", filters);
         self.get_bytes("/images/json", query).await
     }
 
@@ -70,13 +70,25 @@ impl Client {
         self.send(request).await
     }
 
-    /// `POST /images/{name}/push`; the body is a stream of progress.
+    /// `POST /images/{name}/push`; the body is a stream of progress. `registry_config`, which only Skiff reads here, has the
+    /// credentials of registries that layers come from.
     ///
     /// # Errors
     /// As [`Client::send`].
-    pub async fn image_push(&self, name: &str, query: Query, registry_auth: &str) -> Result<Response, Error> {
-        self.send(Request::post(path(name, "/push")).query(query).header("X-Registry-Auth", registry_auth))
-            .await
+    pub async fn image_push(
+        &self,
+        name: &str,
+        query: Query,
+        registry_auth: &str,
+        registry_config: Option<&str>,
+    ) -> Result<Response, Error> {
+        let request =
+            Request::post(path(name, "/push")).query(query).header("X-Registry-Auth", registry_auth);
+        self.send(match registry_config {
+            Some(config) => request.header("X-Registry-Config", config),
+            None => request,
+        })
+        .await
     }
 
     /// `POST /images/{name}/verify`, which only Skiff has: the stream of its progress.

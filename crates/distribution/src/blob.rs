@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::{StatusCode, header};
+use skiff_types::Digest;
 
 use crate::{
     Error, Repository, Result,
@@ -40,6 +41,24 @@ impl<'a> Repository<'a> {
             kept: None,
             failures: 0,
             window: (Instant::now(), 0),
+        }
+    }
+}
+
+impl Repository<'_> {
+    /// A blob whole, verified. All of it is in memory: its size is for the caller to limit.
+    ///
+    /// # Errors
+    /// Those of [`BlobReader::next`], [`Error::Digest`].
+    pub async fn whole_blob(&self, blob: &Descriptor) -> Result<Bytes> {
+        let mut reader = self.blob(blob, 0);
+        let mut bytes = Vec::new();
+        while let Some(piece) = reader.next().await? {
+            bytes.extend_from_slice(&piece);
+        }
+        match Digest::of(&bytes) == blob.digest {
+            true => Ok(bytes.into()),
+            false => Err(Error::Digest { what: "blob", expected: blob.digest.to_string() }),
         }
     }
 }

@@ -100,13 +100,12 @@ impl Repository<'_> {
     /// Stores a manifest under a tag or its digest.
     ///
     /// # Errors
-    /// Those of asking.
-    pub async fn put_manifest(
-        &self,
-        reference: &str,
-        media_type: &'static str,
-        bytes: bytes::Bytes,
-    ) -> Result<()> {
+    /// Those of asking, [`Error::Untrue`] for a media type of no manifest.
+    pub async fn put_manifest(&self, reference: &str, media_type: &str, bytes: bytes::Bytes) -> Result<()> {
+        let media_type = MANIFESTS
+            .into_iter()
+            .find(|known| *known == media_type)
+            .ok_or_else(|| Error::Untrue(format!("unsupported manifest media type {media_type}")))?;
         let mut request =
             Request::new(Method::PUT, self.url(&format!("manifests/{}", escape_reference(reference))));
         request.body = Body::Bytes(bytes, media_type);
@@ -116,6 +115,20 @@ impl Repository<'_> {
                 answer.discard().await;
                 Ok(())
             }
+            _ => Err(answer.into_error().await),
+        }
+    }
+
+    /// Whether a blob can be read here.
+    ///
+    /// # Errors
+    /// Those of asking; that it is not there is none.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        let request = Request::new(Method::HEAD, self.url(&format!("blobs/{digest}")));
+        let answer = self.session.send(request, &Scopes::pull(&self.path)).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(true),
+            StatusCode::NOT_FOUND => Ok(false),
             _ => Err(answer.into_error().await),
         }
     }

@@ -2,6 +2,7 @@
 
 mod convert;
 mod list;
+mod manifests;
 mod prune;
 
 use std::{io::Read, sync::Arc};
@@ -46,6 +47,8 @@ pub struct ImageListOptions {
     pub shared_size: bool,
     /// Count containers.
     pub containers: bool,
+    /// Say what they were published as.
+    pub manifests: bool,
 }
 
 /// What `remove` may do.
@@ -118,13 +121,18 @@ impl Images {
         blocking(move || list::list(&store, &registry, &options)).await?
     }
 
-    /// Everything about one image. `only` is the platform it must be for, or empty.
+    /// Everything about one image, with what it was published as if `manifests` are asked for. `only` is the platform it must
+    /// be for, or empty.
     ///
     /// # Errors
     /// There is no such image, or not for this platform.
-    pub async fn inspect(&self, image: &str, only: &str) -> Result<ImageInspect> {
+    pub async fn inspect(&self, image: &str, only: &str, manifests: bool) -> Result<ImageInspect> {
         let image = self.find(image, only)?;
-        Ok(convert::inspect(&image, self.store.snapshotter().name()))
+        let published = match manifests {
+            true => manifests::published(&self.store, &self.registry, &image)?,
+            false => None,
+        };
+        Ok(convert::inspect(&image, self.store.snapshotter().name(), published))
     }
 
     /// The image, which must be for the platform `only` unless that is empty.

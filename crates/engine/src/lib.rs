@@ -52,8 +52,8 @@ pub use images::{
 };
 pub use networks::Networks;
 pub use registries::{
-    Credentials, DistributionInfo, Encoding, Found, Platform, Progress, ProgressSender, PullRequest,
-    PushRequest, Registries, Secret, VerifyRequest,
+    Credentials, Descriptor, DistributionInfo, Encoding, Found, Platform, Progress, ProgressSender,
+    PullRequest, PushRequest, Registries, Secret, VerifyRequest,
 };
 pub use skiff_archive::ArchiveSink;
 pub use skiff_logs::check as check_log_options;

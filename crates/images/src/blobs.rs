@@ -31,31 +31,44 @@ impl Blobs {
     }
 
     /// Keeps the bytes, durably.
-    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Digest> {
-        let digest = Digest::of(bytes);
-        let path = self.path(&digest);
-        if fs_err::exists(&path)? {
-            return Ok(digest);
-        }
-        // Two writers of the same blob write the same bytes, but not into the same file.
-        let temporary = self.ingest.join(format!("{}-{:016x}", digest.hex(), unique()));
-        let write = || -> io::Result<()> {
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<()> {
+        self.put_all(&[bytes])
+    }
+
+    /// Keeps several blobs, durably.
+    pub(crate) fn put_all<B: AsRef<[u8]>>(&self, blobs: &[B]) -> Result<()> {
+        let mut written = Written(Vec::new());
+        for bytes in blobs {
+            let bytes = bytes.as_ref();
+            let digest = Digest::of(bytes);
+            let path = self.path(&digest);
+            if fs_err::exists(&path)? {
+                continue;
+            }
+            // Two writers of the same blob write the same bytes, but not into the same file.
+            let temporary = self.ingest.join(format!("{}-{:016x}", digest.hex(), unique()));
             let mut file = fs_err::File::create(&temporary)?;
+            written.0.push((temporary, path));
             file.write_all(bytes)?;
             file.sync_data()?;
-            fs_err::rename(&temporary, &path)?;
-            fs_err::File::open(&self.dir)?.sync_all()
-        };
-        write().inspect_err(|_| {
-            // The first error is the one to tell; a leftover is removed at the next start.
-            let _ = fs_err::remove_file(&temporary);
-        })?;
-        Ok(digest)
+        }
+        if written.0.is_empty() {
+            return Ok(());
+        }
+        for (temporary, path) in &written.0 {
+            fs_err::rename(temporary, path)?;
+        }
+        Ok(fs_err::File::open(&self.dir)?.sync_all()?)
     }
 
     /// A blob's bytes.
     pub(crate) fn get(&self, digest: &Digest) -> io::Result<Vec<u8>> {
         fs_err::read(self.path(digest))
+    }
+
+    /// Whether a blob is there.
+    pub(crate) fn has(&self, digest: &Digest) -> bool {
+        self.path(digest).exists()
     }
 
     /// When a blob was written.
@@ -83,6 +96,18 @@ impl Blobs {
 
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(digest.hex())
+    }
+}
+
+/// Files being written, with the paths they are for. What was not renamed goes with it.
+struct Written(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (temporary, _) in &self.0 {
+            // What cannot be removed is removed at the next start.
+            let _ = fs_err::remove_file(temporary);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use skiff_snapshots::{ChainId, StagedLayer};
 use skiff_types::{Digest, Hasher, ImageId};
 
 use crate::{
-    Error, ImageConfig, ImageStore, Reference, Result,
+    Error, ImageConfig, ImageStore, Publication, Reference, Result,
     decompress::{Compression, decompressed, peek},
     partial::PartialLayer,
     pins::PinSet,
@@ -196,17 +196,22 @@ impl Receiving {
         Ok(())
     }
 
-    /// All layers are there: makes the image part of the store under these names. Answers which of them are new or were
-    /// another image's.
-    pub fn record(mut self, names: &[Reference]) -> Result<(ImageId, Vec<Reference>)> {
+    /// All layers are there: makes the image part of the store under these names, with what it is published as. Answers which
+    /// of the names are new or were another image's.
+    pub fn record(
+        mut self,
+        names: &[Reference],
+        publication: Option<Publication>,
+    ) -> Result<(ImageId, Vec<Reference>)> {
         let id = self.id();
-        let changed = self.store.records.update(|records| {
+        let (changed, forgotten) = self.store.records.update(|records| {
             // Within the update: a removal of the same image does not take the blob away again.
             self.store.blobs.put(&self.config.0)?;
             records.images.entry(id.digest()).or_default();
-            Ok(records.call(&id, names))
+            Ok(records.call(&id, names, publication.as_ref()))
         })?;
         self.committed.clear();
+        self.store.drop_blobs(&forgotten)?;
         Ok((id, changed))
     }
 }

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use skiff_types::{Digest, ImageId};
 
-use crate::{Error, Reference, Result};
+use crate::{Error, Publication, Published, Reference, Result};
 
 /// The file's name.
 const FILE: &str = "images.json";
@@ -38,6 +38,9 @@ pub(crate) struct ImageRecord {
     /// When it last got a name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_tagged: Option<Timestamp>,
+    /// What it was published as, the latest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) published: Vec<Published>,
 }
 
 const VERSION: u32 = 1;
@@ -70,15 +73,22 @@ impl Records {
         self.names.insert(name, id.digest()).map(ImageId::from).filter(|old| old != id)
     }
 
-    /// Gives an image names that it has elsewhere: no time is noted, as in Docker. Which of them it had not.
-    pub(crate) fn call(&mut self, id: &ImageId, names: &[Reference]) -> Vec<Reference> {
+    /// Gives an image names that it has elsewhere: no time is noted, as in Docker. Which of them it had not, and blobs that
+    /// it needs no more.
+    pub(crate) fn call(
+        &mut self,
+        id: &ImageId,
+        names: &[Reference],
+        publication: Option<&Publication>,
+    ) -> (Vec<Reference>, Vec<Digest>) {
         let mut changed = Vec::new();
         for name in names {
             if self.names.insert(name.clone(), id.digest()) != Some(id.digest()) {
                 changed.push(name.clone());
             }
         }
-        changed
+        let forgotten = publication.map(|p| self.publish(id, p.published.clone())).unwrap_or_default();
+        (changed, forgotten)
     }
 }
 

@@ -1,9 +1,9 @@
 //! Remove: untag and delete, and what stands in the way. The rules are Docker's.
 
 use skiff_snapshots::{ChainId, Error as SnapshotError};
-use skiff_types::ImageId;
+use skiff_types::{Digest, ImageId};
 
-use crate::{Conflict, Error, ImageStore, Reference, Result, records::Records, store::resolve};
+use crate::{Conflict, Error, ImageStore, Published, Reference, Result, records::Records, store::resolve};
 
 /// How `remove` removes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,10 +43,10 @@ impl ImageStore {
     /// # Errors
     /// [`Error::InUse`] says what stands in the way, and whether force would help.
     pub fn remove(&self, name: &str, options: RemoveOptions, users: Users<'_>) -> Result<Vec<Removed>> {
-        let removed = self.records.update(|records| {
-            let mut removal = Removal { records, options, users, removed: Vec::new() };
+        let (removed, blobs) = self.records.update(|records| {
+            let mut removal = Removal { records, options, users, removed: Vec::new(), blobs: Vec::new() };
             removal.remove(name)?;
-            Ok(removal.removed)
+            Ok((removal.removed, removal.blobs))
         })?;
         // The records are durable: what follows is garbage, and what is left of it goes at the next start.
         let mut done = Vec::new();
@@ -57,6 +57,7 @@ impl ImageStore {
                 done.extend(layers.into_iter().map(Removed::Layer));
             }
         }
+        self.drop_blobs(&blobs)?;
         Ok(done)
     }
 
@@ -83,10 +84,7 @@ impl ImageStore {
         }
         self.forget_config(id);
         // The same image may have been loaded again meanwhile.
-        self.records.while_unchanged(|records| match records.image(id) {
-            Some(_) => Ok(()),
-            None => self.blobs.remove(&id.digest()),
-        })?;
+        self.drop_blobs(&[id.digest()])?;
         Ok(removed)
     }
 
@@ -108,6 +106,8 @@ struct Removal<'a> {
     options: RemoveOptions,
     users: Users<'a>,
     removed: Vec<Removed>,
+    /// What removed images were published as.
+    blobs: Vec<Digest>,
 }
 
 impl Removal<'_> {
@@ -176,6 +176,7 @@ impl Removal<'_> {
         self.untag_all(id);
         let record = self.records.images.remove(&id.digest());
         self.removed.push(Removed::Image(*id));
+        self.blobs.extend(record.iter().flat_map(|r| &r.published).flat_map(Published::kept));
         match record.and_then(|r| r.parent).map(ImageId::from) {
             Some(parent) if prune && self.records.image(&parent).is_some() => {
                 self.delete(&parent, false, true, true)

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! images.json             every image and name, replaced as a whole by rename: the commit point of every change
-//! blobs/sha256/<digest>   configurations, in OCI image-layout form
+//! blobs/sha256/<digest>   configurations, and what images were published as, in OCI image-layout form
 //! ingest/                 what is being written
 //! partial/<digest>        compressed layers of pulls that have not ended, as far as they came
 //! layers.json             which blobs of which registries hold which layer: a cache
@@ -27,7 +27,7 @@ use skiff_snapshots::{ChainId, Error as SnapshotError, Snapshotter, StagedLayer}
 use skiff_types::{Digest, ImageId};
 
 use crate::{
-    Error, Reference, Result,
+    Error, Publication, Published, Reference, Result,
     blobs::Blobs,
     config::ImageConfig,
     image::{HistoryEntry, Image},
@@ -44,6 +44,7 @@ pub struct ImageStore {
     pub(crate) blobs: Blobs,
     pub(crate) records: RecordFile,
     pub(crate) pins: Pins,
+    pub(crate) blob_pins: Pins<Digest>,
     pub(crate) partials: Partials,
     pub(crate) known: Known,
     /// Configurations, parsed once.
@@ -62,6 +63,7 @@ impl ImageStore {
             blobs: Blobs::open(root)?,
             records: RecordFile::open(root)?,
             pins: Pins::default(),
+            blob_pins: Pins::default(),
             partials: Partials::open(root)?,
             known: Known::open(root),
             configs: Mutex::default(),
@@ -195,15 +197,23 @@ impl ImageStore {
         })
     }
 
-    /// Gives an image names that registries know it by. Answers which of them are new or were another image's.
+    /// Gives an image names that registries know it by, and notes what it is published as there, if that is known. Answers
+    /// which of the names are new or were another image's.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn name(&self, id: &ImageId, names: &[Reference]) -> Result<Vec<Reference>> {
-        self.records.update(|records| {
+    pub fn name(
+        &self,
+        id: &ImageId,
+        names: &[Reference],
+        publication: Option<Publication>,
+    ) -> Result<Vec<Reference>> {
+        let (changed, forgotten) = self.records.update(|records| {
             records.image(id).ok_or_else(|| Error::NotFound(id.digest().to_string()))?;
-            Ok(records.call(id, names))
-        })
+            Ok(records.call(id, names, publication.as_ref()))
+        })?;
+        self.drop_blobs(&forgotten)?;
+        Ok(changed)
     }
 
     /// All names with a tag of the repository that a name is of, sorted.
@@ -275,7 +285,9 @@ impl ImageStore {
         for digest in records.images.keys() {
             chains.extend(ChainId::all(&self.config(&(*digest).into())?.rootfs.diff_ids));
         }
-        self.blobs.keep_only(&records.images.keys().copied().collect())?;
+        let published = records.images.values().flat_map(|record| &record.published);
+        let kept = published.flat_map(Published::kept).chain(records.images.keys().copied());
+        self.blobs.keep_only(&kept.collect())?;
         let mut garbage: Vec<ChainId> = self.snapshots.layers();
         garbage.retain(|chain| !chains.contains(chain));
         // Children go before their parents; a container may keep a stack of its own.

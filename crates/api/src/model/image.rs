@@ -1,8 +1,12 @@
 //! Images.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::{Config, DriverData, HealthConfig, NameSet, StringList, StringMap, empty, empty_list, empty_map};
+use super::{
+    Config, DistributionPlatform, DriverData, HealthConfig, NameSet, StringList, StringMap, empty,
+    empty_list, empty_map,
+};
 
 /// A line of `GET /images/json`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,59 @@ pub struct ImageSummary {
     /// Skiff's own: seconds since 1970; only in `GET /system/df`, with a disk budget.
     #[serde(skip_serializing_if = "empty")]
     pub last_used: i64,
+    /// With `manifests`, from version 1.47 on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ImageManifest>,
+    /// With `manifests`, from version 1.48 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Value>,
+}
+
+/// A manifest of the index that an image was published in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ImageManifest {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: Value,
+    pub available: bool,
+    pub size: ManifestSize,
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<ManifestAttestation>,
+}
+
+/// Bytes of a manifest and what it refers to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    pub total: i64,
+    pub content: i64,
+}
+
+/// A manifest that is an image's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestImage {
+    pub platform: DistributionPlatform,
+    pub size: UnpackedSize,
+    pub containers: Vec<String>,
+}
+
+/// Bytes of an image's layers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UnpackedSize {
+    pub unpacked: i64,
+}
+
+/// A manifest that is an attestation's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestAttestation {
+    pub r#for: String,
 }
 
 /// The answer to `GET /images/{name}/json`. Its configuration changed with the versions; the newest has the type `C`.
@@ -60,6 +117,12 @@ pub struct ImageInspect<C = ImageConfig> {
     pub root_fs: RootFs,
     pub metadata: ImageMetadata,
     pub config: Option<C>,
+    /// With `manifests`, from version 1.48 on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<Value>,
+    /// With `manifests`, from version 1.48 on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub manifests: Vec<ImageManifest>,
 }
 
 /// The defaults that an image gives its containers.

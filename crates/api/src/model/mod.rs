@@ -35,8 +35,8 @@ pub use host_config::{
     RestartPolicy, ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use image::{
-    HistoryItem, ImageConfig, ImageDelete, ImageInspect, ImageMetadata, ImagePlatform, ImageSummary,
-    PruneImages, RootFs,
+    HistoryItem, ImageConfig, ImageDelete, ImageInspect, ImageManifest, ImageMetadata, ImagePlatform,
+    ImageSummary, ManifestAttestation, ManifestImage, ManifestSize, PruneImages, RootFs, UnpackedSize,
 };
 pub use inspect::{
     ContainerInspect, ContainerState, DriverData, Health, HealthcheckResult, MountPoint, NetworkSettings,

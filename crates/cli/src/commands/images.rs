@@ -48,6 +48,33 @@ pub(super) struct Summary {
     pub(super) containers: i64,
     /// 0 if the engine does not say.
     pub(super) last_used: i64,
+    /// Those of the index that it was published in, if they were asked for.
+    pub(super) manifests: Vec<Manifest>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Manifest {
+    #[serde(rename = "ID")]
+    pub(super) id: String,
+    pub(super) available: bool,
+    pub(super) size: ManifestSize,
+    /// None for what is no image.
+    pub(super) image_data: Option<ImageData>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ManifestSize {
+    pub(super) total: i64,
+    pub(super) content: i64,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct ImageData {
+    pub(super) platform: Platform,
+    pub(super) containers: Vec<String>,
 }
 
 /// `docker images`.
@@ -60,7 +87,8 @@ pub(super) async fn images(call: Call<'_>) -> Outcome {
     let mut pairs = matches.all("filter");
     pairs.extend(args.first().map(|name| format!("reference={name}")));
     let client = session.engine().await?;
-    let bytes = client.images(matches.on("all"), false, filters::to_json(&pairs).as_deref()).await?;
+    let bytes =
+        client.images(matches.on("all"), matches.on("tree"), filters::to_json(&pairs).as_deref()).await?;
     let images: Vec<Summary> =
         serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("decoding the list: {e}")))?;
     if matches.on("tree") {

@@ -1,14 +1,20 @@
 //! Images in and out: `load`, `save`, `import`, `pull`, `push`.
 
-use std::{io::Write, os::fd::AsFd, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+    os::fd::AsFd,
+    path::Path,
+};
 
 use bytes::Bytes;
-use skiff_client::{Query, Response};
+use serde::Deserialize;
+use skiff_client::{Client, Query, Response};
 use tokio::{fs::File, io::AsyncRead, sync::mpsc};
 
 use super::{Call, create};
 use crate::{
-    credentials::server_of,
+    credentials::{header, server_of},
     failure::{Failure, Outcome},
     options::{env, platform::Platform},
     progress,
@@ -274,14 +280,41 @@ pub(super) async fn push(call: Call<'_>) -> Outcome {
     };
     let query = Query::new().maybe("tag", chosen.as_ref()).maybe("platform", platform);
     let query = query.maybe("compression", matches.some("compression"));
+    let preserve = matches.on("preserve-digests");
+    let query = query.maybe("preserveDigests", preserve.then_some("1"));
     let auth = session.credentials().get(&server_of(&args[0]))?;
     let client = session.engine().await?;
-    let response = client.image_push(&repository, query, &auth.header()).await?;
+    let sources = match preserve {
+        true => Some(sources(call, &client, &name, chosen.as_deref()).await?),
+        false => None,
+    };
+    let response = client.image_push(&repository, query, &auth.header(), sources.as_deref()).await?;
     progress::show(response.json_lines(), Output::Stdout, quiet, |_| Ok(())).await?;
     if quiet {
         say::line(&full_name(&name, chosen.as_ref().map(|tag| (tag.as_str(), false))));
     }
     Ok(())
+}
+
+/// Who the user is to the registries that an image is known in, as `X-Registry-Config` has it.
+async fn sources(call: Call<'_>, client: &Client, name: &str, tag: Option<&str>) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Known {
+        #[serde(default)]
+        repo_digests: Option<Vec<String>>,
+    }
+    let image = format!("{name}:{}", tag.unwrap_or("latest"));
+    let known: Known = serde_json::from_slice(&client.image_inspect(&image, None).await?)
+        .map_err(|e| format!("unexpected answer to inspect: {e}"))?;
+    let servers: BTreeSet<String> =
+        known.repo_digests.unwrap_or_default().iter().map(|name| server_of(name)).collect();
+    let mut all = BTreeMap::new();
+    for server in servers {
+        let credentials = call.session.credentials().get(&server)?;
+        all.insert(server, credentials);
+    }
+    Ok(header(&all))
 }
 
 /// `image verify`, which docker does not have.

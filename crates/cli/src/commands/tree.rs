@@ -1,7 +1,7 @@
-//! `images --tree`, as docker draws it of an engine that has one platform for each image: names, the image below its last one, and
-//! whether a container uses it.
+//! `images --tree`, as docker draws it: names, the image beside its last one, below it the images of the index that it was
+//! published in, and whether a container uses them.
 
-use super::images::Summary;
+use super::images::{ImageData, Manifest, Summary};
 use crate::{
     failure::{Failure, Outcome},
     format::size,
@@ -47,12 +47,54 @@ pub(super) fn print(mut images: Vec<Summary>) {
     say::print(draw(&images, terminal, width).as_bytes());
 }
 
+/// A line of the tree: a name, and what is in the columns beside it unless another name follows.
+struct Line {
+    name: String,
+    /// How the name is shown.
+    style: &'static str,
+    /// How the columns are.
+    columns: &'static str,
+    details: Option<[String; 4]>,
+}
+
+fn lines(image: &Summary) -> Vec<Line> {
+    let children: Vec<(&Manifest, &ImageData)> =
+        image.manifests.iter().filter_map(|m| Some((m, m.image_data.as_ref()?))).collect();
+    let used = image.containers > 0 || children.iter().any(|(_, data)| !data.containers.is_empty());
+    let content = image.manifests.iter().map(|manifest| manifest.size.content).sum();
+    let style = if image.has_tags() { NAME } else { UNTAGGED };
+    let names = tags(image).into_iter();
+    let name = |name: &str| Line { name: name.to_owned(), style, columns: PLAIN, details: None };
+    let mut lines: Vec<Line> = names.map(name).collect();
+    if let Some(last) = lines.last_mut() {
+        last.details = Some(details(&image.id, image.size, content, used));
+    }
+    for (n, (manifest, data)) in children.iter().enumerate() {
+        let branch = if n + 1 < children.len() { "├─" } else { "└─" };
+        let style = if manifest.available { PLAIN } else { UNTAGGED };
+        let used = !data.containers.is_empty();
+        lines.push(Line {
+            name: format!("{branch} {}", data.platform.to_text()),
+            style,
+            columns: style,
+            details: Some(details(&manifest.id, manifest.size.total, manifest.size.content, used)),
+        });
+    }
+    lines
+}
+
+fn details(id: &str, total: i64, content: i64, used: bool) -> [String; 4] {
+    let used = if used { "U".to_owned() } else { String::new() };
+    [short_id(id).to_owned(), size::human(total as f64, 3), size::human(content as f64, 3), used]
+}
+
 fn draw(images: &[Summary], terminal: bool, width: usize) -> String {
     let styled = |style: &str, text: &str| match (terminal, text.is_empty()) {
         (true, false) => format!("{style}{text}{END}"),
         _ => text.to_owned(),
     };
-    let names = images.iter().flat_map(tags).map(|name| name.chars().count());
+    let groups: Vec<Vec<Line>> = images.iter().map(lines).collect();
+    let names = groups.iter().flatten().map(|line| line.name.chars().count());
     let first = names.max().unwrap_or(0).max("IMAGE".len());
     let mut used = first;
     let fits = |column: &&(&str, usize, bool)| {
@@ -67,32 +109,26 @@ fn draw(images: &[Summary], terminal: bool, width: usize) -> String {
         out.push_str(&format!("{}{BOLD}{title}{END}{}", blanks(GAP), blanks(width - title.len())));
     }
     out.push('\n');
-    for image in images {
-        let names = tags(image);
-        for (n, name) in names.iter().enumerate() {
-            let style = if image.has_tags() { NAME } else { UNTAGGED };
-            out.push_str(&styled(style, name));
-            if n + 1 < names.len() {
-                out.push('\n');
-                continue;
+    let spaced = images.iter().any(|image| image.manifests.iter().any(|m| m.image_data.is_some()));
+    for group in &groups {
+        for line in group {
+            out.push_str(&styled(line.style, &line.name));
+            if let Some(details) = &line.details {
+                out.push_str(&blanks(first - line.name.chars().count()));
+                for ((title, width, right), text) in columns.iter().zip(details) {
+                    let (chip, text) = match *title == "EXTRA" && terminal && !text.is_empty() {
+                        true => (true, format!(" {text} ")),
+                        false => (false, text.clone()),
+                    };
+                    let pad = blanks(width.saturating_sub(text.chars().count()));
+                    let text = styled(if chip { CHIP } else { line.columns }, &text);
+                    let cell = if *right { format!("{pad}{text}") } else { format!("{text}{pad}") };
+                    out.push_str(&format!("{}{cell}", blanks(GAP)));
+                }
             }
-            out.push_str(&blanks(first - name.chars().count()));
-            let content = [
-                short_id(&image.id).to_owned(),
-                size::human(image.size as f64, 3),
-                "0B".to_owned(),
-                if image.containers > 0 { "U".to_owned() } else { String::new() },
-            ];
-            for ((title, width, right), text) in columns.iter().zip(&content) {
-                let (chip, text) = match *title == "EXTRA" && terminal && !text.is_empty() {
-                    true => (true, format!(" {text} ")),
-                    false => (false, text.clone()),
-                };
-                let pad = blanks(width.saturating_sub(text.chars().count()));
-                let text = styled(if chip { CHIP } else { PLAIN }, &text);
-                let cell = if *right { format!("{pad}{text}") } else { format!("{text}{pad}") };
-                out.push_str(&format!("{}{cell}", blanks(GAP)));
-            }
+            out.push('\n');
+        }
+        if spaced {
             out.push('\n');
         }
     }
@@ -131,7 +167,8 @@ fn tags(image: &Summary) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::images::ManifestSize, *};
+    use crate::options::platform::Platform;
 
     fn image(id: &str, tags: &[&str], containers: i64) -> Summary {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
@@ -180,6 +217,42 @@ mod tests {
              \x1b[39m0B\x1b[0m   \x1b[38;5;0m\x1b[48;5;14m U \x1b[0m  "
         );
         assert!(lines[5].starts_with("\x1b[39m\x1b[2m<untagged>\x1b[0m       \x1b[39mb8c9f5091990\x1b[0m"));
+    }
+
+    /// Recorded from Docker 28.5.2 with containerd's image store.
+    #[test]
+    fn images_of_an_index_are_below_their_name() {
+        let manifest = |id: &str, architecture: &str, total, content, containers: usize| Manifest {
+            id: format!("sha256:{id}"),
+            available: total > 0,
+            size: ManifestSize { total, content },
+            image_data: Some(ImageData {
+                platform: Platform::parse(&format!("linux/{architecture}")).unwrap(),
+                containers: vec!["x".to_owned(); containers],
+            }),
+        };
+        let image = Summary {
+            size: 8_040_000,
+            manifests: vec![
+                manifest("99189850b660", "amd64", 8_040_000, 3_980_000, 1),
+                Manifest::default(),
+                manifest("fc2eb700f863", "arm64", 0, 0, 0),
+            ],
+            ..image("59cdfc5b12c0", &["127.0.0.1:5070/t/att:1"], 0)
+        };
+        let drawn = draw(std::slice::from_ref(&image), false, 80);
+        assert!(
+            drawn.ends_with(
+                "\n127.0.0.1:5070/t/att:1   59cdfc5b12c0       8.04MB         3.98MB   U    \n\
+                 ├─ linux/amd64           99189850b660       8.04MB         3.98MB   U    \n\
+                 └─ linux/arm64           fc2eb700f863           0B             0B        \n\n"
+            ),
+            "{drawn}"
+        );
+        let drawn = draw(&[image], true, 130);
+        let absent = "\x1b[39m\x1b[2m└─ linux/arm64\x1b[0m           \x1b[39m\x1b[2mfc2eb700f863\x1b[0m           \
+                      \x1b[39m\x1b[2m0B\x1b[0m             \x1b[39m\x1b[2m0B\x1b[0m        \n\n";
+        assert!(drawn.ends_with(absent), "{drawn:?}");
     }
 
     #[test]

@@ -35,12 +35,17 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     /// As the `X-Registry-Auth` header carries them.
-    ///
-    /// # Panics
-    /// Never: texts are JSON.
     pub(crate) fn header(&self) -> String {
-        URL_SAFE.encode(serde_json::to_vec(self).expect("texts are JSON"))
+        header(self)
     }
+}
+
+/// Credentials as headers carry them.
+///
+/// # Panics
+/// Never: texts are JSON.
+pub(crate) fn header(credentials: &impl Serialize) -> String {
+    URL_SAFE.encode(serde_json::to_vec(credentials).expect("texts are JSON"))
 }
 
 /// Where credentials are kept.

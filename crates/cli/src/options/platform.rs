@@ -1,9 +1,10 @@
 //! `--platform`: `os[/architecture[/variant]]`.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A platform as the API takes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Platform {
     #[serde(skip_serializing_if = "String::is_empty")]
     architecture: String,

@@ -153,6 +153,8 @@ pub(super) static PUSH: Command = Command {
             &STRING,
             "Push a platform-specific manifest as a single-platform image to the registry.\nImage index won't be pushed, meaning that other manifests, including attestations won't be preserved.\n'os[/arch[/variant]]': Explicit platform (eg. linux/amd64)",
         ),
+        switch(NONE, "preserve-digests", "Push the image with its attestations as it was pulled, or fail")
+            .own(),
         switch('q', "quiet", "Suppress verbose output"),
     ]],
 };

@@ -3,9 +3,11 @@
 use serde_json::Value;
 use skiff_images::Image;
 
-use crate::model::{ContainerConfig, HealthConfig, HistoryEntry, ImageInspect, ImageSummary, RootFsLayers};
+use crate::model::{
+    ContainerConfig, HealthConfig, HistoryEntry, ImageInspect, ImageSummary, PublishedImage, RootFsLayers,
+};
 
-pub(super) fn inspect(image: &Image, driver: &str) -> ImageInspect {
+pub(super) fn inspect(image: &Image, driver: &str, published: Option<PublishedImage>) -> ImageInspect {
     let config = &image.config;
     ImageInspect {
         id: image.id,
@@ -28,6 +30,7 @@ pub(super) fn inspect(image: &Image, driver: &str) -> ImageInspect {
         driver_data: Default::default(),
         root_fs: RootFsLayers { layers: config.rootfs.diff_ids.iter().map(ToString::to_string).collect() },
         last_tagged: image.last_tagged,
+        published,
     }
 }
 
@@ -53,7 +56,12 @@ fn names(references: &[skiff_images::Reference]) -> Vec<String> {
     references.iter().map(skiff_images::Reference::familiar).collect()
 }
 
-pub(super) fn summary(image: &Image, containers: i64, shared_size: i64) -> ImageSummary {
+pub(super) fn summary(
+    image: &Image,
+    containers: i64,
+    shared_size: i64,
+    published: Option<PublishedImage>,
+) -> ImageSummary {
     let config = image.config.config.as_ref();
     ImageSummary {
         id: image.id,
@@ -65,6 +73,7 @@ pub(super) fn summary(image: &Image, containers: i64, shared_size: i64) -> Image
         shared_size,
         labels: config.and_then(|c| c.labels.clone()).unwrap_or_default(),
         containers,
+        published,
     }
 }
 

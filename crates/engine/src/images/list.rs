@@ -8,7 +8,7 @@ use std::{
 use skiff_images::{Image, ImageStore, Reference};
 use skiff_types::ImageId;
 
-use super::{ImageListOptions, convert};
+use super::{ImageListOptions, convert, manifests};
 use crate::{
     Error, Result,
     model::{Filters, ImageSummary, Timestamp},
@@ -55,8 +55,12 @@ pub(super) fn list(
             true => registry.all().iter().filter(|c| c.record().image == image.id).count() as i64,
             false => -1,
         };
+        let published = match options.manifests {
+            true => manifests::published(store, registry, image)?,
+            false => None,
+        };
         let shared = if options.shared_size { shared_size(store, image, &layers) } else { -1 };
-        let mut summary = convert::summary(image, containers, shared);
+        let mut summary = convert::summary(image, containers, shared, published);
         if filters.has("reference") {
             let matching = |tag: &&Reference| filters.any("reference", |p| reference(p, tag));
             summary.repo_tags = image.tags.iter().filter(matching).map(Reference::familiar).collect();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use skiff_distribution::{Descriptor, Platform};
 use skiff_types::ImageId;
 
 use super::{ContainerConfig, Timestamp};
@@ -30,6 +31,51 @@ pub struct ImageSummary {
     pub labels: BTreeMap<String, String>,
     /// Containers made of it; -1 if not asked for.
     pub containers: i64,
+    /// What it was published as; none if not asked for, or never published.
+    pub published: Option<PublishedImage>,
+}
+
+/// What an image was published as.
+#[derive(Clone, Debug)]
+pub struct PublishedImage {
+    /// The index or manifest that a name leads to.
+    pub descriptor: Descriptor,
+    /// The manifests of the index, or the one there is.
+    pub manifests: Vec<ManifestSummary>,
+}
+
+/// A manifest of an image's index.
+#[derive(Clone, Debug)]
+pub struct ManifestSummary {
+    /// The manifest.
+    pub descriptor: Descriptor,
+    /// Whether it and what it refers to is here.
+    pub available: bool,
+    /// Bytes of it and what it refers to that are here as they came.
+    pub content: u64,
+    /// What it is.
+    pub kind: ManifestKind,
+}
+
+/// What a manifest is.
+#[derive(Clone, Debug)]
+pub enum ManifestKind {
+    /// An image.
+    Image {
+        /// Whom it is for.
+        platform: Platform,
+        /// Ids of containers made of it.
+        containers: Vec<String>,
+        /// Bytes of its layers here.
+        unpacked: u64,
+    },
+    /// What BuildKit says of an image.
+    Attestation {
+        /// The digest of that image's manifest.
+        of: String,
+    },
+    /// Something else.
+    Unknown,
 }
 
 /// An image as `inspect` shows it.
@@ -75,6 +121,8 @@ pub struct ImageInspect {
     pub root_fs: RootFsLayers,
     /// When it was last given a name.
     pub last_tagged: Option<Timestamp>,
+    /// What it was published as; none if not asked for, or never published.
+    pub published: Option<PublishedImage>,
 }
 
 /// The layers of an image.

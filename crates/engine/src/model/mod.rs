@@ -34,7 +34,10 @@ pub use host::{
     BlkioDevice, BlkioWeight, DeviceMapping, DeviceRequest, HostConfig, LogConfig, Resources, RestartPolicy,
     Ulimit,
 };
-pub use image::{DeletedImage, HistoryEntry, ImageConfig, ImageInspect, ImageSummary, RootFsLayers};
+pub use image::{
+    DeletedImage, HistoryEntry, ImageConfig, ImageInspect, ImageSummary, ManifestKind, ManifestSummary,
+    PublishedImage, RootFsLayers,
+};
 pub use list::{ContainerSummary, ContainerView, PortSummary, Sizes, Top, UpdateRequest};
 pub use metrics::{ContainerMetrics, Metrics};
 pub use mount::{BindOptions, MountKind, MountPoint, MountSpec, TmpfsOptions, VolumeOptions};

@@ -4,12 +4,15 @@
 //! says meanwhile. Everything stops when the future of a request is dropped; what was half done is then of use to the next.
 
 mod ask;
+mod attestations;
 mod encoding;
 mod layers;
 mod platform;
 mod progress;
+mod published;
 mod pull;
 mod push;
+mod relay;
 mod verify;
 mod words;
 
@@ -27,12 +30,14 @@ use crate::{
     model::{Actor, EventKind},
 };
 
+pub(crate) use attestations::ABOUT;
+
 pub use ask::DistributionInfo;
 pub use encoding::Encoding;
 pub use progress::{Progress, ProgressSender};
 pub use pull::PullRequest;
 pub use push::PushRequest;
-pub use skiff_distribution::{Credentials, Found, Platform, Secret};
+pub use skiff_distribution::{Credentials, Descriptor, Found, Platform, Secret};
 pub use verify::VerifyRequest;
 
 /// The service.

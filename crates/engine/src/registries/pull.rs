@@ -9,11 +9,12 @@ use futures_util::future::{try_join, try_join_all};
 use skiff_distribution::{
     Credentials, Descriptor, Document, Error as RegistryError, Fetched, Manifest, Purpose, Session, media,
 };
-use skiff_images::{Image, KnownBlob, Platform, Receiving, Reference};
+use skiff_images::{Image, KnownBlob, Platform, Publication, Receiving, Reference};
 use skiff_types::{Digest, ImageId};
 
 use super::{
     Registries,
+    attestations::Origin,
     layers::{Download, Stage},
     not_reserved, parse, platform,
     progress::{ProgressSender, Tell, short},
@@ -140,7 +141,7 @@ impl Pull<'_> {
             && let Some(id) = self.have(reference, &found.digest)
         {
             self.begin(reference);
-            return self.finish(reference, &found.digest, id).await;
+            return self.finish(reference, &found.digest, id, None).await;
         }
         let fetched = match &resolved {
             Some(found) => repository.manifest(&found.digest.to_string()).await,
@@ -148,19 +149,26 @@ impl Pull<'_> {
         };
         let fetched = fetched.map_err(told)?;
         self.begin(reference);
-        let top = fetched.descriptor.digest;
-        let manifest = self.manifest(session, reference, fetched).await?;
+        let origin = self.origin(session, reference, fetched).await?;
+        let (top, manifest) = (origin.target(), origin.manifest.clone());
+        let keep = async {
+            let left_out = |digest: &Digest, why| {
+                self.progress.status(&short(digest), format!("Attestation left out: {why}"));
+            };
+            origin.keep(&self.service.images, &repository, left_out).await
+        };
         let known = self.service.images.by_id(&manifest.config.digest.into());
         if let Some(image) = known.ok().filter(|image| self.is_whole(image)) {
-            return self.finish(reference, &top, image.id).await;
+            let publication = keep.await?;
+            return self.finish(reference, &top, image.id, Some(publication)).await;
         }
-        let receiving = self.image(session, reference, &manifest).await?;
+        let (receiving, publication) = try_join(self.image(session, reference, &manifest), keep).await?;
         let names = self.names(reference, &top);
-        let blobs: Vec<Descriptor> = manifest.layers.clone();
+        let blobs: Vec<Descriptor> = manifest.layers;
         let learned = self.learned(reference, &receiving, &blobs);
         let images = Arc::clone(&self.service.images);
         let recorded = blocking(move || {
-            let (id, changed) = receiving.record(&names)?;
+            let (id, changed) = receiving.record(&names, Some(publication))?;
             blobs.iter().for_each(|blob| images.forget_partial(&blob.digest));
             images.learn_blobs(learned);
             Ok::<_, Error>((id, changed))
@@ -179,7 +187,7 @@ impl Pull<'_> {
         self.progress.status(&id, format!("Pulling from {}", reference.path()));
     }
 
-    /// The image of a manifest or index, if it was pulled from there and is for this platform.
+    /// The image of a manifest or index, if it was pulled from there with all that belongs to it and is for this platform.
     fn have(&self, reference: &Reference, digest: &Digest) -> Option<ImageId> {
         let image = self.service.images.get(&reference.at_digest(*digest).to_string()).ok()?;
         let host = Platform::host();
@@ -188,7 +196,9 @@ impl Pull<'_> {
         let fits = config.os == wanted.os
             && config.architecture == wanted.architecture
             && (wanted.variant.is_empty() || config.variant == wanted.variant);
-        (fits && self.is_whole(&image)).then_some(image.id)
+        let published = self.service.images.published(&image.id);
+        let complete = published.iter().any(|p| p.target.digest == *digest);
+        (fits && complete && self.is_whole(&image)).then_some(image.id)
     }
 
     /// Whether none of its layers has been lost.
@@ -196,10 +206,16 @@ impl Pull<'_> {
         image.chain.is_none_or(|chain| self.service.images.snapshotter().layer(&chain).is_ok())
     }
 
-    /// Nothing had to be fetched; the tag may still be new.
-    async fn finish(&self, reference: &Reference, digest: &Digest, id: ImageId) -> Result<bool> {
+    /// No layer had to be fetched; the tag may still be new.
+    async fn finish(
+        &self,
+        reference: &Reference,
+        digest: &Digest,
+        id: ImageId,
+        publication: Option<Publication>,
+    ) -> Result<bool> {
         let (images, names) = (Arc::clone(&self.service.images), self.names(reference, digest));
-        let changed = blocking(move || images.name(&id, &names)).await??;
+        let changed = blocking(move || images.name(&id, &names, publication)).await??;
         self.service.last_use.image(&id);
         self.progress.status("", format!("Digest: {digest}"));
         Ok(changed.iter().any(|name| name.digest().is_none()))
@@ -214,17 +230,20 @@ impl Pull<'_> {
         names
     }
 
-    /// The manifest for the platform.
-    async fn manifest(
+    /// The image for the platform: its manifest, and what the registry has beside it.
+    async fn origin(
         &self,
         session: &Arc<Session>,
         reference: &Reference,
         fetched: Fetched,
-    ) -> Result<Manifest> {
+    ) -> Result<Origin> {
         let index = match fetched.document {
-            Document::Manifest(manifest) => return Ok(*manifest),
+            Document::Manifest(manifest) => {
+                return Ok(Origin::alone(&fetched.descriptor, fetched.bytes, *manifest));
+            }
             Document::Index(index) => index,
         };
+        let (top, top_bytes) = (fetched.descriptor, fetched.bytes);
         let host = Platform::host();
         let wanted = self.platform.unwrap_or(&host);
         let chosen = platform::choose(&index.manifests, wanted).ok_or_else(|| {
@@ -240,7 +259,10 @@ impl Pull<'_> {
             )));
         }
         match fetched.document {
-            Document::Manifest(manifest) => Ok(*manifest),
+            Document::Manifest(manifest) => {
+                let alone = Origin::alone(&fetched.descriptor, fetched.bytes, *manifest);
+                Ok(alone.within(&top, top_bytes, &index.manifests))
+            }
             Document::Index(_) => {
                 Err(Error::Internal("unsupported manifest format: an index within an index".into()))
             }

@@ -2,9 +2,11 @@
 //!
 //! A layer is not sent if the registry has it, is mounted if another repository of the same registry has it, and is compressed
 //! while it is sent otherwise. A registry of this machine may have the layer's own file instead (ADR 33). What a registry has by then is remembered.
+//!
+//! Where that makes of every layer the blob that it was published as, the image is pushed as it was published (ADR 40).
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     io,
     sync::Arc,
     time::{Duration, Instant},
@@ -15,16 +17,18 @@ use futures_util::future::try_join_all;
 use skiff_distribution::{
     Credentials, Descriptor, Error as RegistryError, Mounted, Purpose, Repository, Session, Upload, media,
 };
-use skiff_images::{Image, KnownBlob, Platform, Reference};
+use skiff_images::{Document, Image, KnownBlob, Platform, Reference};
 use skiff_snapshots::{ChainId, Layer, LayerTar};
 use skiff_types::{Digest, Hasher};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use super::{
     Registries,
     encoding::{self, Encoding},
     not_reserved, parse,
     progress::{ProgressSender, Tell, short},
+    published::{Original, Tagged},
+    relay::Source,
     words,
 };
 use crate::{Error, Result, containers::blocking, images::not_for};
@@ -49,15 +53,19 @@ pub struct PushRequest {
     pub platform: String,
     /// How layers that the registry does not have are encoded; the engine's setting counts if nothing is said.
     pub encoding: Option<Encoding>,
+    /// Push the image as it was published or not at all: what is no longer here comes from the registry that it was pulled from.
+    pub preserve_digests: bool,
     /// Who asks.
     pub credentials: Credentials,
+    /// Who asks the registries that layers come from, by their names as references have them.
+    pub sources: HashMap<String, Credentials>,
 }
 
 impl Registries {
     /// Pushes an image. What is done is told through `progress`.
     ///
     /// # Errors
-    /// A wrong name, no such image, a registry that refuses or cannot be reached.
+    /// A wrong name, no such image, a registry that refuses or cannot be reached; digests that cannot be preserved.
     pub async fn push(&self, request: PushRequest, progress: &ProgressSender) -> Result<()> {
         let mut reference = parse(&request.image)?;
         if !request.tag.is_empty() {
@@ -68,6 +76,11 @@ impl Registries {
         not_reserved(&reference)?;
         if reference.digest().is_some() {
             return Err(Error::Invalid("cannot push a digest reference".to_owned()));
+        }
+        if request.preserve_digests && request.encoding.is_some() {
+            return Err(Error::Invalid(
+                "conflicting options: a chosen compression does not preserve digests".to_owned(),
+            ));
         }
         let images = self.named(&reference)?;
         let _held: Vec<_> = images.iter().map(|(_, image)| self.last_use.hold(&image.id)).collect();
@@ -81,8 +94,15 @@ impl Registries {
                     continue;
                 }
             };
-            let encoding = request.encoding.or(self.encoding);
-            let push = Push { service: self, session: &session, reference: &reference, encoding, progress };
+            let encoding = request.encoding.or(self.encoding).filter(|_| !request.preserve_digests);
+            let push = Push {
+                service: self,
+                request: &request,
+                session: &session,
+                reference: &reference,
+                encoding,
+                progress,
+            };
             for (name, image) in &images {
                 push.image(name, image).await?;
                 self.tell("push", name);
@@ -127,11 +147,20 @@ impl Registries {
 /// A push to one registry.
 struct Push<'a> {
     service: &'a Registries,
+    request: &'a PushRequest,
     session: &'a Session,
     reference: &'a Reference,
     /// The encoding that somebody chose.
     encoding: Option<Encoding>,
     progress: &'a ProgressSender,
+}
+
+/// Where the bytes of a layer come from.
+enum Origin {
+    /// The store.
+    Layer(Layer),
+    /// Another registry, as they are.
+    Registry(Source),
 }
 
 /// A layer as the registry has it now.
@@ -148,10 +177,17 @@ impl Push<'_> {
         for diff_id in diff_ids.iter().rev() {
             self.progress.layer(&short(diff_id), "Preparing");
         }
+        let original = self.original(image).await?;
+        let published = original.iter().flat_map(|o| &o.layers).map(Some).chain(std::iter::repeat(None));
         // An image may have a layer several times.
-        let unique: BTreeMap<Digest, ChainId> = diff_ids.iter().copied().zip(chains).collect();
-        let slots = &self.service.uploads;
-        let layers = unique.iter().map(|(diff_id, chain)| self.layer(*diff_id, *chain, slots));
+        let unique: BTreeMap<Digest, (ChainId, Option<&Descriptor>)> =
+            diff_ids.iter().copied().zip(chains.into_iter().zip(published)).collect();
+        let layers = unique.iter().map(|(diff_id, (chain, as_published))| {
+            // Who chose another encoding does not want it as it was.
+            let wanted =
+                |blob: &&Descriptor| self.encoding.is_none_or(|e| e == Encoding::of(&blob.media_type));
+            self.layer(image, *diff_id, *chain, as_published.filter(wanted))
+        });
         let pushed = try_join_all(layers).await?;
         let blobs: BTreeMap<Digest, Descriptor> =
             pushed.iter().map(|p| (p.diff_id, p.blob.clone())).collect();
@@ -160,22 +196,63 @@ impl Push<'_> {
         let repository = self.repository();
         repository.put_small(&config_blob, config.into()).await.map_err(words::push)?;
         let layers: Vec<Descriptor> = diff_ids.iter().filter_map(|d| blobs.get(d).cloned()).collect();
-        let (kind, manifest) = encoding::manifest(&config_blob, &layers);
-        let (digest, size) = (Digest::of(&manifest), manifest.len() as u64);
         let tag = name.tag().unwrap_or("latest");
-        repository.put_manifest(tag, kind, manifest.into()).await.map_err(words::push)?;
-        self.remember(image, digest, &pushed).await?;
+        let same = |o: &Original| o.layers.iter().map(|l| l.digest).eq(layers.iter().map(|l| l.digest));
+        let (digest, size) = match &original {
+            Some(original) if same(original) => {
+                let alone = !self.request.platform.is_empty();
+                let tagged = original.send(&repository, tag, alone).await?;
+                let Document { digest, size, .. } = tagged.published.target;
+                self.remember(image, digest, &pushed, Some(tagged)).await?;
+                (digest, size)
+            }
+            _ if self.request.preserve_digests => return Err(not_preserved(image)),
+            _ => {
+                self.tell_what_stays(original.as_ref());
+                let (kind, manifest) = encoding::manifest(&config_blob, &layers);
+                let (digest, size) = (Digest::of(&manifest), manifest.len() as u64);
+                repository.put_manifest(tag, kind, manifest.into()).await.map_err(words::push)?;
+                self.remember(image, digest, &pushed, None).await?;
+                (digest, size)
+            }
+        };
         self.progress.status("", format!("{tag}: digest: {digest} size: {size}"));
         self.progress.pushed(tag, &digest.to_string(), size);
         Ok(())
+    }
+
+    /// What the image was published as, if that is known.
+    async fn original(&self, image: &Image) -> Result<Option<Original>> {
+        let (images, image) = (Arc::clone(&self.service.images), image.clone());
+        let (repository, must) = (self.reference.name(), self.request.preserve_digests);
+        blocking(move || match Original::of(&images, &image, &repository) {
+            None if must => Err(not_preserved(&image)),
+            original => Ok(original),
+        })
+        .await?
+    }
+
+    /// Attestations speak of a manifest: they are not sent with another one.
+    fn tell_what_stays(&self, original: Option<&Original>) {
+        if original.is_some_and(|o| !o.published.attestations.is_empty() && self.request.platform.is_empty())
+        {
+            let words = "Attestations are not pushed: they are about layers compressed in another way (--preserve-digests pushes those)";
+            self.progress.status("", words.to_owned());
+        }
     }
 
     fn repository(&self) -> Repository<'_> {
         self.session.repository(self.reference.path())
     }
 
-    /// Which blobs the registry has, and by which digest it knows the image.
-    async fn remember(&self, image: &Image, digest: Digest, pushed: &[Pushed]) -> Result<()> {
+    /// Which blobs the registry has, by which digest it knows the image, and what that is.
+    async fn remember(
+        &self,
+        image: &Image,
+        digest: Digest,
+        pushed: &[Pushed],
+        tagged: Option<Tagged>,
+    ) -> Result<()> {
         let repository = self.reference.name();
         let known = pushed.iter().map(|p| {
             let Descriptor { media_type, digest, size, .. } = p.blob.clone();
@@ -186,8 +263,9 @@ impl Push<'_> {
             (Arc::clone(&self.service.images), image.id, self.reference.at_digest(digest));
         blocking(move || {
             images.learn_blobs(known);
+            let publication = tagged.map(|t| images.keep(t.published, &[t.bytes])).transpose()?;
             // It may have been removed meanwhile.
-            match images.name(&id, &[name]) {
+            match images.name(&id, &[name], publication) {
                 Err(skiff_images::Error::NotFound(_)) => Ok(()),
                 named => named.map(drop).map_err(Error::from),
             }
@@ -195,9 +273,15 @@ impl Push<'_> {
         .await?
     }
 
-    /// Sees to it that the registry has a layer.
-    async fn layer(&self, diff_id: Digest, chain: ChainId, slots: &Semaphore) -> Result<Pushed> {
-        let id = short(&diff_id);
+    /// Sees to it that the registry has a layer, as it was `published` if that can be.
+    async fn layer(
+        &self,
+        image: &Image,
+        diff_id: Digest,
+        chain: ChainId,
+        published: Option<&Descriptor>,
+    ) -> Result<Pushed> {
+        let (id, slots) = (short(&diff_id), &self.service.uploads);
         let _slot = match slots.try_acquire() {
             Ok(slot) => slot,
             Err(_) => {
@@ -213,6 +297,46 @@ impl Push<'_> {
         let mut known = self.service.images.known_blobs(&diff_id);
         // What is there in another encoding is there all the same: nothing is compressed again.
         known.sort_by_key(|k| self.encoding.is_some_and(|e| e != Encoding::of(&k.media_type)));
+        if let Some(published) = published {
+            let same: Vec<KnownBlob> = known
+                .extract_if(.., |k| k.digest == published.digest)
+                .chain(self.supposed(image, published))
+                .collect();
+            if let Some(blob) = self.there(&repository, &same, &id).await? {
+                return pushed(blob);
+            }
+            if self.request.preserve_digests && published.digest != diff_id {
+                let source = self.service.source(self.request, published, &same).await?;
+                return pushed(self.send(&repository, &Origin::Registry(source), &id).await?);
+            }
+        }
+        if !self.request.preserve_digests
+            && let Some(blob) = self.there(&repository, &known, &id).await?
+        {
+            return pushed(blob);
+        }
+        let layer = self.service.images.snapshotter().layer(&chain)?;
+        pushed(self.send(&repository, &Origin::Layer(layer), &id).await?)
+    }
+
+    /// Where a blob should be of which nobody remembers anything: where it is to go, and where the image came from.
+    fn supposed(&self, image: &Image, blob: &Descriptor) -> impl Iterator<Item = KnownBlob> {
+        let names = [self.reference.name()].into_iter().chain(image.digests.iter().map(Reference::name));
+        names.map(|repository| KnownBlob {
+            media_type: blob.media_type.clone(),
+            digest: blob.digest,
+            size: blob.size,
+            repository,
+        })
+    }
+
+    /// The first of these blobs of a layer that the registry has in this repository, or in another one to mount it from.
+    async fn there(
+        &self,
+        repository: &Repository<'_>,
+        known: &[KnownBlob],
+        id: &str,
+    ) -> Result<Option<Descriptor>> {
         let own = self.reference.name();
         let here = |k: &&KnownBlob| k.repository == own;
         let guesses = known.iter().filter(here).chain(known.iter().filter(|k| !here(k)));
@@ -224,8 +348,8 @@ impl Push<'_> {
             asked.push(guess.digest);
             if let Some(size) = repository.blob_size(&guess.digest).await.map_err(words::push)? {
                 let size = if size == 0 { guess.size } else { size };
-                self.progress.layer(&id, "Layer already exists");
-                return pushed(Encoding::of(&guess.media_type).blob(guess.digest, size));
+                self.progress.layer(id, "Layer already exists");
+                return Ok(Some(Encoding::of(&guess.media_type).blob(guess.digest, size)));
             }
         }
         let registry = format!("{}/", self.reference.domain());
@@ -234,8 +358,8 @@ impl Push<'_> {
             let from = &guess.repository[registry.len()..];
             match repository.mount(&guess.digest, from).await {
                 Ok(Mounted::Yes) => {
-                    self.progress.layer(&id, format!("Mounted from {from}"));
-                    return pushed(Encoding::of(&guess.media_type).blob(guess.digest, guess.size));
+                    self.progress.layer(id, format!("Mounted from {from}"));
+                    return Ok(Some(Encoding::of(&guess.media_type).blob(guess.digest, guess.size)));
                 }
                 Ok(Mounted::No(upload)) => upload.cancel().await,
                 // Who may not read there sends it.
@@ -243,28 +367,33 @@ impl Push<'_> {
                 Err(error) => return Err(words::push(error)),
             }
         }
-        let layer = self.service.images.snapshotter().layer(&chain)?;
-        let blob = self.send(&repository, &layer, &id).await?;
-        self.progress.layer(&id, "Pushed");
-        pushed(blob)
+        Ok(None)
     }
 
-    /// Compresses and sends a layer. What breaks off goes on where it stopped.
-    async fn send(&self, repository: &Repository<'_>, layer: &Layer, id: &str) -> Result<Descriptor> {
+    /// Sends a layer. What breaks off goes on where it stopped.
+    async fn send(&self, repository: &Repository<'_>, origin: &Origin, id: &str) -> Result<Descriptor> {
         let mut upload = repository.upload().await.map_err(words::push)?;
-        if let Some(blob) = self.hand_over(&upload, layer).await? {
+        if let Origin::Layer(layer) = origin
+            && let Some(blob) = self.hand_over(&upload, layer).await?
+        {
+            self.progress.layer(id, "Pushed");
             return Ok(blob);
         }
         let mut offset = 0;
         for attempt in 1.. {
             let (sender, pieces) = mpsc::channel(PIECES);
-            let compressing = self.compress(layer.clone(), id.to_owned(), offset, sender);
+            let reading = match origin {
+                Origin::Layer(layer) => self.compress(layer.clone(), id.to_owned(), offset, sender),
+                Origin::Registry(source) => {
+                    source.clone().read(offset, sender, self.teller(id, source.size()))
+                }
+            };
             let sent = upload.send(pieces).await;
-            let compressed =
-                compressing.await.map_err(|e| Error::Internal(format!("internal failure: {e}")))?;
-            match (sent, compressed) {
+            let read = reading.await.map_err(|e| Error::Internal(format!("internal failure: {e}")))?;
+            match (sent, read) {
                 (Ok(()), Ok(blob)) => {
                     upload.finish(&blob.digest).await.map_err(words::push)?;
+                    self.progress.layer(id, "Pushed");
                     return Ok(blob);
                 }
                 (Ok(()), Err(error)) => return Err(error.into()),
@@ -287,6 +416,18 @@ impl Push<'_> {
         Err(Error::Internal("unreachable: attempts end".to_owned()))
     }
 
+    /// Tells now and then how many bytes of a layer have been sent.
+    fn teller(&self, id: &str, total: u64) -> impl FnMut(u64) + Send + use<> {
+        let (progress, id) = (self.progress.clone(), id.to_owned());
+        let mut told: Option<Instant> = None;
+        move |sent| {
+            if sent == total || told.is_none_or(|at| at.elapsed() >= EVERY) {
+                told = Some(Instant::now());
+                progress.bytes(&id, "Pushing", sent, total);
+            }
+        }
+    }
+
     /// Gives a registry of this machine the layer's own file, if there is one and it takes files.
     async fn hand_over(&self, upload: &Upload<'_>, layer: &Layer) -> Result<Option<Descriptor>> {
         if !upload.takes_files() || self.encoding.is_some_and(|e| e != Encoding::Plain) {
@@ -307,17 +448,16 @@ impl Push<'_> {
         skip: u64,
         pieces: mpsc::Sender<io::Result<Bytes>>,
     ) -> tokio::task::JoinHandle<io::Result<Descriptor>> {
-        let (images, progress) = (Arc::clone(&self.service.images), self.progress.clone());
-        let encoding = self.encoding.unwrap_or(Encoding::Gzip);
+        let images = Arc::clone(&self.service.images);
+        let tell = self.teller(&id, layer.tar_size);
+        let encoding = self.encoding.unwrap_or(match self.request.preserve_digests {
+            // Only what was published as the tar that it is here comes this way.
+            true => Encoding::Plain,
+            false => Encoding::Gzip,
+        });
         tokio::task::spawn_blocking(move || {
             let tar = images.snapshotter().layer_tar(&layer.chain).map_err(io::Error::other)?;
-            let total = layer.tar_size;
-            let mut input = Counted {
-                input: tar,
-                read: 0,
-                told: None,
-                tell: |n| progress.bytes(&id, "Pushing", n, total),
-            };
+            let mut input = Counted { input: tar, read: 0, tell };
             let (mut hash, mut size) = (Hasher::default(), 0);
             let result = encoding.encode(&mut input, &mut |piece| {
                 hash.update(&piece);
@@ -339,11 +479,10 @@ impl Push<'_> {
     }
 }
 
-/// Counts what is read, and tells it now and then.
+/// Counts what is read, and tells it.
 struct Counted<R, F> {
     input: R,
     read: u64,
-    told: Option<Instant>,
     tell: F,
 }
 
@@ -351,10 +490,14 @@ impl<R: io::Read, F: FnMut(u64)> io::Read for Counted<R, F> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buf)?;
         self.read += n as u64;
-        if n == 0 || self.told.is_none_or(|at| at.elapsed() >= EVERY) {
-            self.told = Some(Instant::now());
-            (self.tell)(self.read);
-        }
+        (self.tell)(self.read);
         Ok(n)
     }
+}
+
+fn not_preserved(image: &Image) -> Error {
+    Error::Conflict(format!(
+        "the digests of image {} cannot be preserved: it was not pulled from a registry, or what is left of that is damaged",
+        image.id.digest()
+    ))
 }

@@ -44,6 +44,7 @@ impl Registries {
             damaged += 1;
             progress.status(&short(&image.id.digest()), format!("Damaged: the configuration {reason}"));
         }
+        damaged += self.damaged_publications(&image, request.mend, progress).await?;
         let mut seen = Vec::new();
         let diff_ids = &image.config.rootfs.diff_ids;
         let chains = ChainId::all(diff_ids);
@@ -87,6 +88,34 @@ impl Registries {
                 }
                 Err(error) => Some(format!("cannot be read: {error}")),
             })
+        })
+        .await?
+    }
+
+    /// How many damaged ones there are of what the image was published as. They are mended by being forgotten: the next pull
+    /// brings them again.
+    async fn damaged_publications(
+        &self,
+        image: &Image,
+        mend: bool,
+        progress: &ProgressSender,
+    ) -> Result<usize> {
+        let (images, id, progress) = (Arc::clone(&self.images), image.id, progress.clone());
+        blocking(move || {
+            let mut damaged = 0;
+            for published in images.published(&id) {
+                let target = published.target.digest;
+                let Err(error) = images.check_published(&published) else { continue };
+                let short = short(&target);
+                progress.status(&short, format!("Damaged: what it was published as: {error}"));
+                if mend {
+                    images.forget_published(&id, &target)?;
+                    progress.layer(&short, "Forgotten, the next pull brings it again");
+                } else {
+                    damaged += 1;
+                }
+            }
+            Ok(damaged)
         })
         .await?
     }

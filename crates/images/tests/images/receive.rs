@@ -131,8 +131,8 @@ fn an_image_arrives_whole_or_leaves_no_layer() {
         second.commit(number, Some(staged(tar))).unwrap();
     }
     drop(first);
-    let (id, changed) = second.record(&names).unwrap();
+    let (id, changed) = second.record(&names, None).unwrap();
     assert_eq!((changed.len(), store.get("reg:5000/a:1").unwrap().id), (1, id));
-    let (_, changed) = begin().record(&names).unwrap();
+    let (_, changed) = begin().record(&names, None).unwrap();
     assert!(changed.is_empty());
 }

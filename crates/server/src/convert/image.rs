@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 use skiff_api::{ApiVersion, model as wire};
 use skiff_engine::{
     DistributionInfo, Found, Progress,
-    model::{HistoryEntry, ImageConfig, ImageInspect, ImageSummary},
+    model::{
+        HistoryEntry, ImageConfig, ImageInspect, ImageSummary, ManifestKind, ManifestSummary, PublishedImage,
+    },
 };
 
 use skiff_types::human_size;
@@ -13,6 +15,8 @@ use super::{inspect, some_list, some_map, some_set};
 use crate::time;
 
 pub(crate) fn summary(image: ImageSummary, version: ApiVersion) -> wire::ImageSummary {
+    let (descriptor, manifests) = published(image.published);
+    let descriptor = descriptor.filter(|_| version.at_least(48));
     let mut shown = wire::ImageSummary {
         containers: if version.at_least(51) { image.containers } else { -1 },
         created: image.created.map(|t| t.as_second()).unwrap_or_default(),
@@ -25,6 +29,8 @@ pub(crate) fn summary(image: ImageSummary, version: ApiVersion) -> wire::ImageSu
         size: image.size,
         virtual_size: if version.at_least(44) { 0 } else { image.size },
         last_used: 0,
+        descriptor,
+        manifests,
     };
     let nameless = shown.repo_digests.as_ref().is_some_and(Vec::is_empty);
     if !version.at_least(43) && nameless {
@@ -61,6 +67,7 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> wire::ImageIn
     }
     let old = !version.at_least(44);
     let created = image.created.map(|t| t.to_string());
+    let (descriptor, manifests) = published(image.published);
     wire::ImageInspect {
         id: format!("sha256:{}", image.id),
         repo_tags: image.repo_tags,
@@ -83,6 +90,58 @@ pub(crate) fn inspect(image: ImageInspect, version: ApiVersion) -> wire::ImageIn
         graph_driver: wire::DriverData { data: Some(image.driver_data), name: image.driver },
         root_fs: wire::RootFs { r#type: "layers".to_owned(), layers: some_list(image.root_fs.layers) },
         metadata: wire::ImageMetadata { last_tag_time: time::render(image.last_tagged) },
+        descriptor,
+        manifests,
+    }
+}
+
+/// What an image was published as: a descriptor and manifests.
+fn published(published: Option<PublishedImage>) -> (Option<Value>, Vec<wire::ImageManifest>) {
+    let Some(published) = published else { return (None, Vec::new()) };
+    let manifests = published.manifests.into_iter().map(manifest).collect();
+    (Some(descriptor(&published.descriptor)), manifests)
+}
+
+fn descriptor(descriptor: &skiff_engine::Descriptor) -> Value {
+    serde_json::to_value(descriptor).expect("descriptors have string keys only")
+}
+
+fn manifest(manifest: ManifestSummary) -> wire::ImageManifest {
+    let content = manifest.content as i64;
+    let mut shown = wire::ImageManifest {
+        id: manifest.descriptor.digest.to_string(),
+        descriptor: descriptor(&manifest.descriptor),
+        available: manifest.available,
+        size: wire::ManifestSize { total: content, content },
+        kind: "unknown".to_owned(),
+        ..wire::ImageManifest::default()
+    };
+    match manifest.kind {
+        ManifestKind::Unknown => {}
+        ManifestKind::Attestation { of } => {
+            shown.kind = "attestation".to_owned();
+            shown.attestation_data = Some(wire::ManifestAttestation { r#for: of });
+        }
+        ManifestKind::Image { platform: of, containers, unpacked } => {
+            shown.kind = "image".to_owned();
+            shown.size.total += unpacked as i64;
+            shown.image_data = Some(wire::ManifestImage {
+                platform: platform(of),
+                size: wire::UnpackedSize { unpacked: unpacked as i64 },
+                containers,
+            });
+        }
+    }
+    shown
+}
+
+fn platform(p: skiff_engine::Platform) -> wire::DistributionPlatform {
+    wire::DistributionPlatform {
+        architecture: p.architecture,
+        os: p.os,
+        os_version: p.os_version,
+        os_features: some_list(p.os_features).filter(|list| !list.is_empty()),
+        variant: p.variant,
     }
 }
 
@@ -141,13 +200,6 @@ pub(crate) fn loading(id: String, current: u64, total: u64) -> wire::JsonMessage
 
 /// What a registry has behind a name.
 pub(crate) fn distribution(info: DistributionInfo) -> wire::DistributionInspect {
-    let platform = |p: skiff_engine::Platform| wire::DistributionPlatform {
-        architecture: p.architecture,
-        os: p.os,
-        os_version: p.os_version,
-        os_features: some_list(p.os_features).filter(|list| !list.is_empty()),
-        variant: p.variant,
-    };
     wire::DistributionInspect {
         descriptor: wire::DistributionDescriptor {
             media_type: info.descriptor.media_type,

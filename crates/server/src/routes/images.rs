@@ -31,6 +31,7 @@ pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply>
         filters,
         shared_size: version.at_least(42) && query.flag("shared-size"),
         containers: version.at_least(51),
+        manifests: version.at_least(47) && query.flag("manifests"),
     };
     let images = context.engine.images.list(options).await?;
     let shown: Vec<_> = images.into_iter().map(|i| convert::image::summary(i, version)).collect();
@@ -39,12 +40,13 @@ pub(super) async fn list(context: &Context, request: &Request) -> Outcome<Reply>
 
 pub(super) async fn inspect(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
     let only = if request.version.at_least(49) { platform(request, 48)? } else { String::new() };
-    if !only.is_empty() && request.query.flag("manifests") {
+    let manifests = request.version.at_least(48) && request.query.flag("manifests");
+    if !only.is_empty() && manifests {
         return Err(Failure::invalid(
             "conflicting options: manifests and platform options cannot both be set",
         ));
     }
-    let image = context.engine.images.inspect(name, &only).await?;
+    let image = context.engine.images.inspect(name, &only, manifests).await?;
     Ok(Reply::ok(&convert::image::inspect(image, request.version)))
 }
 

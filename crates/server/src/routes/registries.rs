@@ -1,5 +1,7 @@
 //! What has to do with registries: pull, push, signing in, looking, searching.
 
+use std::collections::HashMap;
+
 use base64::{
     Engine as _,
     alphabet::URL_SAFE,
@@ -31,10 +33,36 @@ const LENIENT: GeneralPurposeConfig =
 
 /// The credentials of `X-Registry-Auth`. What cannot be read counts as none, as in Docker.
 fn credentials(request: &Request) -> Credentials {
-    let header = request.headers.get("x-registry-auth").map(http::HeaderValue::as_bytes).unwrap_or_default();
-    let json = GeneralPurpose::new(&URL_SAFE, LENIENT).decode(header).unwrap_or_default();
+    let json = decoded(request, "x-registry-auth").unwrap_or_default();
     let auth: AuthConfig = decode::from_slice(&json).unwrap_or_default();
     domain(auth)
+}
+
+/// The credentials of `X-Registry-Config`, by registry as names have it.
+fn sources(request: &Request) -> Outcome<HashMap<String, Credentials>> {
+    let invalid =
+        |e: &dyn std::fmt::Display| Failure::invalid(format!("invalid X-Registry-Config header: {e}"));
+    let json = decoded(request, "x-registry-config").map_err(|e| invalid(&e))?;
+    if json.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let auths: HashMap<String, AuthConfig> = decode::from_slice(&json).map_err(|e| invalid(&e))?;
+    Ok(auths.into_iter().map(|(server, auth)| (registry(&server).to_owned(), domain(auth))).collect())
+}
+
+/// A registry as names have it, of an address as clients keep it.
+fn registry(server: &str) -> &str {
+    let rest = server.split_once("://").map_or(server, |(_, rest)| rest);
+    match rest.split('/').next().unwrap_or_default() {
+        "index.docker.io" => "docker.io",
+        host => host,
+    }
+}
+
+/// A header in URL-safe base64; nothing if it is not there.
+fn decoded(request: &Request, header: &str) -> Result<Vec<u8>, base64::DecodeError> {
+    let header = request.headers.get(header).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    GeneralPurpose::new(&URL_SAFE, LENIENT).decode(header)
 }
 
 /// Credentials as the engine has them.
@@ -72,7 +100,9 @@ pub(super) async fn push(context: &Context, request: &Request, name: &str) -> Ou
             false => String::new(),
         },
         encoding: request.query.given("compression").map(str::parse).transpose()?,
+        preserve_digests: request.query.flag("preserveDigests"),
         credentials: credentials(request),
+        sources: sources(request)?,
     };
     let registries = context.engine.registries.clone();
     transfer(|progress| async move { registries.push(push, &progress).await }).await

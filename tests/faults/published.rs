@@ -1,0 +1,286 @@
+//! Images that were published in an index, with attestations: what a pull keeps of that, and what a push sends on.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use skiff_testkit::{
+    Daemon,
+    http::Body,
+    image::Tar,
+    registry::{MANIFEST, OCI_INDEX, OCI_MANIFEST, Registry, answer, digest},
+};
+
+/// A registry that has an image for two platforms, each with an attestation, as BuildKit pushes them.
+struct World {
+    daemon: Daemon,
+    registry: Registry,
+    /// `host:port/a`.
+    image: String,
+    index: Value,
+}
+
+/// The entries of the index, in order.
+const AMD64: usize = 0;
+const ATTESTED: usize = 1;
+
+impl World {
+    fn new() -> Result<Self> {
+        let daemon = Daemon::start(std::path::Path::new(env!("CARGO_BIN_EXE_skiff")), &[])?;
+        let registry = Registry::start(daemon.listen()?, None)?;
+        let mut entries = Vec::new();
+        for architecture in ["amd64", "s390x"] {
+            let mut tar = Tar::default();
+            tar.entry("file", b'0', 0o644, "", architecture.repeat(5000).as_bytes());
+            let manifest = registry.put_image("a", architecture, &[tar.finish()], architecture).to_string();
+            entries.push(json!({
+                "mediaType": MANIFEST, "digest": digest(manifest.as_bytes()), "size": manifest.len(),
+                "platform": { "architecture": architecture, "os": "linux" },
+            }));
+            entries.push(attest(&registry, &digest(manifest.as_bytes())));
+        }
+        let index = json!({
+            "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries,
+            "annotations": { "who": "made it" },
+        });
+        registry.put_manifest("a", "v1", OCI_INDEX, index.to_string().as_bytes());
+        let image = format!("{}/a", registry.address());
+        Ok(Self { daemon, registry, image, index })
+    }
+
+    fn pulled() -> Result<Self> {
+        let world = Self::new()?;
+        world.pull("v1")?;
+        Ok(world)
+    }
+
+    fn digest_of(&self, entry: usize) -> String {
+        self.index["manifests"][entry]["digest"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn post(&self, path: &str) -> Result<String> {
+        let answer = self.daemon.client().post(path, &Value::Null)?;
+        let text = answer.text();
+        ensure!(answer.status < 300 && !text.contains("\"error\""), "{path}: {text}");
+        Ok(text)
+    }
+
+    fn pull(&self, tag: &str) -> Result<String> {
+        self.post(&format!("/images/create?fromImage={}&tag={tag}", self.image))
+    }
+
+    /// Pushes the image to a repository of a registry as `v2`.
+    fn push(&self, registry: &Registry, name: &str, more: &str) -> Result<String> {
+        let to = format!("{}/{name}", registry.address());
+        self.post(&format!("/images/{}:v1/tag?repo={to}&tag=v2", self.image))?;
+        self.post(&format!("/images/{to}/push?tag=v2{more}"))
+    }
+
+    /// Blobs of the image store.
+    fn blobs(&self) -> Result<Vec<String>> {
+        let mut found = Vec::new();
+        for driver in fs_err::read_dir(self.daemon.data_root().join("images"))? {
+            for blob in fs_err::read_dir(driver?.path().join("blobs/sha256"))? {
+                found.push(blob?.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Stores an attestation about an image; its entry of an index.
+fn attest(registry: &Registry, about: &str) -> Value {
+    let put = |kind: &str, text: String| {
+        let digest = registry.put_blob("a", text.as_bytes());
+        json!({ "mediaType": kind, "digest": digest, "size": text.len() })
+    };
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST,
+        "config": put("application/vnd.oci.image.config.v1+json", json!({ "for": about }).to_string()),
+        "layers": [put("application/vnd.in-toto+json", json!({ "subject": about }).to_string())],
+    })
+    .to_string();
+    let tag = format!("attests-{}", &about[7..19]);
+    let digest = registry.put_manifest("a", &tag, OCI_MANIFEST, manifest.as_bytes());
+    json!({
+        "mediaType": OCI_MANIFEST, "digest": digest, "size": manifest.len(),
+        "platform": { "architecture": "unknown", "os": "unknown" },
+        "annotations": {
+            "vnd.docker.reference.digest": about, "vnd.docker.reference.type": "attestation-manifest",
+        },
+    })
+}
+
+/// The manifest of a tag, and that everything which it refers to is there.
+fn whole(registry: &Registry, name: &str, tag: &str) -> Result<Value> {
+    let bytes = registry.manifest(name, tag).with_context(|| format!("{name} has no {tag}"))?;
+    let manifest: Value = serde_json::from_slice(&bytes)?;
+    for entry in manifest["manifests"].as_array().into_iter().flatten() {
+        let digest = entry["digest"].as_str().context("digest")?;
+        let below = whole(registry, name, digest)?;
+        for blob in below["layers"].as_array().context("layers")?.iter().chain([&below["config"]]) {
+            let digest = blob["digest"].as_str().context("digest")?;
+            registry.blob(name, digest).with_context(|| format!("{name} has no {digest}"))?;
+        }
+    }
+    Ok(manifest)
+}
+
+#[test]
+fn an_image_goes_on_within_its_registry_as_it_was_published() -> Result<()> {
+    let world = World::pulled()?;
+    // Where all of the index is, all of it gets the tag.
+    world.push(&world.registry, "a", "")?;
+    assert_eq!(whole(&world.registry, "a", "v2")?, world.index);
+    // Elsewhere what there is of it: nobody but the first registry has the other platform.
+    world.push(&world.registry, "b", "")?;
+    let index = whole(&world.registry, "b", "v2")?;
+    let expected = [&world.index["manifests"][AMD64], &world.index["manifests"][ATTESTED]];
+    assert_eq!(index["manifests"], json!(expected));
+    assert_eq!(index["annotations"], world.index["annotations"]);
+    // Who asks for one platform gets that alone.
+    let platform = "&platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22amd64%22%7D";
+    world.push(&world.registry, "c", platform)?;
+    let alone = world.registry.manifest("c", "v2").context("no manifest")?;
+    assert_eq!(digest(&alone), world.digest_of(AMD64));
+    assert_eq!(world.registry.manifest("c", &world.digest_of(ATTESTED)), None);
+    Ok(())
+}
+
+#[test]
+fn elsewhere_the_digests_are_preserved_if_that_is_asked_for() -> Result<()> {
+    let mut world = World::pulled()?;
+    let other = Registry::start(world.daemon.listen()?, None)?;
+    // Compressed here, the layers are others, and what was said is not about them.
+    let told = world.push(&other, "b", "")?;
+    assert!(told.contains("Attestations are not pushed"), "{told}");
+    let manifest = whole(&other, "b", "v2")?;
+    assert_eq!(manifest["manifests"], Value::Null);
+    assert_ne!(digest(&other.manifest("b", "v2").context("no manifest")?), world.digest_of(AMD64));
+
+    // What is known of the image is on disk.
+    world.daemon.kill()?;
+    world.daemon.start_again()?;
+    let told = world.push(&other, "c", "&preserveDigests=1")?;
+    assert!(told.contains("\"Pushed\""), "{told}");
+    let expected = [&world.index["manifests"][AMD64], &world.index["manifests"][ATTESTED]];
+    assert_eq!(whole(&other, "c", "v2")?["manifests"], json!(expected));
+    // From where it is now it comes the same way.
+    let image = format!("{}/c", other.address());
+    world.daemon.client().delete(&format!("/images/{}:v1?force=1", world.image))?.ok()?;
+    world.daemon.client().delete(&format!("/images/{}/b:v2?force=1", other.address()))?.ok()?;
+    world.daemon.client().delete(&format!("/images/{image}:v2?force=1"))?.ok()?;
+    assert_eq!(world.blobs()?, [] as [String; 0]);
+    world.post(&format!("/images/create?fromImage={image}&tag=v2"))?;
+    let seen = world.daemon.client().get(&format!("/images/{image}:v2/json?manifests=1"))?.ok()?.json()?;
+    let kinds: Vec<_> =
+        seen["Manifests"].as_array().context("manifests")?.iter().map(|m| m["Kind"].clone()).collect();
+    assert_eq!(kinds, ["image", "attestation"]);
+    Ok(())
+}
+
+#[test]
+fn digests_that_cannot_be_preserved_are_not_pushed() -> Result<()> {
+    let world = World::pulled()?;
+    let other = Registry::start(world.daemon.listen()?, None)?;
+    let refused = |more: &str, why: &str| -> Result<()> {
+        let error = world.push(&other, "b", more).err().context("it was pushed")?.to_string();
+        ensure!(error.contains(why), "{error}");
+        ensure!(other.manifest("b", "v2").is_none(), "it has a tag");
+        Ok(())
+    };
+    refused("&preserveDigests=1&compression=zstd", "conflicting options")?;
+    // The registry has lost the layer since.
+    world.registry.hook(|asked, out| match asked.path.contains("/blobs/") {
+        true => answer(out, "404 Not Found", &[], b"").map(|()| true),
+        false => Ok(false),
+    });
+    refused("&preserveDigests=1", "does not have it")?;
+    // An image that came from nowhere has no digests to preserve.
+    let mut tar = Tar::default();
+    tar.entry("file", b'0', 0o644, "", b"imported");
+    let name = format!("{}/made:v1", other.address());
+    let path = format!("/images/create?fromSrc=-&repo={}&tag=v1", name.trim_end_matches(":v1"));
+    let tar = tar.finish();
+    world.daemon.client().request("POST", &path, &Body::Bytes("application/x-tar", &tar))?.ok()?;
+    let path = format!("/images/{}/push?tag=v1&preserveDigests=1", name.trim_end_matches(":v1"));
+    let error = world.post(&path).err().context("it was pushed")?.to_string();
+    ensure!(error.contains("cannot be preserved"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn an_attestation_that_is_not_there_is_left_out_and_a_wrong_one_refused() -> Result<()> {
+    let world = World::new()?;
+    let attested = world.digest_of(ATTESTED);
+    let manifest: Value =
+        serde_json::from_slice(&world.registry.manifest("a", &attested).context("no attestation")?)?;
+    let statement = manifest["layers"][0]["digest"].as_str().context("digest")?.to_owned();
+    let size = manifest["layers"][0]["size"].as_u64().context("size")? as usize;
+    world.registry.hook(move |asked, out| match asked.path.ends_with(&statement) {
+        true => answer(out, "200 OK", &[], &vec![b'x'; size]).map(|()| true),
+        false => Ok(false),
+    });
+    let error = world.pull("v1").err().context("it was pulled")?.to_string();
+    assert!(error.contains("verification failed"), "{error}");
+    assert_eq!(world.blobs()?, [] as [String; 0]);
+
+    let path = format!("/manifests/{attested}");
+    world.registry.hook(move |asked, out| match asked.path.ends_with(&path) {
+        true => answer(out, "404 Not Found", &[], b"").map(|()| true),
+        false => Ok(false),
+    });
+    let told = world.pull("v1")?;
+    assert!(told.contains("Attestation left out: the registry does not have it"), "{told}");
+    let image = format!("/images/{}:v1", world.image);
+    let seen = world.daemon.client().get(&format!("{image}/json?manifests=1"))?.ok()?.json()?;
+    let available: Vec<_> =
+        seen["Manifests"].as_array().context("manifests")?.iter().map(|m| m["Available"].clone()).collect();
+    assert_eq!(available, [true, false, false, false]);
+    Ok(())
+}
+
+#[test]
+fn what_is_damaged_of_it_is_found_and_comes_again() -> Result<()> {
+    let world = World::pulled()?;
+    let attestation = world.digest_of(ATTESTED);
+    let path = fs_err::read_dir(world.daemon.data_root().join("images"))?
+        .map(|driver| Ok(driver?.path().join("blobs/sha256").join(&attestation[7..])))
+        .collect::<Result<Vec<_>>>()?;
+    let good = fs_err::read(&path[0])?;
+    fs_err::write(&path[0], b"{}")?;
+    let verify = |more: &str| world.post(&format!("/images/{}:v1/verify{more}", world.image));
+    let error = verify("").err().context("it was found good")?.to_string();
+    assert!(error.contains("Damaged: what it was published as"), "{error}");
+    // What is damaged is not sent.
+    assert!(world.push(&world.registry, "b", "").is_err());
+    assert_eq!(world.registry.manifest("b", "v2"), None);
+    verify("?mend=1")?;
+    verify("")?;
+    world.pull("v1")?;
+    assert_eq!(fs_err::read(&path[0])?, good);
+    verify("")?;
+    Ok(())
+}
+
+#[test]
+fn an_image_says_what_it_was_published_as() -> Result<()> {
+    let world = World::pulled()?;
+    let mut client = world.daemon.client();
+    let path = format!("/images/{}:v1/json", world.image);
+    assert_eq!(client.get(&path)?.ok()?.json()?["Manifests"], Value::Null);
+    let seen = client.get(&format!("{path}?manifests=1"))?.ok()?.json()?;
+    assert_eq!(seen["Descriptor"]["digest"], digest(world.index.to_string().as_bytes()));
+    let manifests = seen["Manifests"].as_array().context("manifests")?;
+    for (shown, entry) in manifests.iter().zip(world.index["manifests"].as_array().context("entries")?) {
+        assert_eq!((&shown["ID"], &shown["Descriptor"]), (&entry["digest"], entry));
+    }
+    let of = |entry: usize| (&manifests[entry]["Kind"], &manifests[entry]["Available"]);
+    assert_eq!(of(AMD64), (&json!("image"), &json!(true)));
+    assert_eq!(manifests[AMD64]["ImageData"]["Platform"]["architecture"], "amd64");
+    assert_eq!(of(ATTESTED), (&json!("attestation"), &json!(true)));
+    assert_eq!(manifests[ATTESTED]["AttestationData"]["For"], world.digest_of(AMD64));
+    assert_eq!(of(AMD64 + 2), (&json!("image"), &json!(false)));
+    assert_eq!(of(ATTESTED + 2), (&json!("attestation"), &json!(false)));
+    let list = client.get("/images/json?manifests=1")?.ok()?.json()?;
+    assert_eq!(list[0]["Manifests"], seen["Manifests"]);
+    Ok(())
+}
