@@ -195,3 +195,53 @@ fn pairs(directory: &Path, client: Option<toml::Value>) -> Result<Vec<(PathBuf, 
         Some(_) => Err(bad()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::url::{Scheme, origin};
+
+    const GOOD: &str = r#"
+server = "https://registry.example"
+capabilities = ["pull", "resolve", "push"]
+[host."https://mirror.example/v2/x"]
+capabilities = ["pull"]
+skip_verify = true
+override_path = true
+[host."http://plain.example:5000".header]
+x-a = ["1", "2"]
+"#;
+
+    fn endpoints(text: &str) -> Result<Vec<Endpoint>> {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config { certificates: vec![dir.path().to_owned()], ..Config::default() };
+        fs_err::create_dir(dir.path().join("registry.example")).unwrap();
+        fs_err::write(dir.path().join("registry.example").join(FILE), text).unwrap();
+        let (directory, hosts) = find(&config, &["registry.example"])?.unwrap();
+        let own = origin(Scheme::Https, "registry.example").unwrap();
+        hosts.endpoints(&directory, "registry.example", &own)
+    }
+
+    proptest! {
+        /// Whatever is done to a good file, it is read or refused with the name of a file, and the registry itself is asked in the end.
+        #[test]
+        fn damage_is_answered(at in 0usize..GOOD.len(), bytes in "[ -~\n]{0,8}", cut in 0usize..8) {
+            let mut text = GOOD.as_bytes().to_vec();
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, bytes.into_bytes());
+            match endpoints(&String::from_utf8(text).unwrap()) {
+                Ok(endpoints) => prop_assert!(!endpoints.is_empty()),
+                Err(error) => prop_assert!(error.to_string().contains("registry.example"), "{error}"),
+            }
+        }
+    }
+
+    #[test]
+    fn hosts_are_asked_in_the_files_order_and_the_registry_last() {
+        let found: Vec<_> = endpoints(GOOD).unwrap().into_iter().map(|e| (e.origin.host, e.mirror)).collect();
+        let expected = [("mirror.example", true), ("plain.example", true), ("registry.example", false)];
+        assert_eq!(found, expected.map(|(host, mirror)| (host.to_owned(), mirror)));
+    }
+}
