@@ -221,6 +221,8 @@ const SCHEMA_1_REFUSED: &str = "Docker Image Format v1 and Docker Image manifest
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const CONFIG: &str = r#""config":{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":2}"#;
@@ -248,5 +250,23 @@ mod tests {
         assert!(refused(OCI_MANIFEST, r#"{"schemaVersion":1}"#).contains("schema 1"));
         assert!(refused(OCI_MANIFEST, r#"{"schemaVersion":3}"#).contains("version 3"));
         assert!(refused(OCI_MANIFEST, "{").contains("invalid manifest"));
+    }
+
+    proptest! {
+        /// Whatever is done to a good document, reading it answers, and what is read is one thing only.
+        #[test]
+        fn damage_is_answered(index: bool, at in 0usize..400, bytes in "[\\x00-\\x7f]{0,12}", cut in 0usize..8) {
+            let text = match index {
+                true => format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_INDEX}","manifests":[{{{},"platform":{{"os":"linux"}}}}]}}"#, &CONFIG[10..CONFIG.len() - 1]),
+                false => format!(r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}",{CONFIG},"layers":[]}}"#),
+            };
+            let mut text = text.into_bytes();
+            let at = at % text.len();
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, bytes.into_bytes());
+            if let Ok((kind, document)) = parse("application/json", &text) {
+                prop_assert_eq!(matches!(kind.as_str(), OCI_INDEX | DOCKER_LIST), matches!(document, Document::Index(_)));
+            }
+        }
     }
 }

@@ -170,6 +170,8 @@ impl fmt::Display for Url {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn url(text: &str) -> Url {
@@ -207,5 +209,18 @@ mod tests {
             url("http://a/x?y=1").with_query("d", "sha256:1").to_string(),
             "http://a/x?y=1&d=sha256%3A1"
         );
+    }
+
+    proptest! {
+        /// Whatever a registry sends as a location, where it leads is a whole address that means itself, and only one that
+        /// names a host leads to another.
+        #[test]
+        fn a_location_is_an_address_or_refused(location in r"(https?://)?(/{0,2})[a-zA-Z0-9@:.\[\]?#%&= -]{0,30}") {
+            let base = url("https://a:5000/v2/x/?q=1");
+            if let Ok(joined) = base.join(&location) {
+                prop_assert_eq!(joined.to_string().parse(), Ok(joined.clone()));
+                prop_assert!(joined.origin == base.origin || location.contains("//"), "{joined}");
+            }
+        }
     }
 }

@@ -90,6 +90,8 @@ fn known(scheme: &str, parameters: &[(String, String)]) -> Option<Challenge> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -115,6 +117,20 @@ mod tests {
             ("=,=", vec![]),
         ] {
             assert_eq!(parse(header), challenges, "{header}");
+        }
+    }
+
+    proptest! {
+        /// Whatever a registry says, it is read to its end, and a token's server is one that it named.
+        #[test]
+        fn anything_is_read(header in r#"((basic|bearer|realm|service|x)[ =,"\\]{0,2}|[ -~]){0,30}"#) {
+            for challenge in parse(&header) {
+                if let Challenge::Bearer { realm, .. } = challenge {
+                    // Only backslashes before quoted characters are left out.
+                    let found = header.contains(&realm) || header.contains('\\');
+                    prop_assert!(found, "{realm:?}");
+                }
+            }
         }
     }
 }

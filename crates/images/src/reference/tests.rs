@@ -1,5 +1,7 @@
 //! Held against what Docker 28.5 answers.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn parse(s: &str) -> Result<Reference, ParseReferenceError> {
@@ -62,5 +64,27 @@ fn what_is_no_reference_is_refused_in_dockers_words() {
         (&format!("a@md5:{}", "b".repeat(32)), "unsupported digest algorithm"),
     ] {
         assert_eq!(parse(text).expect_err(text).to_string(), message, "{text}");
+    }
+}
+
+proptest! {
+    /// Whatever people write, what is taken for a name is the same name when it is written out, in both ways.
+    #[test]
+    fn a_name_means_itself(text in "[a-zA-Z0-9._:/@\\-\\[\\] é]{0,40}(@sha256:[0-9a-f]{60,66})?") {
+        if let Ok(reference) = parse(&text) {
+            prop_assert_eq!(parse(&reference.to_string()), Ok(reference.clone()));
+            prop_assert_eq!(parse(&reference.familiar()), Ok(reference));
+        }
+    }
+
+    /// Most of what is made like this is a name, so that the test above is not about refusals only.
+    #[test]
+    fn a_name_of_parts_means_its_parts(
+        host in "[a-z][a-z0-9-]{0,5}[a-z0-9]\\.io(:[1-9][0-9]{0,3})?",
+        path in "[a-z0-9]{1,5}([._-][a-z0-9]{1,5}){0,2}(/[a-z0-9]{1,5}){0,2}",
+        tag in "[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}",
+    ) {
+        let reference = parse(&format!("{host}/{path}:{tag}")).unwrap();
+        prop_assert_eq!((reference.domain(), reference.path(), reference.tag()), (&host[..], &path[..], Some(&tag[..])));
     }
 }

@@ -231,6 +231,8 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn read(yaml: &str, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Result<Config, String> {
@@ -308,5 +310,18 @@ mod tests {
         assert_eq!(flags[2], ("read-only".to_owned(), "true".to_owned()));
         assert_eq!(split_flags(own("--nope")).unwrap_err(), "unknown flag: --nope");
         assert_eq!(split_flags(own("--addr")).unwrap_err(), "flag needs an argument: --addr");
+    }
+
+    proptest! {
+        /// Whatever is done to a good file, it is read or refused in words.
+        #[test]
+        fn damage_is_answered(at in 0usize..FILE.len(), bytes in "[ -~\n]{0,8}", cut in 0usize..8) {
+            let mut text = FILE.as_bytes().to_vec();
+            let end = (at + cut).min(text.len());
+            text.splice(at..end, bytes.into_bytes());
+            if let Err(error) = read(&String::from_utf8(text).unwrap(), &[], &[]) {
+                prop_assert!(!error.is_empty());
+            }
+        }
     }
 }
