@@ -1,19 +1,27 @@
 //! Reading a large blob: in pieces, with an end that is known beforehand, going on where it stopped.
 
-use std::time::Instant;
+mod ranges;
+
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
 use skiff_types::Digest;
 
+use self::ranges::{Range, Ranges};
 use crate::{
-    Error, Repository, Result,
+    Error, Limits, Repository, Result,
     auth::Scopes,
     error::RequestError,
     exchange::{Answer, Request},
     media::Descriptor,
     url::Url,
 };
+
+/// How much must have come of an answer before its speed is known, in bytes.
+const MEASURED: u64 = 1 << 20;
+/// The most that is given at once of a range, in bytes: who reads may hold several pieces.
+const PIECE: usize = 256 << 10;
 
 /// A blob on its way here. Its digest is for the reader to verify; its length is what the descriptor says, or it fails.
 pub struct BlobReader<'a> {
@@ -22,12 +30,54 @@ pub struct BlobReader<'a> {
     /// How much has been read.
     position: u64,
     answer: Option<Answer>,
-    /// The end of a piece whose beginning was known already.
+    /// What came of the answer, and how long that was waited for: what is there already is not waited for.
+    speed: (u64, Duration),
+    /// What is read instead of the answer, once that has shown to be slow.
+    ranges: Option<Ranges<'a>>,
+    /// The registry has no ranges, or not so many at a time.
+    alone: bool,
+    /// What came and was not given yet: the rest of a range, or of a piece whose beginning was known already.
     kept: Option<Bytes>,
     /// Failures since anything was read last.
     failures: u32,
-    /// The time window of the pace, and what came in it.
-    window: (Instant, u64),
+    pace: Pace,
+}
+
+/// A time window, and how much came in it.
+struct Pace {
+    begun: Instant,
+    bytes: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { begun: Instant::now(), bytes: 0 }
+    }
+}
+
+impl Pace {
+    /// A registry that sends a byte now and then would keep us for ever.
+    fn check(&mut self, limits: &Limits, blob: &Descriptor, read: usize) -> Result<()> {
+        self.bytes += read as u64;
+        if self.begun.elapsed() < limits.pace {
+            return Ok(());
+        }
+        let bytes = self.bytes;
+        if bytes < limits.pace_bytes {
+            return Err(Error::Untrue(format!(
+                "the registry sends {} too slowly: {bytes} bytes in {:?}",
+                blob.digest, limits.pace
+            )));
+        }
+        *self = Self::default();
+        Ok(())
+    }
+}
+
+fn cut_short(repository: &Repository<'_>, blob: &Descriptor) -> Error {
+    let url = repository.url(&format!("blobs/{}", blob.digest)).to_string();
+    let source = RequestError::Broken("unexpected EOF".to_owned());
+    Error::Request { method: "Get", url, source }
 }
 
 impl<'a> Repository<'a> {
@@ -38,14 +88,41 @@ impl<'a> Repository<'a> {
             blob: blob.clone(),
             position,
             answer: None,
+            speed: Default::default(),
+            ranges: None,
+            alone: false,
             kept: None,
             failures: 0,
-            window: (Instant::now(), 0),
+            pace: Pace::default(),
         }
     }
 }
 
+/// A request for a part of what it is for.
+fn ranged(request: Request, begin: u64, end: Option<u64>) -> Request {
+    match end {
+        None if begin == 0 => request,
+        None => request.header(header::RANGE, &format!("bytes={begin}-")),
+        Some(end) => request.header(header::RANGE, &format!("bytes={begin}-{}", end - 1)),
+    }
+}
+
 impl Repository<'_> {
+    /// Asks for a blob from `begin` on, up to `end` if there is one. An answer that is a part begins there.
+    async fn range_of(&self, blob: &Descriptor, begin: u64, end: Option<u64>) -> Result<Answer> {
+        let request = ranged(Request::get(self.url(&format!("blobs/{}", blob.digest))), begin, end);
+        let answer = self.session.send(request, &Scopes::pull(&self.path)).await?;
+        let range = answer.header(header::CONTENT_RANGE).unwrap_or_default();
+        let begins = range.strip_prefix("bytes ").and_then(|r| r.split('-').next()?.parse::<u64>().ok());
+        if answer.status() == StatusCode::PARTIAL_CONTENT && begins != Some(begin) {
+            return Err(Error::Untrue(format!(
+                "the registry sends {range:?} of {} instead of the rest",
+                blob.digest
+            )));
+        }
+        Ok(answer)
+    }
+
     /// A blob whole, verified. All of it is in memory: its size is for the caller to limit.
     ///
     /// # Errors
@@ -63,7 +140,7 @@ impl Repository<'_> {
     }
 }
 
-impl BlobReader<'_> {
+impl<'a> BlobReader<'a> {
     /// The next piece; none when all of it is there. What breaks on the way is asked for again from there on.
     ///
     /// # Errors
@@ -72,7 +149,7 @@ impl BlobReader<'_> {
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let limits = self.repository.session.exchange.config.limits;
         loop {
-            if self.position == self.blob.size && self.answer.is_none() {
+            if self.position == self.blob.size && self.answer.is_none() && self.ranges.is_none() {
                 return Ok(None);
             }
             match self.piece().await {
@@ -82,7 +159,8 @@ impl BlobReader<'_> {
                     if self.position > self.blob.size {
                         return Err(self.wrong_length("more"));
                     }
-                    self.check_pace(piece.len())?;
+                    self.pace.check(&limits, &self.blob, piece.len())?;
+                    self.take_ranges(&limits);
                     return Ok(Some(piece));
                 }
                 Ok(None) if self.position == self.blob.size => {
@@ -90,17 +168,19 @@ impl BlobReader<'_> {
                     return Ok(None);
                 }
                 // Cut short.
-                Ok(None) => self.failed(self.cut_short(), limits.attempts)?,
+                Ok(None) => self.failed(cut_short(self.repository, &self.blob), limits.attempts)?,
                 Err(error) if error.is_passing() => self.failed(error, limits.attempts)?,
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(limits.pause * 2u32.pow(self.failures.saturating_sub(1).min(6))).await;
-            self.window = (Instant::now(), 0);
+            self.pace = Pace::default();
         }
     }
 
     fn failed(&mut self, error: Error, most: u32) -> Result<()> {
         self.answer = None;
+        // What did not go well several at a time goes on one by one.
+        self.alone |= self.ranges.take().is_some();
         self.failures += 1;
         match self.failures < most {
             true => Ok(()),
@@ -108,28 +188,17 @@ impl BlobReader<'_> {
         }
     }
 
-    /// A registry that sends a byte now and then would keep us for ever.
-    fn check_pace(&mut self, read: usize) -> Result<()> {
-        let limits = self.repository.session.exchange.config.limits;
-        let (begun, bytes) = &mut self.window;
-        *bytes += read as u64;
-        if begun.elapsed() < limits.pace {
-            return Ok(());
+    /// Goes on in ranges if one connection has shown to be slow and much is left.
+    fn take_ranges(&mut self, limits: &Limits) {
+        let (bytes, waited) = self.speed;
+        let slow = (bytes as f64) < waited.as_secs_f64() * limits.fast as f64;
+        let left = self.blob.size - self.position;
+        if self.alone || bytes < MEASURED.min(limits.range) || !slow || !self.blob.urls.is_empty() {
+            return;
         }
-        if *bytes < limits.pace_bytes {
-            return Err(Error::Untrue(format!(
-                "the registry sends {} too slowly: {bytes} bytes in {:?}",
-                self.blob.digest, limits.pace
-            )));
+        if let Some(answer) = self.answer.take_if(|_| Ranges::are_worth(self.repository, left)) {
+            self.ranges = Some(Ranges::begin(self.repository, &self.blob, self.position, answer));
         }
-        self.window = (Instant::now(), 0);
-        Ok(())
-    }
-
-    fn cut_short(&self) -> Error {
-        let url = self.repository.url(&format!("blobs/{}", self.blob.digest)).to_string();
-        let source = RequestError::Broken("unexpected EOF".to_owned());
-        Error::Request { method: "Get", url, source }
     }
 
     fn wrong_length(&self, how: &str) -> Error {
@@ -140,47 +209,57 @@ impl BlobReader<'_> {
     }
 
     async fn piece(&mut self) -> Result<Option<Bytes>> {
+        if let Some(kept) = &mut self.kept {
+            let piece = kept.split_to(kept.len().min(PIECE));
+            self.kept.take_if(|kept| kept.is_empty());
+            return Ok(Some(piece));
+        }
+        if let Some(ranges) = &mut self.ranges {
+            match ranges.next().await.transpose()? {
+                Some(Range::Here(mut bytes)) => {
+                    let piece = bytes.split_to(bytes.len().min(PIECE));
+                    self.kept = Some(bytes).filter(|rest| !rest.is_empty());
+                    return Ok(Some(piece));
+                }
+                None => {
+                    self.ranges = None;
+                    return Ok(None);
+                }
+                Some(Range::Unknown) => {
+                    self.ranges = None;
+                    self.alone = true;
+                }
+            }
+        }
         if self.answer.is_none() {
             self.answer = Some(self.ask().await?);
+            self.speed = Default::default();
+            if let Some(kept) = self.kept.take() {
+                return Ok(Some(kept));
+            }
         }
-        if let Some(kept) = self.kept.take() {
-            return Ok(Some(kept));
-        }
-        match &mut self.answer {
-            Some(answer) => answer.chunk().await,
-            None => Ok(None),
-        }
+        let Some(answer) = &mut self.answer else { return Ok(None) };
+        let begun = Instant::now();
+        let piece = answer.chunk().await?;
+        self.speed.0 += piece.as_ref().map_or(0, |p| p.len() as u64);
+        self.speed.1 += begun.elapsed();
+        Ok(piece)
     }
 
     /// Asks for what is missing. A registry that knows no ranges sends all, and what is known already is skipped.
     async fn ask(&mut self) -> Result<Answer> {
-        let (digest, size, position) = (self.blob.digest, self.blob.size, self.position);
+        let (size, position) = (self.blob.size, self.position);
         self.kept = None;
-        let mut request = Request::get(self.repository.url(&format!("blobs/{digest}")));
-        if position > 0 {
-            request = request.header(header::RANGE, &format!("bytes={position}-"));
-        }
-        let scopes = Scopes::pull(&self.repository.path);
-        let again = request.again();
-        let mut answer = self.repository.session.send(request, &scopes).await?;
+        let mut answer = self.repository.range_of(&self.blob, position, None).await?;
         if answer.status() == StatusCode::NOT_FOUND
             && !self.blob.urls.is_empty()
-            && let Some(again) = again
-            && let Some(found) = self.elsewhere(again).await?
+            && let Some(found) = self.elsewhere().await?
         {
             answer = found;
         }
         let length = answer.header(header::CONTENT_LENGTH).and_then(|n| n.parse::<u64>().ok());
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
-                let range = answer.header(header::CONTENT_RANGE).unwrap_or_default();
-                let begins =
-                    range.strip_prefix("bytes ").and_then(|r| r.split('-').next()?.parse::<u64>().ok());
-                if begins != Some(position) {
-                    return Err(Error::Untrue(format!(
-                        "the registry sends {range:?} of {digest} instead of the rest"
-                    )));
-                }
                 if length.is_some_and(|n| n > size - position) {
                     return Err(self.wrong_length("more"));
                 }
@@ -210,12 +289,11 @@ impl BlobReader<'_> {
     }
 
     /// A layer that registries do not pass on, where its maker has it. Nobody there is told who we are.
-    async fn elsewhere(&self, request: Request) -> Result<Option<Answer>> {
+    /// `self` is mutable because ranges on their way are not for two threads at a time.
+    async fn elsewhere(&mut self) -> Result<Option<Answer>> {
         for url in &self.blob.urls {
             let Ok(url) = url.parse::<Url>() else { continue };
-            let Some(mut request) = request.again() else { return Ok(None) };
-            request.url = url;
-            request.headers.remove(header::AUTHORIZATION);
+            let request = ranged(Request::get(url), self.position, None);
             let answer = self.repository.session.exchange.send(request, &Default::default()).await?;
             if answer.status().is_success() {
                 return Ok(Some(answer));

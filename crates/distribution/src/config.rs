@@ -46,6 +46,11 @@ pub struct Limits {
     pub pace: Duration,
     /// See [`Limits::pace`].
     pub pace_bytes: u64,
+    /// Bytes a second that are enough of one connection; from a slower one, the rest of a large blob is asked for in ranges,
+    /// several at a time.
+    pub fast: u64,
+    /// Bytes of such a range.
+    pub range: u64,
     /// The most of a body that is no layer, in bytes.
     pub small_body: usize,
     /// The largest manifest, in bytes.
@@ -66,6 +71,8 @@ impl Default for Limits {
             storing: Duration::from_secs(900),
             pace: Duration::from_secs(60),
             pace_bytes: 16 << 10,
+            fast: 24 << 20,
+            range: 4 << 20,
             small_body: 1 << 20,
             manifest: 4 << 20,
             attempts: 5,

@@ -4,7 +4,7 @@ use std::{
     io::Write,
     net::{TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -98,6 +98,101 @@ async fn a_registry_without_ranges_sends_all_and_what_is_known_is_skipped() {
         answer(out, "206 Partial Content", &[("Content-Range", "bytes 0-9/100000")], &[0; 10]).map(|()| true)
     });
     let error = read(&session, &wanted, 5).await.unwrap_err();
+    assert!(error.to_string().contains("instead of the rest"), "{error}");
+}
+
+/// The range of a request for a part, up to its end if it has one.
+fn range(asked: &Asked) -> Option<(usize, Option<usize>)> {
+    let (begin, end) = asked.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
+    Some((begin.parse().ok()?, end.parse::<usize>().ok().map(|last| last + 1)))
+}
+
+/// Answers with a part.
+fn part(bytes: &[u8], begin: usize, end: usize, out: &mut TcpStream) -> std::io::Result<()> {
+    let range = format!("bytes {begin}-{}/{}", end - 1, bytes.len());
+    answer(out, "206 Partial Content", &[("Content-Range", &range)], &bytes[begin..end])
+}
+
+/// Ranges as short as tests need them, and no connection that is fast enough.
+fn ranges() -> Limits {
+    Limits { fast: u64::MAX, range: 10_000, ..limits() }
+}
+
+fn counting(n: u32) -> Vec<u8> {
+    (0..n).map(|i| (i / 3) as u8).collect()
+}
+
+#[tokio::test]
+async fn from_a_slow_registry_ranges_come_several_at_a_time_and_in_order() {
+    let registry = registry(None);
+    let bytes = counting(300_001);
+    let wanted = blob(&registry, &bytes);
+    let (whole, waiting) = (bytes.clone(), Arc::new((Mutex::new(0), Condvar::new())));
+    let together = Arc::clone(&waiting);
+    lie(&registry, move |asked, out| {
+        let Some((begin, Some(end))) = range(asked) else {
+            return answer(out, "200 OK", &[], &whole).map(|()| true);
+        };
+        // The first three are answered when all of them have come, the last of them first.
+        let mut count = together.0.lock().unwrap();
+        *count += 1;
+        together.1.notify_all();
+        let come = together.1.wait_timeout_while(count, Duration::from_secs(20), |n| *n < 3).unwrap();
+        if come.1.timed_out() {
+            return answer(out, "400 Bad Request", &[], b"").map(|()| true);
+        }
+        drop(come);
+        std::thread::sleep(Duration::from_millis(if begin < 100_000 { 30 } else { 0 }));
+        part(&whole, begin, end, out).map(|()| true)
+    });
+    assert!(read(&session(&registry, ranges()).await, &wanted, 0).await.unwrap() == bytes);
+    assert!(*waiting.0.lock().unwrap() >= 3);
+    // What is known already is not asked for again.
+    registry.asked();
+    assert!(read(&session(&registry, ranges()).await, &wanted, 50_000).await.unwrap() == bytes[50_000..]);
+    assert!(registry.asked().iter().filter_map(range).all(|(begin, _)| begin >= 50_000));
+}
+
+#[tokio::test]
+async fn a_range_that_fails_costs_nothing_but_the_haste() {
+    let registry = registry(None);
+    let bytes = counting(300_000);
+    let wanted = blob(&registry, &bytes);
+    for how in ["cut", "busy", "whole"] {
+        let (whole, failed) = (bytes.clone(), Arc::new(AtomicUsize::new(0)));
+        let failures = Arc::clone(&failed);
+        lie(&registry, move |asked, out| {
+            let (begin, end) = range(asked).unwrap_or((0, None));
+            let Some(end) = end else {
+                return part(&whole, begin, whole.len(), out).map(|()| true);
+            };
+            failures.fetch_add(1, Ordering::Relaxed);
+            match how {
+                "cut" => {
+                    let range = format!("bytes {begin}-{}/{}", end - 1, whole.len());
+                    let headers = [("Content-Range", &range[..]), ("Content-Length", "10000")];
+                    answer(out, "206 Partial Content", &headers, &whole[begin..begin + 100])?;
+                    out.shutdown(std::net::Shutdown::Both)?;
+                }
+                "busy" => answer(out, "429 Too Many Requests", &[], b"")?,
+                _ => answer(out, "200 OK", &[], &whole)?,
+            }
+            Ok(true)
+        });
+        assert!(read(&session(&registry, ranges()).await, &wanted, 0).await.unwrap() == bytes, "{how}");
+        assert!(failed.load(Ordering::Relaxed) > 0, "{how}");
+    }
+    // Another range than was asked for.
+    let whole = bytes.clone();
+    lie(&registry, move |asked, out| {
+        let (begin, end) = range(asked).unwrap_or((0, None));
+        match end {
+            None => part(&whole, begin, whole.len(), out),
+            Some(end) => part(&whole, begin - 1, end - 1, out),
+        }
+        .map(|()| true)
+    });
+    let error = read(&session(&registry, ranges()).await, &wanted, 0).await.unwrap_err();
     assert!(error.to_string().contains("instead of the rest"), "{error}");
 }
 
