@@ -208,6 +208,31 @@ fn digests_that_cannot_be_preserved_are_not_pushed() -> Result<()> {
 }
 
 #[test]
+fn a_foreign_layer_stays_where_its_maker_has_it() -> Result<()> {
+    let world = World::new()?;
+    let bytes = world.registry.manifest("a", "amd64").context("no manifest")?;
+    let mut manifest: Value = serde_json::from_slice(&bytes)?;
+    let layer = manifest["layers"][0]["digest"].as_str().context("digest")?.to_owned();
+    manifest["layers"][0]["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip".into();
+    manifest["layers"][0]["urls"] = json!([format!("http://{}/elsewhere", world.registry.address())]);
+    let blob = world.registry.blob("a", &layer).context("no layer")?;
+    let held = format!("/a/blobs/{layer}");
+    world.registry.hook(move |asked, out| match asked.path.as_str() {
+        "/elsewhere" => answer(out, "200 OK", &[], &blob).map(|()| true),
+        path if path.ends_with(&held) => answer(out, "404 Not Found", &[], b"").map(|()| true),
+        _ => Ok(false),
+    });
+    world.registry.put_manifest("a", "v1", MANIFEST, manifest.to_string().as_bytes());
+    world.pull("v1")?;
+    let other = Registry::start(world.daemon.listen()?, None)?;
+    let told = world.push(&other, "b", "&preserveDigests=1")?;
+    assert!(told.contains("Skipped foreign layer"), "{told}");
+    assert_eq!(other.manifest("b", "v2").context("no manifest")?, manifest.to_string().into_bytes());
+    assert_eq!(other.blob("b", &layer), None);
+    Ok(())
+}
+
+#[test]
 fn an_attestation_that_is_not_there_is_left_out_and_a_wrong_one_refused() -> Result<()> {
     let world = World::new()?;
     let attested = world.digest_of(ATTESTED);
