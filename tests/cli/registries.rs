@@ -169,6 +169,39 @@ fn who_signs_in_is_known_until_he_signs_out() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn an_image_goes_from_a_guarded_registry_to_another_as_it_is() -> Result<()> {
+    let test = Test::new()?;
+    let (guarded, other) = (test.registry(true)?, test.registry(false)?);
+    let manifest = guarded.put_image("a", "v1", &[layer(&"guarded".repeat(1000))], "amd64").to_string();
+    let image = format!("{}/a:v1", guarded.address());
+    let target = format!("{}/b:v1", other.address());
+    let home = tempfile::tempdir()?;
+    let run = |args: &[&str]| {
+        let mut command = test.command(args);
+        command.env("DOCKER_CONFIG", home.path());
+        super::run_command(command, b"")
+    };
+    let sign_in = || run(&["login", "-u", "alice", "-p", "secret", &guarded.address()]);
+    assert_eq!(sign_in()?.code, 0);
+    run(&["pull", "-q", &image])?.ok();
+    run(&["tag", &image, &target])?.ok();
+    run(&["logout", &guarded.address()])?.ok();
+    // Who does not know the first registry's password cannot have it sent.
+    let refused = run(&["push", "--preserve-digests", &target])?;
+    if std::env::var_os("SKIFF_TEST_SOCKET").is_some() {
+        failed(&refused, "--preserve-digests is Skiff's own: this engine does not have it");
+    } else {
+        assert!(refused.code == 1 && refused.err.contains("no basic auth credentials"), "{refused:?}");
+        assert_eq!(sign_in()?.code, 0);
+        let pushed = run(&["push", "--preserve-digests", &target])?.ok();
+        let end = format!("v1: digest: {} size: {}\n", digest(manifest.as_bytes()), manifest.len());
+        assert!(pushed.ends_with(&end), "{pushed}");
+    }
+    run(&["rmi", &image, &target])?.ok();
+    Ok(())
+}
+
 /// The story that people learn registries by. `registry:2` is in the binary; Docker would have to pull it.
 #[test]
 fn a_registry_is_an_image_away() -> Result<()> {

@@ -191,7 +191,8 @@ fn own_option(body: &Value) -> Option<&'static str> {
     }
 }
 
-async fn only_here(client: &Client, option: &str) -> Outcome {
+/// Refuses one elsewhere.
+pub(super) async fn only_here(client: &Client, option: &str) -> Outcome {
     let version = client.engine_version().await?;
     let version: Value = serde_json::from_slice(&version).unwrap_or_default();
     match version["Platform"]["Name"].as_str() {

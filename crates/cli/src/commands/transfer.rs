@@ -284,6 +284,11 @@ pub(super) async fn push(call: Call<'_>) -> Outcome {
     let query = query.maybe("preserveDigests", preserve.then_some("1"));
     let auth = session.credentials().get(&server_of(&args[0]))?;
     let client = session.engine().await?;
+    for own in ["compression", "preserve-digests"] {
+        if matches.some(own).is_some() {
+            create::only_here(&client, own).await?;
+        }
+    }
     let sources = match preserve {
         true => Some(sources(call, &client, &name, chosen.as_deref()).await?),
         false => None,
