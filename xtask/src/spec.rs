@@ -15,7 +15,7 @@ use crate::root;
 const TABLE: &str = "tests/blackbox/walk/api.tsv";
 
 /// The parts of the API that are walked, by the specification's tags.
-const TAGS: [&str; 4] = ["Container", "Exec", "Volume", "System"];
+const TAGS: [&str; 6] = ["Container", "Exec", "Volume", "System", "Image", "Distribution"];
 
 /// Reads the specification and writes the table.
 pub(crate) fn write(mut args: impl Iterator<Item = String>) -> Result<()> {

@@ -63,6 +63,12 @@ pub struct Descriptor {
     /// What else is known.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// Its bytes in base64, if whoever refers to it put them there. They are not believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    /// What an artifact is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
 }
 
 /// A platform, as an index has it.
@@ -132,7 +138,16 @@ impl Descriptor {
     /// A descriptor with nothing but this.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
         let media_type = media_type.to_owned();
-        Self { media_type, digest, size, urls: Vec::new(), platform: None, annotations: BTreeMap::new() }
+        Self {
+            media_type,
+            digest,
+            size,
+            urls: Vec::new(),
+            platform: None,
+            annotations: BTreeMap::new(),
+            data: None,
+            artifact_type: None,
+        }
     }
 }
 

@@ -52,12 +52,14 @@ pub struct ImageListOptions {
 }
 
 /// What `remove` may do.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct RemoveImageOptions {
     /// Although a stopped container uses it or it has several names.
     pub force: bool,
     /// Keep untagged parents.
     pub no_prune: bool,
+    /// The platform that the image must be for, or empty.
+    pub only: String,
 }
 
 /// What `import` is told beside the tar.
@@ -175,11 +177,11 @@ impl Images {
     /// Takes a name away, and the image with its last one.
     ///
     /// # Errors
-    /// There is no such image; a container uses it.
+    /// There is no such image, or not for this platform; a container uses it.
     pub async fn remove(&self, image: &str, options: RemoveImageOptions) -> Result<Vec<DeletedImage>> {
         let (store, registry, name) = (self.store.clone(), self.registry.clone(), image.to_owned());
         let spares = self.spares.clone();
-        let id = self.store.resolve(image)?.digest().to_string();
+        let id = self.find(image, &options.only)?.id.digest().to_string();
         let removed = blocking(move || {
             let options = RemoveOptions { force: options.force, no_prune: options.no_prune };
             let _none = spares.none();

@@ -23,8 +23,8 @@ pub(super) fn guarded(test: &Test) -> Result<Registry> {
     Registry::start(test.engine.listen()?, Some((&basic, "Basic realm=\"here\"")))
 }
 
-struct Collector<'a> {
-    test: &'a mut Test,
+pub(super) struct Collector<'a> {
+    pub(super) test: &'a mut Test,
     samples: Samples,
 }
 
@@ -37,6 +37,7 @@ pub(super) fn collect(test: &mut Test) -> Result<Samples> {
     all.containers(&busy)?;
     all.exec(&busy)?;
     all.volumes(&name)?;
+    all.images()?;
     all.system()?;
     all.login()?;
     if matches!(all.test.engine, Engine::Ours(_)) {
@@ -47,17 +48,17 @@ pub(super) fn collect(test: &mut Test) -> Result<Samples> {
 }
 
 impl Collector<'_> {
-    fn note(&mut self, endpoint: &'static str, part: &'static str, answer: Value) {
+    pub(super) fn note(&mut self, endpoint: &'static str, part: &'static str, answer: Value) {
         self.samples.entry((endpoint, part)).or_default().push(answer);
     }
 
-    fn get(&mut self, endpoint: &'static str, path: &str) -> Result<Value> {
+    pub(super) fn get(&mut self, endpoint: &'static str, path: &str) -> Result<Value> {
         let answer = self.test.client.get(path)?.ok()?.json()?;
         self.note(endpoint, "answer", answer.clone());
         Ok(answer)
     }
 
-    fn post(&mut self, endpoint: &'static str, path: &str, body: &Value) -> Result<Value> {
+    pub(super) fn post(&mut self, endpoint: &'static str, path: &str, body: &Value) -> Result<Value> {
         let answer = self.test.client.post(path, body)?.ok()?.json()?;
         self.note(endpoint, "answer", answer.clone());
         Ok(answer)

@@ -7,6 +7,7 @@
 mod answers;
 mod create;
 mod effects;
+mod images;
 mod page;
 mod requests;
 mod table;
@@ -29,9 +30,8 @@ fn is_checked(row: &Row) -> bool {
     let made = row.endpoint == "POST /containers/create";
     match row.part {
         "body" if made => create::probes().iter().any(|probe| !table::at(&probe.body, row.field).is_empty()),
-        "endpoint" => requests::CHECKS.iter().any(|(endpoint, ..)| *endpoint == row.endpoint),
-        _ => requests::CHECKS
-            .iter()
+        "endpoint" => requests::checks().any(|(endpoint, ..)| *endpoint == row.endpoint),
+        _ => requests::checks()
             .any(|(endpoint, fields, _)| *endpoint == row.endpoint && fields.contains(&row.field)),
     }
 }
@@ -47,7 +47,7 @@ fn every_field_of_a_request_is_checked_or_has_its_reason() {
     for exception in exceptions {
         assert!(rows.iter().any(|row| exception.is_about(row)), "about nothing: {exception:?}");
     }
-    for (endpoint, fields, _) in requests::CHECKS {
+    for (endpoint, fields, _) in requests::checks() {
         for field in *fields {
             assert!(rows.iter().any(|r| r.endpoint == *endpoint && r.field == *field), "{endpoint} {field}");
         }
@@ -58,7 +58,7 @@ fn every_field_of_a_request_is_checked_or_has_its_reason() {
 fn requests_do_what_their_fields_say() -> Result<()> {
     let mut done: Vec<fn(&mut Test) -> Result<()>> = Vec::new();
     let mut test = Test::new()?;
-    for (endpoint, _, check) in requests::CHECKS {
+    for (endpoint, _, check) in requests::checks() {
         if !done.iter().any(|other| std::ptr::fn_addr_eq(*other, *check)) {
             check(&mut test).context(*endpoint)?;
             done.push(*check);

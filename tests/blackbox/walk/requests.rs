@@ -5,13 +5,14 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use skiff_testkit::{http::Body, image::Tar};
 
-use super::{answers, update, websocket};
+use super::{answers, images, update, websocket};
 use crate::Test;
 
 /// An endpoint, what of it is covered, and how.
 pub(super) type Check = (&'static str, &'static [&'static str], fn(&mut Test) -> Result<()>);
 
-pub(super) const CHECKS: &[Check] = &[
+/// Those of this file; images have theirs.
+const CHECKS: &[Check] = &[
     ("POST /containers/create", &["name", "platform"], name_and_platform),
     ("GET /containers/json", &["all", "limit", "size", "filters"], list),
     ("GET /containers/{id}/json", &["size"], inspect),
@@ -63,6 +64,11 @@ pub(super) const CHECKS: &[Check] = &[
     ("HEAD /_ping", &[], system),
 ];
 
+/// Every check.
+pub(super) fn checks() -> impl Iterator<Item = &'static Check> {
+    CHECKS.iter().chain(images::CHECKS)
+}
+
 const EXEC: &[&str] = &[
     ".AttachStdin",
     ".AttachStdout",
@@ -86,7 +92,7 @@ pub(super) fn filtered(path: &str, filters: &Value) -> String {
     format!("{path}filters={}", filters.to_string().chars().map(escape).collect::<String>())
 }
 
-fn get(test: &mut Test, path: &str) -> Result<Value> {
+pub(super) fn get(test: &mut Test, path: &str) -> Result<Value> {
     test.client.get(path)?.ok()?.json()
 }
 
@@ -94,7 +100,7 @@ fn post(test: &mut Test, path: &str) -> Result<u16> {
     Ok(test.client.post(path, &Value::Null)?.status)
 }
 
-fn length(list: &Value) -> usize {
+pub(super) fn length(list: &Value) -> usize {
     list.as_array().map_or(0, Vec::len)
 }
 

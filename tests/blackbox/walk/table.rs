@@ -91,8 +91,12 @@ fn steps(path: &str) -> Vec<&str> {
     let mut steps = Vec::new();
     for piece in path.split('.').filter(|piece| !piece.is_empty()) {
         let name = piece.trim_end_matches("[]");
-        if !name.is_empty() {
-            steps.push(name);
+        match (steps.last_mut(), name) {
+            // The names with a dot: those of OCI's platforms.
+            (Some(last @ &mut "os"), "version") => *last = "os.version",
+            (Some(last @ &mut "os"), "features") => *last = "os.features",
+            (_, "") => {}
+            _ => steps.push(name),
         }
         steps.extend(std::iter::repeat_n("[]", (piece.len() - name.len()) / 2));
     }

@@ -14,7 +14,8 @@ pub(super) fn choose<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Opti
 
 /// How well an entry suits, the smallest best; none if it does not run there.
 fn rank(entry: &skiff_distribution::Platform, wanted: &Platform) -> Option<u32> {
-    if entry.os != wanted.os {
+    // No feature that an entry may ask for is known of Linux.
+    if entry.os != wanted.os || !entry.os_features.is_empty() {
         return None;
     }
     let entry_architecture = normal(&entry.architecture);
@@ -102,5 +103,10 @@ mod tests {
         }
         assert!(choose(&index(&["linux/386"]), &"linux/amd64".parse().unwrap()).is_some());
         assert!(choose(&index(&["linux/amd64/v3"]), &"linux/amd64".parse().unwrap()).is_none());
+        let mut entries = index(&["linux/amd64", "linux/amd64"]);
+        if let Some(platform) = &mut entries[0].platform {
+            platform.os_features.push("what nobody has".to_owned());
+        }
+        assert_eq!(choose(&entries, &"linux/amd64".parse().unwrap()), Some(&entries[1]));
     }
 }

@@ -69,8 +69,14 @@ pub(super) async fn remove(context: Context, request: &Request, name: String) ->
     if name.trim().is_empty() {
         return Err(Failure::invalid("image name cannot be blank"));
     }
-    let options =
-        RemoveImageOptions { force: request.query.flag("force"), no_prune: request.query.flag("noprune") };
+    let platforms = if request.version.at_least(50) { request.query.all("platforms") } else { Vec::new() };
+    let only = match platforms.as_slice() {
+        [] => String::new(),
+        [one] => named_platform(one)?,
+        _ => return Err(Failure::invalid("multiple platforms are not supported")),
+    };
+    let (force, no_prune) = (request.query.flag("force"), request.query.flag("noprune"));
+    let options = RemoveImageOptions { force, no_prune, only };
     let removed = finish(async move { context.engine.images.remove(&name, options).await }).await?;
     Ok(Reply::ok(&removed.into_iter().map(deleted).collect::<Vec<_>>()))
 }
@@ -103,6 +109,11 @@ pub(super) fn platform(request: &Request, since: u32) -> Outcome<String> {
     let Some(text) = request.query.given("platform").filter(|_| request.version.at_least(since)) else {
         return Ok(String::new());
     };
+    named_platform(text)
+}
+
+/// A platform in JSON, as the engine takes it.
+fn named_platform(text: &str) -> Outcome<String> {
     let platform: ImagePlatform = decode::from_slice(text.as_bytes())
         .map_err(|e| Failure::invalid(format!("failed to parse platform: {e}")))?;
     if platform.os.is_empty() || platform.architecture.is_empty() {
