@@ -77,6 +77,8 @@ pub(crate) struct Descriptor {
     pub(crate) urls: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) platform: Option<Platform>,
+    #[serde(default)]
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
 /// What an image runs on.
@@ -88,6 +90,8 @@ pub(crate) struct Platform {
     pub(crate) os: String,
     #[serde(default)]
     pub(crate) variant: Option<String>,
+    #[serde(default, rename = "os.version")]
+    pub(crate) os_version: Option<String>,
 }
 
 /// A manifest or an index.
@@ -99,7 +103,7 @@ pub(crate) struct Document {
     #[serde(default)]
     media_type: Option<String>,
     #[serde(default)]
-    artifact_type: Option<String>,
+    pub(crate) artifact_type: Option<String>,
     #[serde(default)]
     pub(crate) config: Option<Descriptor>,
     #[serde(default)]
@@ -107,9 +111,9 @@ pub(crate) struct Document {
     #[serde(default)]
     pub(crate) manifests: Option<Vec<Descriptor>>,
     #[serde(default)]
-    subject: Option<Descriptor>,
+    pub(crate) subject: Option<Descriptor>,
     #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
+    pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
 fn invalid(reason: impl Into<String>) -> Error {

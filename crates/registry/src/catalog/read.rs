@@ -5,7 +5,7 @@ use std::{
     ops::Bound,
 };
 
-use super::{Catalog, Contents};
+use super::{Catalog, Contents, Manifest, Repository};
 use crate::{
     Error,
     digest::Digest,
@@ -87,13 +87,21 @@ impl Contents {
     pub(crate) fn of_project<'a>(
         &'a self,
         project: &'a str,
-    ) -> impl Iterator<Item = (&'a Name, &'a super::Repository)> {
+    ) -> impl Iterator<Item = (&'a Name, &'a Repository)> {
         // Those of `library` may have one component, so they lie anywhere.
         let from = if project == "library" { "" } else { project };
         self.repositories
             .range::<str, _>((Bound::Included(from), Bound::Unbounded))
             .take_while(move |(name, _)| project == "library" || name.as_str().starts_with(project))
             .filter(move |(name, _)| name.project() == project)
+    }
+}
+
+impl Repository {
+    /// Bytes of configurations and layers. An index is as large as what it names.
+    fn size_of(&self, manifest: &Manifest) -> u64 {
+        let inner = manifest.record.manifests.iter().filter_map(|digest| self.manifests.get(digest));
+        manifest.record.content_size + inner.map(|inner| inner.record.content_size).sum::<u64>()
     }
 }
 
@@ -161,7 +169,7 @@ impl Catalog {
         let mut all: Vec<_> =
             repository.manifests.iter().filter(|(_, m)| m.record.subject.as_ref() == Some(subject)).collect();
         all.sort_by_key(|(digest, manifest)| (manifest.record.pushed, *digest));
-        let referrer = |(digest, manifest): (&Digest, &super::Manifest)| Referrer {
+        let referrer = |(digest, manifest): (&Digest, &Manifest)| Referrer {
             found: Found {
                 digest: digest.clone(),
                 media_type: manifest.record.media_type,
@@ -199,19 +207,31 @@ impl Catalog {
             contents.repositories.get(name).ok_or_else(|| Error::NameUnknown { name: name.clone() })?;
         let summary = |(tag, entry): (&Tag, &super::TagEntry)| {
             let manifest = repository.manifests.get(&entry.record.digest)?;
-            // An index is as large as what it names.
-            let inner =
-                manifest.record.manifests.iter().filter_map(|digest| repository.manifests.get(digest));
             Some(TagSummary {
                 tag: tag.clone(),
                 digest: entry.record.digest.clone(),
                 media_type: manifest.record.media_type,
-                size: manifest.record.content_size + inner.map(|m| m.record.content_size).sum::<u64>(),
+                size: repository.size_of(manifest),
                 pushed: entry.record.pushed,
                 by: entry.record.by.clone(),
             })
         };
         Ok(repository.tags.iter().filter_map(summary).collect())
+    }
+
+    /// The tags that point to a manifest.
+    pub(crate) fn tags_of(&self, name: &Name, digest: &Digest) -> Vec<Tag> {
+        let contents = self.read();
+        let tags = contents.repositories.get(name).into_iter().flat_map(|repository| &repository.tags);
+        tags.filter(|(_, entry)| entry.record.digest == *digest).map(|(tag, _)| tag.clone()).collect()
+    }
+
+    /// When a manifest was pushed, and its size with all that it names; `None` for one that is not here.
+    pub(crate) fn extent(&self, name: &Name, digest: &Digest) -> Option<(u64, u64)> {
+        let contents = self.read();
+        let repository = contents.repositories.get(name)?;
+        let manifest = repository.manifests.get(digest)?;
+        Some((manifest.record.pushed, repository.size_of(manifest)))
     }
 
     /// How much there is.

@@ -6,7 +6,7 @@ mod access;
 mod blobs;
 mod cache;
 mod handover;
-mod maintenance;
+pub(crate) mod maintenance;
 mod manifests;
 mod passing;
 mod proxy;

@@ -3,7 +3,10 @@
 use maud::{Markup, html};
 
 use super::{Page, View, layout};
-use crate::{Error, clock, service::blocking};
+use crate::{
+    Error, clock,
+    service::{blocking, maintenance::Collected},
+};
 
 /// Lines of the audit log on one page.
 const LINES: usize = 200;
@@ -79,10 +82,12 @@ pub(super) async fn audit(view: &View) -> Result<Page, Error> {
     ))
 }
 
-pub(super) fn storage(view: &View) -> Result<Page, Error> {
+/// What is stored; and what a collection that somebody has asked for just did.
+pub(super) fn storage(view: &View, collected: Option<&Collected>) -> Result<Page, Error> {
     view.registry.require_admin(&view.visitor.caller)?;
     let figures = view.registry.catalog.figures();
-    let samples = view.registry.samples.all();
+    let mut samples = view.registry.samples.all();
+    samples.push((clock::now(), figures.bytes));
     let mut projects: Vec<(String, u64)> = {
         let contents = view.registry.catalog.read();
         let names: std::collections::BTreeSet<&str> =
@@ -94,6 +99,12 @@ pub(super) fn storage(view: &View) -> Result<Page, Error> {
         view,
         "Storage",
         html! {
+            @if let Some(collected) = collected {
+                p role="status" {
+                    "Collected: " (collected.blobs + collected.leftovers) " files that nothing named, " (collected.expired)
+                    " expired tags and manifests, " (collected.uploads) " uploads that nobody continued."
+                }
+            }
             dl.figures {
                 dt { "Stored" } dd { (layout::size(figures.bytes)) }
                 dt { "Files" } dd { (figures.blobs) }
@@ -121,7 +132,7 @@ pub(super) fn storage(view: &View) -> Result<Page, Error> {
 fn plot(samples: &[(u64, u64)]) -> Markup {
     let (Some(first), Some(last)) = (samples.first(), samples.last()) else { return html! {} };
     if first.0 == last.0 {
-        return html! { p { "A plot appears here once there is a second measurement, within the hour." } };
+        return html! {};
     }
     let most = samples.iter().map(|(_, bytes)| *bytes).max().unwrap_or(1).max(1);
     let x = |time: u64| 60 + (time - first.0) * 720 / (last.0 - first.0);

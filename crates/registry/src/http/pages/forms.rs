@@ -2,7 +2,7 @@
 
 use maud::html;
 
-use super::{Page, View, layout, session};
+use super::{Page, View, admin, layout, session};
 use crate::{
     Error,
     accounts::{ProjectChange, records::Role},
@@ -79,7 +79,7 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
             registry.require_admin(caller)?;
             let collected = registry.collect().await?;
             registry.note(caller, "gc", format_args!("{} blobs", collected.blobs));
-            Page::go("/ui/storage")
+            admin::storage(view, Some(&collected))
         }
         "delete" => delete(view, name, form.get("ref")).await,
         _ => Err(Error::NotFound { what: "page", name: kind.to_owned() }),
@@ -95,7 +95,7 @@ async fn login(view: &View, user: &str, password: &str) -> Result<Page, Error> {
         Some(cookie) => Ok(Page::Go("/ui/".to_owned(), Some(cookie))),
         None => {
             registry.note(&view.visitor.caller, "login.failed", user.chars().take(64).collect::<String>());
-            let page = layout::login(view, Some("The user name or the password is wrong."));
+            let page = layout::login(view, user, Some("The user name or the password is wrong."));
             Ok(Page::Html(http::StatusCode::FORBIDDEN, page))
         }
     }

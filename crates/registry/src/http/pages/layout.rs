@@ -17,6 +17,7 @@ pub(super) fn page(view: &View, title: &str, body: Markup) -> Markup {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { (title) " · Skiff registry" }
+                link rel="icon" href="/ui/icon.svg" type="image/svg+xml";
                 link rel="stylesheet" href="/ui/style.css";
                 script src="/ui/script.js" defer {}
             }
@@ -52,8 +53,8 @@ pub(super) fn page(view: &View, title: &str, body: Markup) -> Markup {
     }
 }
 
-/// The sign-in page.
-pub(super) fn login(view: &View, failed: Option<&str>) -> Markup {
+/// The sign-in page. Who has failed keeps the name that he typed.
+pub(super) fn login(view: &View, user: &str, failed: Option<&str>) -> Markup {
     page(
         view,
         "Sign in",
@@ -61,8 +62,8 @@ pub(super) fn login(view: &View, failed: Option<&str>) -> Markup {
             @if let Some(reason) = failed { p.failure role="alert" { (reason) } }
             form.card method="post" action="/ui/login" {
                 (token(view))
-                label { "User name" input name="user" autocomplete="username" required autofocus; }
-                label { "Password" input name="password" type="password" autocomplete="current-password" required; }
+                label { "User name" input name="user" value=(user) autocomplete="username" required autofocus[user.is_empty()]; }
+                label { "Password" input name="password" type="password" autocomplete="current-password" required autofocus[!user.is_empty()]; }
                 button type="submit" { "Sign in" }
             }
         },

@@ -2,6 +2,7 @@
 //! templates; nothing is loaded from elsewhere, and the content security policy says so.
 
 mod admin;
+mod details;
 mod forms;
 mod images;
 mod layout;
@@ -25,6 +26,7 @@ use self::session::Visitor;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
+const ICON: &str = include_str!("icon.svg");
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 /// Bytes of the longest form.
@@ -64,6 +66,7 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
         "/" | "/ui" => go("/ui/"),
         "/ui/style.css" => file("text/css; charset=utf-8", STYLE),
         "/ui/script.js" => file("text/javascript; charset=utf-8", SCRIPT),
+        "/ui/icon.svg" => file("image/svg+xml", ICON),
         _ => page(registry, peer, request, &path).await,
     };
     reply
@@ -114,7 +117,7 @@ async fn page(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>, 
 async fn show(view: &View, path: &str) -> Result<Page, Error> {
     let rest = path.strip_prefix("/ui/").ok_or_else(|| nothing(path))?;
     if rest == "login" {
-        return Page::ok(layout::login(view, None));
+        return Page::ok(layout::login(view, "", None));
     }
     // Without accounts nobody but who is in the file sees anything; with them there may be public projects.
     if matches!(view.registry.auth.mode, Mode::Htpasswd(_)) && view.visitor.caller.is_nobody() {
@@ -127,9 +130,9 @@ async fn show(view: &View, path: &str) -> Result<Page, Error> {
         "search" => projects::search(view),
         "projects" => projects::one(view, &name),
         "repositories" => images::tags(view, &name),
-        "image" => images::details(view, &name).await,
+        "image" => details::page(view, &name).await,
         "delete" => images::confirm(view, &name),
-        "storage" => admin::storage(view),
+        "storage" => admin::storage(view, None),
         "audit" => admin::audit(view).await,
         "users" => admin::users(view),
         _ => Err(nothing(path)),
