@@ -3,6 +3,7 @@
 //! there, by name.
 
 mod accounts;
+mod browser;
 mod cache;
 mod client;
 mod collect;

@@ -11,7 +11,7 @@ use super::{Client, Response, Test};
 
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
-fn add_user(test: &mut Test, name: &str, admin: bool) -> Result<()> {
+pub(super) fn add_user(test: &mut Test, name: &str, admin: bool) -> Result<()> {
     let root = test.server().root();
     let mut child = Command::new(env!("CARGO_BIN_EXE_skiff"))
         .args(["registry", "user", "add", "--password-stdin", name, &format!("--admin={admin}"), "--root"])
