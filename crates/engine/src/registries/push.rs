@@ -263,8 +263,8 @@ impl Push<'_> {
             (Arc::clone(&self.service.images), image.id, self.reference.at_digest(digest));
         blocking(move || {
             images.learn_blobs(known);
-            let publication = tagged.map(|t| images.keep(t.published, &[t.bytes])).transpose()?;
-            // It may have been removed meanwhile.
+            // It may have been removed meanwhile, with all that was kept of it.
+            let publication = tagged.and_then(|t| images.keep(t.published, &[t.bytes]).ok());
             match images.name(&id, &[name], publication) {
                 Err(skiff_images::Error::NotFound(_)) => Ok(()),
                 named => named.map(drop).map_err(Error::from),
