@@ -263,6 +263,37 @@ fn an_attestation_that_is_not_there_is_left_out_and_a_wrong_one_refused() -> Res
     Ok(())
 }
 
+/// Of a layer that is there already nothing is loaded, so what a manifest says that its blob is may be anything.
+#[test]
+fn a_manifest_is_not_believed_of_a_layer_that_was_there() -> Result<()> {
+    let world = World::new()?;
+    let layer = |name: &str| {
+        let mut tar = Tar::default();
+        tar.entry(name, b'0', 0o644, "", name.as_bytes());
+        tar.finish()
+    };
+    world.registry.put_image("a", "honest", &[layer("below")], "amd64");
+    world.pull("honest")?;
+    let mut manifest = world.registry.put_image("a", "v1", &[layer("below"), layer("above")], "amd64");
+    let other = world.registry.put_image("a", "other", &[layer("harmful")], "amd64");
+    manifest["layers"][0] = other["layers"][0].clone();
+    world.registry.put_manifest("a", "v1", MANIFEST, manifest.to_string().as_bytes());
+    world.pull("v1")?;
+    for (name, more) in
+        [("b", ""), ("c", "&platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22amd64%22%7D")]
+    {
+        world.push(&world.registry, name, more)?;
+        let pushed = world.registry.manifest(name, "v2").context("no manifest")?;
+        let pushed: Value = serde_json::from_slice(&pushed)?;
+        assert_ne!(pushed["layers"][0]["digest"], other["layers"][0]["digest"], "{name}");
+    }
+    // Pulled once more, the image is known, and still nothing is proved.
+    world.pull("v1")?;
+    let error = world.push(&world.registry, "d", "&preserveDigests=1").err().context("it was pushed")?;
+    assert!(error.to_string().contains("cannot be preserved"), "{error}");
+    Ok(())
+}
+
 #[test]
 fn what_is_damaged_of_it_is_found_and_comes_again() -> Result<()> {
     let world = World::pulled()?;

@@ -164,6 +164,22 @@ impl Receiving {
         self.chains.get(layer).is_some_and(|chain| self.store.snapshots.layer(chain).is_ok())
     }
 
+    /// Whether a layer with this diff id is the one that the configuration says.
+    ///
+    /// # Errors
+    /// [`Error::Archive`] if it is another one.
+    pub fn check(&self, layer: usize, found: &Digest) -> Result<()> {
+        let expected = self.diff_ids[layer];
+        match *found == expected {
+            true => Ok(()),
+            false => Err(Error::Archive(format!(
+                "wrong diff id calculated on extraction {:?}, the image configuration says {:?}",
+                found.to_string(),
+                expected.to_string()
+            ))),
+        }
+    }
+
     /// Puts a layer that has been received on those below it, which are there. Without one, the store has the same layer
     /// somewhere else, and it is read from there.
     ///
@@ -183,13 +199,7 @@ impl Receiving {
                 self.store.stage(&mut self.store.snapshots.layer_tar(&elsewhere)?)?
             }
         };
-        if *staged.diff_id() != diff_id {
-            return Err(Error::Archive(format!(
-                "wrong diff id calculated on extraction {:?}, the image configuration says {:?}",
-                staged.diff_id().to_string(),
-                diff_id.to_string()
-            )));
-        }
+        self.check(layer, staged.diff_id())?;
         let parent = layer.checked_sub(1).map(|below| self.chains[below]);
         self.store.snapshots.commit(staged, parent.as_ref())?;
         self.committed.push(chain);

@@ -31,8 +31,8 @@ pub(super) enum Stage {
     Waiting,
     /// So many bytes are there.
     Loading(u64),
-    /// All of it is there, verified.
-    Complete,
+    /// All of it is there, verified, and has this diff id.
+    Complete(Digest),
     /// It failed.
     Failed(Arc<Error>),
 }
@@ -140,8 +140,9 @@ impl Work {
         };
         match layer {
             Ok(Attempt::Staged(layer)) => {
+                let diff_id = *layer.diff_id();
                 *staged.lock().unwrap_or_else(PoisonError::into_inner) = Some(layer);
-                self.stage.send_replace(Stage::Complete);
+                self.stage.send_replace(Stage::Complete(diff_id));
             }
             Ok(Attempt::Spoiled) => {
                 let digest = self.blob.digest;

@@ -159,16 +159,22 @@ impl Pull<'_> {
         };
         let known = self.service.images.by_id(&manifest.config.digest.into());
         if let Some(image) = known.ok().filter(|image| self.is_whole(image)) {
-            let publication = keep.await?;
-            return self.finish(reference, &top, image.id, Some(publication)).await;
+            let diff_ids = &image.config.rootfs.diff_ids;
+            let proved = diff_ids.len() == manifest.layers.len()
+                && self.proved(diff_ids, &manifest, &[]).iter().all(|proved| *proved);
+            let publication = if proved { Some(keep.await?) } else { None };
+            return self.finish(reference, &top, image.id, publication).await;
         }
-        let (receiving, publication) = try_join(self.image(session, reference, &manifest), keep).await?;
+        let ((receiving, loaded), publication) =
+            try_join(self.image(session, reference, &manifest), keep).await?;
         let names = self.names(reference, &top);
+        let proved = self.proved(receiving.diff_ids(), &manifest, &loaded);
+        let publication = Some(publication).filter(|_| proved.iter().all(|p| *p));
         let blobs: Vec<Descriptor> = manifest.layers;
-        let learned = self.learned(reference, &receiving, &blobs);
+        let learned = self.learned(reference, receiving.diff_ids(), &blobs, &proved);
         let images = Arc::clone(&self.service.images);
         let recorded = blocking(move || {
-            let (id, changed) = receiving.record(&names, Some(publication))?;
+            let (id, changed) = receiving.record(&names, publication)?;
             blobs.iter().for_each(|blob| images.forget_partial(&blob.digest));
             images.learn_blobs(learned);
             Ok::<_, Error>((id, changed))
@@ -269,13 +275,13 @@ impl Pull<'_> {
         }
     }
 
-    /// Fetches configuration and layers.
+    /// Fetches configuration and layers. Answers which layers had to be loaded, too.
     async fn image(
         &self,
         session: &Arc<Session>,
         reference: &Reference,
         manifest: &Manifest,
-    ) -> Result<Receiving> {
+    ) -> Result<(Receiving, Vec<usize>)> {
         check_types(manifest)?;
         if manifest.layers.len() > MOST_LAYERS {
             return Err(Error::Internal("max depth exceeded".to_owned()));
@@ -306,15 +312,15 @@ impl Pull<'_> {
         let watched = missing.iter().zip(&downloads).map(|((_, id, blob), d)| self.watch(d, id, blob.size));
         let committed = async {
             for ((number, id, blob), download) in missing.iter().zip(&downloads) {
-                ended(download).await?;
+                let found = ended(download).await?;
                 self.progress.bytes(id, "Extracting", blob.size, blob.size);
-                receiving = commit(receiving, *number, Arc::clone(download)).await?;
+                receiving = commit(receiving, *number, Arc::clone(download), found).await?;
                 self.progress.layer(id, "Pull complete");
             }
             Ok(receiving)
         };
         let (_, receiving) = try_join(try_join_all(watched), committed).await?;
-        Ok(receiving)
+        Ok((receiving, missing.iter().map(|(number, ..)| *number).collect()))
     }
 
     fn check_config(&self, receiving: &Receiving, manifest: &Manifest) -> Result<()> {
@@ -351,7 +357,7 @@ impl Pull<'_> {
                     told = Some(Instant::now());
                 }
                 Stage::Waiting | Stage::Loading(_) => {}
-                Stage::Complete => {
+                Stage::Complete(_) => {
                     if told.is_none() {
                         self.progress.bytes(id, "Downloading", total, total);
                     }
@@ -365,12 +371,24 @@ impl Pull<'_> {
         }
     }
 
-    /// The blobs of layers that are in the store now.
+    /// Of which layers it is certain that the manifest's blob is that layer: those that were loaded now, or ever. What was
+    /// there already was not looked at, and a registry may say anything of it.
+    fn proved(&self, diff_ids: &[Digest], manifest: &Manifest, loaded: &[usize]) -> Vec<bool> {
+        let known = |(number, (diff_id, blob)): (usize, (&Digest, &Descriptor))| {
+            loaded.contains(&number)
+                || blob.digest == *diff_id
+                || self.service.images.known_blobs(diff_id).iter().any(|known| known.digest == blob.digest)
+        };
+        diff_ids.iter().zip(&manifest.layers).enumerate().map(known).collect()
+    }
+
+    /// The blobs of layers that are in the store now and proved.
     fn learned(
         &self,
         reference: &Reference,
-        receiving: &Receiving,
+        diff_ids: &[Digest],
         blobs: &[Descriptor],
+        proved: &[bool],
     ) -> Vec<(Digest, KnownBlob)> {
         let repository = reference.name();
         let known = |blob: &Descriptor| KnownBlob {
@@ -379,7 +397,8 @@ impl Pull<'_> {
             size: blob.size,
             repository: repository.clone(),
         };
-        receiving.diff_ids().iter().copied().zip(blobs.iter().map(known)).collect()
+        let layers = diff_ids.iter().copied().zip(blobs.iter().map(known));
+        layers.zip(proved).filter(|(_, proved)| **proved).map(|(layer, _)| layer).collect()
     }
 
     /// An image of another platform than was asked for is kept all the same.
@@ -407,14 +426,15 @@ impl Pull<'_> {
     }
 }
 
-/// Waits until a download has ended.
-async fn ended(download: &Download) -> Result<()> {
+/// Waits until a download has ended; the layer's diff id.
+async fn ended(download: &Download) -> Result<Digest> {
     let mut stage = download.stage();
     let last =
-        stage.wait_for(|s| matches!(s, Stage::Complete | Stage::Failed(_))).await.map_err(|_| gone())?;
+        stage.wait_for(|s| matches!(s, Stage::Complete(_) | Stage::Failed(_))).await.map_err(|_| gone())?;
     match &*last {
         Stage::Failed(error) => Err(words::copied(error)),
-        _ => Ok(()),
+        Stage::Complete(diff_id) => Ok(*diff_id),
+        _ => Err(gone()),
     }
 }
 
@@ -423,8 +443,14 @@ fn gone() -> Error {
 }
 
 /// Puts a layer on those below it. It goes on even if nobody waits any more, and takes back what it did then.
-async fn commit(mut receiving: Receiving, number: usize, download: Arc<Download>) -> Result<Receiving> {
+async fn commit(
+    mut receiving: Receiving,
+    number: usize,
+    download: Arc<Download>,
+    found: Digest,
+) -> Result<Receiving> {
     blocking(move || {
+        receiving.check(number, &found).map_err(words::layer)?;
         // Of pulls that share the download one has the layer; the others wait for it and find it in the store.
         download.committing(|staged| receiving.commit(number, staged)).map_err(words::layer)?;
         Ok(receiving)

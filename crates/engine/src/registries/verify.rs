@@ -220,11 +220,11 @@ impl Registries {
             let download = self.downloads.begin(&session, from.path(), &blob);
             let ended = {
                 let mut stage = download.stage();
-                let ended = stage.wait_for(|s| matches!(s, Stage::Complete | Stage::Failed(_))).await;
+                let ended = stage.wait_for(|s| matches!(s, Stage::Complete(_) | Stage::Failed(_))).await;
                 ended.map(|stage| stage.clone()).ok()
             };
             match ended {
-                Some(Stage::Complete) => {
+                Some(Stage::Complete(_)) => {
                     forget(&self.images, &blob.digest).await?;
                     if let Some(staged) = download.committing(|staged| staged) {
                         return Ok(staged);
