@@ -169,8 +169,8 @@ fn names(subject: &mut Subject) -> Result<(f64, f64)> {
     let began = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let (place, query) = (place.try_clone()?, query.clone());
-            Ok(thread::spawn(move || ask(&place, &query)))
+            let query = query.clone();
+            within(&place, move || ask(&query))
         })
         .collect::<Result<_>>()?;
     let mut times = Vec::with_capacity(LOOKUPS);
@@ -183,8 +183,7 @@ fn names(subject: &mut Subject) -> Result<(f64, f64)> {
 }
 
 /// One client's lookups, one after the other.
-fn ask(place: &OwnedFd, query: &[u8]) -> Result<Vec<f64>> {
-    enter(place)?;
+fn ask(query: &[u8]) -> Result<Vec<f64>> {
     let socket = UdpSocket::bind(("0.0.0.0", 0))?;
     socket.connect(("127.0.0.11", 53))?;
     socket.set_read_timeout(Some(PATIENCE))?;
@@ -216,14 +215,12 @@ fn connections(subject: &mut Subject, way: Way) -> Result<f64> {
     let began = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let client = client.try_clone()?;
-            Ok(thread::spawn(move || -> Result<()> {
-                enter(&client)?;
+            within(&client, move || {
                 for _ in 0..CONNECTIONS / CLIENTS {
                     TcpStream::connect(to)?.read_exact(&mut [0])?;
                 }
                 Ok(())
-            }))
+            })
         })
         .collect::<Result<_>>()?;
     clients.into_iter().try_for_each(|client| client.join().expect("no panic"))?;
@@ -243,8 +240,7 @@ fn transfer(subject: &mut Subject, way: Way) -> Result<f64> {
         // The client hears it, or has gone.
         let _ = stream.write_all(b"x");
     })?;
-    thread::spawn(move || -> Result<f64> {
-        enter(&client)?;
+    let took = within(&client, move || {
         let mut stream = TcpStream::connect(to)?;
         let buffer = vec![0; 1 << 17];
         let began = Instant::now();
@@ -253,9 +249,8 @@ fn transfer(subject: &mut Subject, way: Way) -> Result<f64> {
         }
         stream.read_exact(&mut [0])?;
         Ok(milliseconds(began))
-    })
-    .join()
-    .expect("no panic")
+    });
+    took?.join().expect("no panic")
 }
 
 /// Ends when it is dropped.
@@ -263,13 +258,12 @@ struct Server(SocketAddr, OwnedFd);
 
 impl Drop for Server {
     fn drop(&mut self) {
-        let (at, place) = (self.0, self.1.try_clone());
+        let at = self.0;
         // Its last connection is ours.
-        let _ = thread::spawn(move || {
-            enter(&place?)?;
+        let end = within(&self.1, move || {
             TcpStream::connect(at).map(|mut stream| stream.write_all(b"end"))?.map_err(anyhow::Error::from)
-        })
-        .join();
+        });
+        let _ = end.map(thread::JoinHandle::join);
     }
 }
 
@@ -287,8 +281,7 @@ fn datagrams(subject: &mut Subject, way: Way) -> Result<f64> {
         }
         Ok(())
     });
-    let took = thread::spawn(move || -> Result<f64> {
-        enter(&client)?;
+    let took = within(&client, move || {
         let socket = UdpSocket::bind(("0.0.0.0", 0))?;
         socket.connect(to)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -301,7 +294,7 @@ fn datagrams(subject: &mut Subject, way: Way) -> Result<f64> {
         }
         Ok(milliseconds(began))
     });
-    let took = took.join().expect("no panic");
+    let took = took?.join().expect("no panic");
     server.join().expect("no panic").and(took)
 }
 
@@ -324,12 +317,7 @@ fn ends(subject: &mut Subject, way: Way, serve: fn(TcpStream)) -> Result<(Server
 
 /// A server's socket in a container.
 fn bound<T: Send + 'static>(place: &OwnedFd, bind: fn((&'static str, u16)) -> io::Result<T>) -> Result<T> {
-    let place = place.try_clone()?;
-    let bound = thread::spawn(move || -> Result<T> {
-        enter(&place)?;
-        Ok(bind(("0.0.0.0", SERVED))?)
-    });
-    bound.join().expect("no panic")
+    within(place, move || Ok(bind(("0.0.0.0", SERVED))?))?.join().expect("no panic")
 }
 
 /// The namespaces of server and client, and the address that the client has the server at.
@@ -361,7 +349,14 @@ fn host(subject: &Subject) -> Result<OwnedFd> {
     Ok(fs_err::File::open(format!("/proc/{pid}/ns/net"))?.into_parts().0.into())
 }
 
-/// Takes this thread there, for good.
-fn enter(place: &OwnedFd) -> Result<()> {
-    Ok(rustix::thread::move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network))?)
+/// Starts a thread there.
+fn within<T: Send + 'static>(
+    place: &OwnedFd,
+    run: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<thread::JoinHandle<Result<T>>> {
+    let place = place.try_clone()?;
+    Ok(thread::spawn(move || {
+        rustix::thread::move_into_link_name_space(place.as_fd(), Some(LinkNameSpaceType::Network))?;
+        run()
+    }))
 }
