@@ -14,13 +14,7 @@ use super::{
 };
 use crate::{OptionError, url::Url};
 
-/// Reads a variable of the daemon's environment; empty ones are as good as none.
-pub(super) type Environment = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-/// The daemon's own environment.
-pub(super) fn environment() -> Environment {
-    Arc::new(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-}
+pub(super) use skiff_aws::{Environment, environment};
 
 /// A server at a URL.
 pub(super) struct Endpoint {

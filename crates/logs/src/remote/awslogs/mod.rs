@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use tokio_rustls::rustls::ClientConfig;
 
 use self::{
-    credentials::Credentials,
+    credentials::{Credentials, credentials},
     events::{Event, Grouping},
     sign::{Scope, Signed},
 };
@@ -167,12 +167,10 @@ impl Awslogs {
             held: Vec::new(),
             due: None,
             interval: Duration::from_secs(positive(options, INTERVAL)?.unwrap_or(5)),
-            region: text(REGION)
-                .or_else(|| environment("AWS_REGION"))
-                .or_else(|| environment("AWS_DEFAULT_REGION")),
+            region: text(REGION),
             address: text(ENDPOINT),
             endpoint: None,
-            credentials: Credentials::new(text(CREDENTIALS), environment, trust.clone()),
+            credentials: credentials(text(CREDENTIALS), environment, trust.clone()),
             trust,
         })
     }
@@ -263,7 +261,7 @@ impl Awslogs {
         let region = match &self.region {
             Some(region) => region.clone(),
             None => {
-                let found = self.credentials.region_of_machine().await?;
+                let found = self.credentials.region().await?;
                 self.region.insert(found).clone()
             }
         };
@@ -302,7 +300,7 @@ impl Awslogs {
         if let Ok(Err(failure)) = &outcome
             && EXPIRED.iter().any(|kind| failure.is(kind))
         {
-            self.credentials.forget();
+            self.credentials.forget(&keys);
         }
         outcome
     }
