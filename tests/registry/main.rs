@@ -47,11 +47,12 @@ struct Server {
     address: String,
     dir: tempfile::TempDir,
     args: Vec<String>,
+    environment: Vec<(String, String)>,
     process: Child,
 }
 
 impl Server {
-    fn start(args: &[&str]) -> Result<Self> {
+    fn start(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("skiff-registry-").tempdir()?;
         let address = format!("127.0.0.1:{}", free_port()?);
         let mut all = vec!["registry", "serve", "--addr", &address, "--root"];
@@ -59,8 +60,10 @@ impl Server {
         all.push(&root);
         all.extend(args);
         let args: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let process = spawn(&args, dir.path())?;
-        let mut server = Self { address, dir, args, process };
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let environment: Vec<_> = environment.iter().map(own).collect();
+        let process = spawn(&args, &environment, dir.path())?;
+        let mut server = Self { address, dir, args, environment, process };
         server.wait()?;
         Ok(server)
     }
@@ -95,7 +98,7 @@ impl Server {
     }
 
     fn start_again(&mut self) -> Result<()> {
-        self.process = spawn(&self.args, self.dir.path())?;
+        self.process = spawn(&self.args, &self.environment, self.dir.path())?;
         self.wait()
     }
 }
@@ -110,14 +113,22 @@ impl Drop for Server {
     }
 }
 
-fn spawn(args: &[String], dir: &Path) -> Result<Child> {
+fn spawn(args: &[String], environment: &[(String, String)], dir: &Path) -> Result<Child> {
     let log = fs_err::OpenOptions::new().create(true).append(true).open(dir.join("log"))?.into_parts().0;
     let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
     command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("REGISTRY_")) {
+    alone(&mut command);
+    command.envs(environment.iter().map(|(name, value)| (name, value)));
+    Ok(command.spawn()?)
+}
+
+/// Without what the caller's environment says to registries, and with nobody's files.
+fn alone(command: &mut Command) {
+    let of_registries = |name: &str| name.starts_with("REGISTRY_") || name.starts_with("AWS_");
+    for (name, _) in std::env::vars().filter(|(name, _)| of_registries(name)) {
         command.env_remove(name);
     }
-    Ok(command.spawn()?)
+    command.env("HOME", "/nonexistent");
 }
 
 /// A port that nobody listens on at the moment.
@@ -136,7 +147,12 @@ impl Test {
 
     /// One of ours.
     fn ours(args: &[&str]) -> Result<Self> {
-        let server = Server::start(args)?;
+        Self::ours_in(args, &[])
+    }
+
+    /// The same, in this environment.
+    fn ours_in(args: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        let server = Server::start(args, environment)?;
         Ok(Self { client: Client::new(&server.address), server: Some(server) })
     }
 

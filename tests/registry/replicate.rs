@@ -53,7 +53,7 @@ fn guarded() -> Result<(Server, Client, tempfile::TempDir)> {
         .args(["registry", "htpasswd", "-Bbn", "-C", "4", "bob", "secret"])
         .output()?;
     fs_err::write(&file, made.stdout)?;
-    let server = Server::start(&["--auth", "htpasswd", "--htpasswd", &file.display().to_string()])?;
+    let server = Server::start(&["--auth", "htpasswd", "--htpasswd", &file.display().to_string()], &[])?;
     let mut client = Client::new(&server.address);
     client.authorization = Some("Basic Ym9iOnNlY3JldA==".to_owned());
     Ok((server, client, dir))

@@ -33,7 +33,7 @@ impl Registries {
 }
 
 impl Direct {
-    /// Sends a request with a body of octets; `path` begins with a slash and may have a query.
+    /// Sends a request; its body is octets unless the headers say otherwise. `path` begins with a slash and may have a query.
     ///
     /// # Errors
     /// [`Error::Request`] if no answer comes.

@@ -190,7 +190,9 @@ impl Exchange {
         let body: OutgoingBody = match request.body {
             Body::Empty => Empty::new().map_err(|never| match never {}).boxed(),
             Body::Bytes(bytes, kind) => {
-                builder = builder.header(header::CONTENT_TYPE, kind);
+                if !request.headers.contains_key(header::CONTENT_TYPE) {
+                    builder = builder.header(header::CONTENT_TYPE, kind);
+                }
                 Slices(bytes).boxed()
             }
             Body::Stream(body) => {

@@ -26,7 +26,7 @@ mod store;
 
 pub use auth::htpasswd;
 pub use config::{AuthMode, Config, Flags, TlsFiles, configure, flags, load_tls, split_flags};
-pub use content::{BucketSettings, Encryption, Keys};
+pub use content::{BucketSettings, Encryption};
 pub use digest::{Algorithm, Digest};
 pub use error::Error;
 pub use manifest::MediaType;

@@ -1,5 +1,6 @@
 //! Content in a bucket, and what happens when the store fails.
 
+mod keys;
 mod moto;
 mod store;
 
@@ -14,7 +15,7 @@ use anyhow::{Result, ensure};
 
 use self::store::{Fault, Store};
 use super::{
-    Client, OCTETS, Test,
+    Client, OCTETS, Test, alone,
     collect::collect,
     digest, noise,
     replicate::{arrives, project},
@@ -58,10 +59,17 @@ fn until(what: &str, mut good: impl FnMut() -> bool) -> Result<()> {
 
 /// Starts a registry that is to refuse.
 fn refused(root: &Path, args: &[&str]) -> Result<String> {
-    let Output { status, stderr, .. } = Command::new(env!("CARGO_BIN_EXE_skiff"))
+    refused_in(root, args, &[])
+}
+
+fn refused_in(root: &Path, args: &[&str], environment: &[(&str, &str)]) -> Result<String> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+    alone(&mut command);
+    let Output { status, stderr, .. } = command
         .args(["registry", "serve", "--addr", "127.0.0.1:0", "--auth", "none", "--root"])
         .arg(root)
         .args(args)
+        .envs(environment.iter().copied())
         .output()?;
     ensure!(status.code() == Some(1), "{status}");
     Ok(String::from_utf8(stderr)?)

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::{
     super::{Client, Test, client::Response, collect::collect, digest, free_port, noise},
-    LARGE, again, configuration, until,
+    LARGE, again, configuration,
+    keys::without_keys,
+    until,
 };
 
 /// A moto; it ends with this.
@@ -146,6 +148,31 @@ fn kills_lose_nothing_that_was_acknowledged() -> Result<()> {
             let blob = format!("/v2/{name}/blobs/{}", digest(layer));
             assert_eq!(&test.client.get(&blob)?.expect(200)?.body, layer);
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn roles_give_keys() -> Result<()> {
+    let (moto, dir) = (Moto::start()?, tempfile::tempdir()?);
+    let url = format!("http://{}", moto.address);
+    let token = dir.path().join("token");
+    fs_err::write(&token, "a.b.c")?;
+    let token = token.display().to_string();
+    let machine = [("AWS_EC2_METADATA_SERVICE_ENDPOINT", url.as_str())];
+    let web = [
+        ("AWS_ENDPOINT_URL_STS", url.as_str()),
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", &token),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/registry"),
+    ];
+    for (environment, prefix) in [(&machine[..], "machine"), (&web[..], "web")] {
+        let file = without_keys(&moto.address, &dir.path().join("config.yml"), prefix, true)?;
+        let mut test = Test::ours_in(&[&file, "--auth", "none"], environment)?;
+        let layer = noise(LARGE);
+        test.push_image("a", "v1", &layer)?;
+        let sent = test.client.get(&format!("/v2/a/blobs/{}", digest(&layer)))?.expect(307)?;
+        ensure!(sent.location()?.contains("X-Amz-Security-Token="), "{}", sent.location()?);
+        assert_eq!(Client::new(&moto.address).get(&sent.location()?)?.expect(200)?.body, layer);
     }
     Ok(())
 }

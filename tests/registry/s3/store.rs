@@ -50,6 +50,8 @@ pub(super) enum Fault {
     Cut(usize),
     /// It does what it is told, and says nothing.
     Mute,
+    /// Everything takes so long.
+    Slow(Duration),
 }
 
 /// The store; it ends with this.
@@ -64,6 +66,10 @@ struct State {
     requests: usize,
     objects: BTreeMap<String, (Bytes, Timestamp)>,
     uploads: HashMap<String, (String, BTreeMap<usize, Bytes>)>,
+    /// Temporary keys, until when they are good, and whether somebody came with them.
+    issued: BTreeMap<String, (Timestamp, bool)>,
+    /// How long they are good.
+    lifetime: Duration,
 }
 
 impl Store {
@@ -72,8 +78,14 @@ impl Store {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
         let address = listener.local_addr()?.to_string();
-        let state =
-            State { fault: Fault::None, requests: 0, objects: BTreeMap::new(), uploads: HashMap::new() };
+        let state = State {
+            fault: Fault::None,
+            requests: 0,
+            objects: BTreeMap::new(),
+            uploads: HashMap::new(),
+            issued: BTreeMap::new(),
+            lifetime: Duration::from_secs(3600),
+        };
         let state = Arc::new(Mutex::new(state));
         let shared = state.clone();
         runtime.spawn(async move {
@@ -92,6 +104,21 @@ impl Store {
 
     pub(super) fn fail(&self, fault: Fault) {
         self.state().fault = fault;
+    }
+
+    /// From now on, temporary keys are good for so long.
+    pub(super) fn issue_for(&self, lifetime: Duration) {
+        self.state().lifetime = lifetime;
+    }
+
+    /// The temporary keys so far are no longer good.
+    pub(super) fn revoke(&self) {
+        self.state().issued.values_mut().for_each(|(end, _)| *end = Timestamp::UNIX_EPOCH);
+    }
+
+    /// Temporary keys that somebody used.
+    pub(super) fn used(&self) -> usize {
+        self.state().issued.values().filter(|(_, used)| *used).count()
     }
 
     /// Requests so far.
@@ -126,7 +153,16 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
         return Err(io::ErrorKind::ConnectionReset.into());
     }
     let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    let (status, headers, bytes) = match (fault, signed(&head)) {
+    if head.uri.path().starts_with("/latest/") {
+        let (status, text) = state.lock().unwrap().metadata(&head);
+        let body = Full::new(text.into()).map_err(|never: Infallible| match never {}).boxed_unsync();
+        return Response::builder().status(status).body(body).map_err(io::Error::other);
+    }
+    if let Fault::Slow(time) = fault {
+        tokio::time::sleep(time).await;
+    }
+    let allowed = signed(&head, &mut state.lock().unwrap().issued);
+    let (status, headers, bytes) = match (fault, allowed) {
         (Fault::Busy, _) => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         (_, Err(code)) => error(StatusCode::FORBIDDEN, code),
         _ => state.lock().unwrap().answer(&head, bytes),
@@ -163,7 +199,7 @@ fn parameter<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
 }
 
 /// Whether the address is signed by the key, for these headers and now.
-fn signed(head: &Parts) -> Result<(), &'static str> {
+fn signed(head: &Parts, issued: &mut BTreeMap<String, (Timestamp, bool)>) -> Result<(), &'static str> {
     let get = |name: &str| parameter(head, name).unwrap_or_default().replace("%2F", "/").replace("%3B", ";");
     let (time, lifetime) = (get("X-Amz-Date"), get("X-Amz-Expires"));
     let begun = jiff::fmt::strtime::parse("%Y%m%dT%H%M%SZ", &time).ok();
@@ -175,8 +211,12 @@ fn signed(head: &Parts) -> Result<(), &'static str> {
     }
     let credential = get("X-Amz-Credential");
     let (id, place) = credential.split_once('/').unwrap_or_default();
-    if id != "key" {
-        return Err("InvalidAccessKeyId");
+    match issued.get_mut(id) {
+        Some((end, _)) if *end < Timestamp::now() => return Err("ExpiredToken"),
+        Some(_) if get("X-Amz-Security-Token") != format!("token%20of%2B{id}") => return Err("InvalidToken"),
+        Some((_, used)) => *used = true,
+        None if id != "key" => return Err("InvalidAccessKeyId"),
+        None => {}
     }
     let names = get("X-Amz-SignedHeaders");
     let mut query: Vec<&str> = head.uri.query().unwrap_or_default().split('&').collect();
@@ -214,6 +254,35 @@ fn tag(bytes: &[u8]) -> String {
 }
 
 impl State {
+    /// The metadata service of a machine whose role may use this store.
+    fn metadata(&mut self, head: &Parts) -> (StatusCode, String) {
+        const ROLES: &str = "/latest/meta-data/iam/security-credentials/";
+        let (path, header) = (head.uri.path(), |name: &str| head.headers.get(name).map(|v| v.as_bytes()));
+        match head.method.as_str() {
+            "PUT"
+                if path == "/latest/api/token"
+                    && header("x-aws-ec2-metadata-token-ttl-seconds").is_some() =>
+            {
+                (StatusCode::OK, "metadata".to_owned())
+            }
+            "GET" if header("x-aws-ec2-metadata-token") != Some(b"metadata") => {
+                (StatusCode::UNAUTHORIZED, String::new())
+            }
+            "GET" if path == ROLES => (StatusCode::OK, "registry".to_owned()),
+            "GET" if path.strip_prefix(ROLES) == Some("registry") => {
+                let id = format!("temporary{}", self.issued.len());
+                let end = Timestamp::now() + self.lifetime;
+                let keys = serde_json::json!({
+                    "Code": "Success", "AccessKeyId": id, "SecretAccessKey": "secret",
+                    "Token": format!("token of+{id}"), "Expiration": end,
+                });
+                self.issued.insert(id, (end, false));
+                (StatusCode::OK, keys.to_string())
+            }
+            _ => (StatusCode::NOT_FOUND, String::new()),
+        }
+    }
+
     fn answer(&mut self, head: &Parts, bytes: Bytes) -> Answer {
         let Some(key) = head.uri.path().strip_prefix("/images/").map(str::to_owned) else {
             return error(StatusCode::NOT_FOUND, "NoSuchBucket");

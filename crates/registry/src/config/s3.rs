@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use skiff_aws::Keys;
+
 use super::{Values, keys::boolean};
-use crate::content::{BucketSettings, Encryption, Keys};
+use crate::content::{BucketSettings, Encryption};
 
 /// What all of its settings begin with.
 const S3: &str = "storage.s3.";
@@ -56,7 +58,7 @@ pub(super) fn bucket(
         region,
         endpoint,
         prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
-        keys: keys(text("accesskey"), text("secretkey"), text("sessiontoken"), environment)?,
+        keys: keys(text("accesskey"), text("secretkey"), text("sessiontoken"))?,
         skip_verify: flag("skipverify", false),
         part: text("chunksize").and_then(|bytes| bytes.parse().ok()).unwrap_or(PART),
         encryption,
@@ -66,23 +68,11 @@ pub(super) fn bucket(
     }))
 }
 
-/// The settings' keys, or those that Amazon's tools find in the environment.
-fn keys(
-    id: Option<String>,
-    secret: Option<String>,
-    token: Option<String>,
-    environment: &BTreeMap<String, String>,
-) -> Result<Keys, String> {
-    let variable = |name: &str| environment.get(name).filter(|value| !value.is_empty()).cloned();
+/// The settings' keys, if they have any.
+fn keys(id: Option<String>, secret: Option<String>, token: Option<String>) -> Result<Option<Keys>, String> {
     match (id, secret) {
-        (Some(id), Some(secret)) => Ok(Keys { id, secret, token }),
-        (None, None) => match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
-            (Some(id), Some(secret)) => Ok(Keys { id, secret, token: variable("AWS_SESSION_TOKEN") }),
-            _ => Err(format!(
-                "{S3}accesskey and {S3}secretkey are missing, and so are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \
-                 roles of machines are not supported"
-            )),
-        },
+        (Some(id), Some(secret)) => Ok(Some(Keys { id, secret, token })),
+        (None, None) => Ok(None),
         _ => Err(format!("{S3}accesskey and {S3}secretkey are needed together")),
     }
 }
@@ -91,24 +81,19 @@ fn keys(
 mod tests {
     use super::*;
 
-    fn read(
-        pairs: &[(&'static str, &str)],
-        environment: &[(&str, &str)],
-    ) -> Result<Option<BucketSettings>, String> {
+    fn read(pairs: &[(&'static str, &str)]) -> Result<Option<BucketSettings>, String> {
         let values = pairs.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        bucket(&values, &environment.iter().map(own).collect())
+        bucket(&values, &BTreeMap::new())
     }
-
-    const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "id"), ("AWS_SECRET_ACCESS_KEY", "secret")];
 
     #[test]
     fn a_bucket_of_amazon_needs_no_more_than_its_name() {
-        let found = read(&[("storage.s3.bucket", "images")], &KEYS).unwrap().unwrap();
+        let found = read(&[("storage.s3.bucket", "images")]).unwrap().unwrap();
         assert_eq!(found.endpoint, "https://s3.us-east-1.amazonaws.com");
         assert_eq!((found.path_style, found.redirect, found.part), (false, true, 10 << 20));
-        assert_eq!((found.prefix.as_str(), found.keys.id.as_str()), ("", "id"));
-        assert!(read(&[("storage.s3.bucket", "a.b")], &KEYS).unwrap().unwrap().path_style);
+        // Whose keys there are is found out when they are needed.
+        assert_eq!((found.prefix.as_str(), found.keys), ("", None));
+        assert!(read(&[("storage.s3.bucket", "a.b")]).unwrap().unwrap().path_style);
     }
 
     #[test]
@@ -124,16 +109,17 @@ mod tests {
             ("storage.redirect.disable", "true"),
             ("storage.s3.encrypt", "true"),
         ];
-        let found = read(&all, &KEYS).unwrap().unwrap();
+        let found = read(&all).unwrap().unwrap();
         assert_eq!((found.endpoint.as_str(), found.prefix.as_str()), ("http://minio:9000", "a/b/"));
-        assert_eq!((found.path_style, found.redirect, found.keys.id.as_str()), (true, false, "k"));
+        assert_eq!((found.path_style, found.redirect), (true, false));
+        assert_eq!(found.keys.unwrap().id, "k");
         assert_eq!(found.encryption, Encryption::Own);
     }
 
     #[test]
     fn what_does_not_fit_is_said() {
-        assert_eq!(read(&[], &KEYS).unwrap().map(|found| found.bucket), None);
-        assert_eq!(read(&[("storage", "filesystem")], &KEYS).unwrap().map(|found| found.bucket), None);
+        assert_eq!(read(&[]).unwrap().map(|found| found.bucket), None);
+        assert_eq!(read(&[("storage", "filesystem")]).unwrap().map(|found| found.bucket), None);
         for (pairs, message) in [
             (&[("storage", "s3")][..], "storage.s3.bucket is missing"),
             (
@@ -148,10 +134,8 @@ mod tests {
                 "storage.s3.rootdirectory",
             ),
         ] {
-            let error = read(pairs, &KEYS).unwrap_err();
+            let error = read(pairs).unwrap_err();
             assert!(error.starts_with(message), "{error}");
         }
-        let error = read(&[("storage.s3.bucket", "b")], &[]).unwrap_err();
-        assert!(error.contains("AWS_ACCESS_KEY_ID"), "{error}");
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use self::{
     bucket::{Bucket, Object},
     upload::{Received, UploadId, Uploads, Writing, hash_file},
 };
-pub use bucket::{BucketSettings, Encryption, Keys};
+pub use bucket::{BucketSettings, Encryption};
 
 /// All blobs.
 #[derive(Debug)]

@@ -33,8 +33,11 @@ impl Registry {
     }
 
     /// Where a client may read a blob itself.
-    pub(crate) fn blob_elsewhere(&self, digest: &Digest) -> Option<String> {
-        self.content.bucket()?.redirect(digest)
+    pub(crate) async fn blob_elsewhere(&self, digest: &Digest) -> Result<Option<String>, Error> {
+        match self.content.bucket() {
+            Some(bucket) => bucket.redirect(digest).await,
+            None => Ok(None),
+        }
     }
 
     /// Begins an upload.

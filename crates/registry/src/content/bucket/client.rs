@@ -1,14 +1,19 @@
-//! Signed requests to the store, tried again while that may help.
+//! Requests to the store, tried again while that may help. Each is signed when it is sent, with the keys of that time.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
-use rusty_s3::{Credentials, S3Action, UrlStyle};
+use jiff::Timestamp;
+use rusty_s3::{S3Action, UrlStyle, signing};
+use skiff_aws::{Keys, NoKeys};
 use skiff_distribution::{Answer, Config, Direct, Limits, Proxies, Registries};
 use url::{Position, Url};
 
-use super::settings::BucketSettings;
+use super::{
+    keys::{Credentials, credentials},
+    settings::BucketSettings,
+};
 use crate::{Error, digest::Digest, service::chain};
 
 /// How long a request may wait to be begun.
@@ -18,6 +23,8 @@ const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Bytes of an answer that is a document.
 const DOCUMENT: usize = 8 << 20;
+/// What is said of temporary keys that were good once.
+const ENDED: [&str; 4] = ["ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired"];
 
 /// Speaks to the store.
 pub(super) struct Client {
@@ -29,6 +36,27 @@ pub(super) struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.bucket.base_url())
+    }
+}
+
+/// A request that nobody has signed.
+struct Plain {
+    method: rusty_s3::Method,
+    /// Without its query.
+    url: Url,
+    query: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+}
+
+impl Plain {
+    /// Of an action without credentials.
+    fn new<'a, A: S3Action<'a>>(action: &mut A) -> Self {
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let headers = action.headers_mut().iter().map(own).collect();
+        let mut url = action.sign(VALID);
+        let query = url.query_pairs().into_owned().collect();
+        url.set_query(None);
+        Self { method: A::METHOD, url, query, headers }
     }
 }
 
@@ -48,6 +76,9 @@ pub(super) enum Failure {
         /// For people.
         message: String,
     },
+    /// It was not asked: there is nobody to sign.
+    #[error(transparent)]
+    Keys(#[from] NoKeys),
     /// It was not asked: there is no connection.
     #[error("the store cannot be reached: {0}")]
     Unreached(String),
@@ -60,7 +91,7 @@ impl Failure {
     /// Whether the store may have done it all the same, or may still do it.
     pub(super) fn is_uncertain(&self) -> bool {
         match self {
-            Self::Missing | Self::Unreached(_) => false,
+            Self::Missing | Self::Keys(_) | Self::Unreached(_) => false,
             Self::Refused { status, .. } => {
                 status.is_server_error() && *status != StatusCode::SERVICE_UNAVAILABLE
             }
@@ -70,11 +101,20 @@ impl Failure {
 
     fn may_pass(&self) -> bool {
         match self {
-            Self::Missing => false,
+            Self::Missing | Self::Keys(_) => false,
             Self::Refused { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
             Self::Unreached(_) | Self::Silent(_) => true,
+        }
+    }
+
+    /// Whether temporary keys that are no longer good are a reason. What is answered to `HEAD` has no code.
+    fn may_be_of_ended_keys(&self) -> bool {
+        match self {
+            Self::Refused { status, code, .. } if code.is_empty() => status.is_client_error(),
+            Self::Refused { code, .. } => ENDED.contains(&code.as_str()),
+            _ => false,
         }
     }
 
@@ -139,11 +179,6 @@ impl Client {
         let (name, region) = (settings.bucket.clone(), settings.region.clone());
         let bucket = rusty_s3::Bucket::new(endpoint, style, name, region)
             .map_err(|e| bad(format!("{}: {e}", settings.endpoint)))?;
-        let keys = &settings.keys;
-        let credentials = match &keys.token {
-            None => Credentials::new(&keys.id, &keys.secret),
-            Some(token) => Credentials::new_with_token(&keys.id, &keys.secret, token),
-        };
         let url = bucket.base_url();
         let host =
             url.port_or_known_default().map(|port| format!("{}:{port}", url.host_str().unwrap_or_default()));
@@ -157,11 +192,7 @@ impl Client {
         let proxies = Proxies::from_environment();
         let registries = Registries::new(Config { insecure, proxies, limits, ..Config::default() });
         let direct = registries.direct(url.as_str()).map_err(|e| bad(e.to_string()))?;
-        Ok(Self { bucket, credentials, direct })
-    }
-
-    pub(super) fn credentials(&self) -> Option<&Credentials> {
-        Some(&self.credentials)
+        Ok(Self { bucket, credentials: credentials(settings.keys.as_ref()), direct })
     }
 
     /// Sends a request until it is answered, as often as it may help.
@@ -176,15 +207,23 @@ impl Client {
         body: Bytes,
         valid: Duration,
     ) -> Result<Answer, Failure> {
+        let plain = Plain::new(&mut action);
         let mut headers = HeaderMap::new();
-        for (name, value) in action.headers_mut().iter() {
+        for (name, value) in &plain.headers {
             if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
                 headers.append(name, value);
             }
         }
         let mut pause = PAUSE;
         for attempt in 1.. {
-            match self.once::<A>(&action.sign(valid), headers.clone(), body.clone()).await {
+            let keys = self.credentials.keys().await?;
+            let url = self.sign(&plain, &keys, valid);
+            match self.once(plain.method, &url, headers.clone(), body.clone()).await {
+                Err(failure)
+                    if attempt < ATTEMPTS && keys.token.is_some() && failure.may_be_of_ended_keys() =>
+                {
+                    self.credentials.forget(&keys);
+                }
                 Err(failure) if failure.may_pass() && attempt < ATTEMPTS => {
                     tracing::debug!(%failure, attempt, "a request to the store is sent again");
                     tokio::time::sleep(pause).await;
@@ -201,13 +240,41 @@ impl Client {
         document(self.send(action, body).await?).await
     }
 
-    async fn once<'a, A: S3Action<'a>>(
+    /// An address at which everybody may do this, for so long.
+    pub(super) async fn address<'a>(
         &self,
+        mut action: impl S3Action<'a>,
+        valid: Duration,
+    ) -> Result<Url, Failure> {
+        Ok(self.sign(&Plain::new(&mut action), &self.credentials.keys().await?, valid))
+    }
+
+    fn sign(&self, plain: &Plain, keys: &Keys, valid: Duration) -> Url {
+        fn pairs(map: &BTreeMap<String, String>) -> impl Iterator<Item = (&str, &str)> + Clone {
+            map.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        }
+        signing::sign(
+            &Timestamp::now(),
+            plain.method,
+            plain.url.clone(),
+            &keys.id,
+            &keys.secret,
+            keys.token.as_deref(),
+            self.bucket.region(),
+            valid.as_secs(),
+            pairs(&plain.query),
+            pairs(&plain.headers),
+        )
+    }
+
+    async fn once(
+        &self,
+        method: rusty_s3::Method,
         url: &Url,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let method = Method::from_bytes(A::METHOD.to_str().as_bytes()).expect("it is one of five");
+        let method = Method::from_bytes(method.to_str().as_bytes()).expect("it is one of five");
         let path = &url[Position::BeforePath..];
         let answer = self.direct.send(method, path, headers, body).await?;
         match answer.status() {

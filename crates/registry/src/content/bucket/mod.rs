@@ -10,6 +10,7 @@
 //! Source: Amazon S3 API Reference, 2006-03-01.
 
 mod client;
+mod keys;
 mod object;
 mod settings;
 
@@ -39,7 +40,7 @@ use crate::{Error, digest::Digest, error::at, manifest::MAX_MANIFEST, range::Spa
 
 use self::client::{Client, Failure};
 pub(crate) use self::object::Object;
-pub use self::settings::{BucketSettings, Encryption, Keys};
+pub use self::settings::{BucketSettings, Encryption};
 
 /// Parts of all uploads that are in memory at a time.
 const PARTS: usize = 4;
@@ -118,7 +119,7 @@ impl Bucket {
     pub(crate) async fn claim(&self, registry: &str) -> Result<(), Error> {
         let text = serde_json::to_vec(&Owner { registry: registry.to_owned() }).expect("it has string keys");
         let key = self.owner_key();
-        let mut action = self.client.bucket.put_object(self.client.credentials(), &key);
+        let mut action = self.client.bucket.put_object(None, &key);
         action.headers_mut().insert("if-none-match", "*");
         match self.client.send(action, text.into()).await {
             Ok(answer) => {
@@ -149,8 +150,7 @@ impl Bucket {
     }
 
     async fn abort(&self, note: &Note, path: &Path) {
-        let action =
-            self.client.bucket.abort_multipart_upload(self.client.credentials(), &note.key, &note.upload);
+        let action = self.client.bucket.abort_multipart_upload(None, &note.key, &note.upload);
         match self.client.send(action, Bytes::new()).await {
             Ok(_) | Err(Failure::Missing) => {
                 let _ = fs_err::remove_file(path);
@@ -161,7 +161,7 @@ impl Bucket {
 
     pub(super) async fn size(&self, digest: &Digest) -> Result<Option<u64>, Error> {
         let key = self.key(digest);
-        let action = self.client.bucket.head_object(self.client.credentials(), &key);
+        let action = self.client.bucket.head_object(None, &key);
         match self.client.send(action, Bytes::new()).await {
             Ok(answer) => Ok(client::length(&answer)),
             Err(Failure::Missing) => Ok(None),
@@ -170,7 +170,7 @@ impl Bucket {
     }
 
     async fn get_small(&self, key: &str) -> Result<Bytes, Failure> {
-        let action = self.client.bucket.get_object(self.client.credentials(), key);
+        let action = self.client.bucket.get_object(None, key);
         let answer = self.client.send(action, Bytes::new()).await?;
         Ok(answer.bytes("the object", MAX_MANIFEST).await?)
     }
@@ -182,7 +182,7 @@ impl Bucket {
     /// Bytes of an object, whose headers are there.
     async fn get_part(&self, digest: &Digest, span: Span) -> Result<Answer, Failure> {
         let key = self.key(digest);
-        let mut action = self.client.bucket.get_object(self.client.credentials(), &key);
+        let mut action = self.client.bucket.get_object(None, &key);
         action.headers_mut().insert("range", format!("bytes={}-{}", span.from, span.to - 1));
         self.client.send(action, Bytes::new()).await
     }
@@ -192,15 +192,18 @@ impl Bucket {
     }
 
     /// Where a client may read a blob itself, if clients are to do that.
-    pub(crate) fn redirect(&self, digest: &Digest) -> Option<String> {
+    pub(crate) async fn redirect(&self, digest: &Digest) -> Result<Option<String>, Error> {
+        if !self.settings.redirect {
+            return Ok(None);
+        }
         let key = self.key(digest);
-        let action = self.client.bucket.get_object(self.client.credentials(), &key);
-        self.settings.redirect.then(|| action.sign(REDIRECT).into())
+        let action = self.client.bucket.get_object(None, &key);
+        Ok(Some(self.client.address(action, REDIRECT).await?.into()))
     }
 
     pub(super) async fn put(&self, digest: &Digest, bytes: Bytes) -> Result<(), Error> {
         let key = self.key(digest);
-        let mut action = self.client.bucket.put_object(self.client.credentials(), &key);
+        let mut action = self.client.bucket.put_object(None, &key);
         self.settings.describe(action.headers_mut());
         action.headers_mut().insert("content-md5", STANDARD.encode(Md5::digest(&bytes)));
         self.client.send(action, bytes).await?.discard().await;
@@ -226,7 +229,7 @@ impl Bucket {
 
     async fn put_parts(&self, digest: &Digest, file: &Arc<File>, size: u64) -> Result<(), Error> {
         let key = self.key(digest);
-        let mut action = self.client.bucket.create_multipart_upload(self.client.credentials(), &key);
+        let mut action = self.client.bucket.create_multipart_upload(None, &key);
         self.settings.describe(action.headers_mut());
         let created = self.client.text(action, Bytes::new()).await?;
         let created = CreateMultipartUpload::parse_response(&created).map_err(client::unreadable)?;
@@ -259,9 +262,7 @@ impl Bucket {
         let sent = spans.zip(1u16..).map(|(span, number)| self.put_part(note, number, file, span));
         let tags: Vec<String> = stream::iter(sent).buffered(PARTS).try_collect().await?;
         let tags = tags.iter().map(String::as_str);
-        let credentials = self.client.credentials();
-        let action =
-            CompleteMultipartUpload::new(&self.client.bucket, credentials, &note.key, &note.upload, tags);
+        let action = CompleteMultipartUpload::new(&self.client.bucket, None, &note.key, &note.upload, tags);
         let body = action.clone().body().into();
         // An error may come with the status 200; what the root is called otherwise is not the same with all stores.
         let answer = self.client.text(action, body).await?;
@@ -287,8 +288,7 @@ impl Bucket {
     ) -> Result<String, Error> {
         let _place = self.places.acquire().await.expect("it is never closed");
         let (bytes, sum) = read_part(file, span).await.map_err(at(&note.key))?;
-        let mut action =
-            self.client.bucket.upload_part(self.client.credentials(), &note.key, number, &note.upload);
+        let mut action = self.client.bucket.upload_part(None, &note.key, number, &note.upload);
         action.headers_mut().insert("content-md5", sum);
         let answer = self.client.send(action, bytes).await?;
         let tag = answer.header(header::ETAG).map(str::to_owned);
@@ -299,7 +299,7 @@ impl Bucket {
     /// Removes an object. When this returns, nobody will do it later.
     pub(super) async fn remove(&self, digest: &Digest) -> Result<(), Error> {
         let key = self.key(digest);
-        let action = self.client.bucket.delete_object(self.client.credentials(), &key);
+        let action = self.client.bucket.delete_object(None, &key);
         match self.client.send_within(action, Bytes::new(), REMOVAL).await {
             Ok(answer) => {
                 answer.discard().await;
@@ -324,7 +324,7 @@ impl Bucket {
         let prefix = format!("{}blobs/", self.settings.prefix);
         let before = Timestamp::now().as_second() - age as i64;
         loop {
-            let mut action = self.client.bucket.list_objects_v2(self.client.credentials());
+            let mut action = self.client.bucket.list_objects_v2(None);
             action.with_prefix(prefix.as_str());
             if let Some(token) = next.take() {
                 action.with_continuation_token(token);

@@ -1,8 +1,7 @@
 //! Which bucket, and how it is used.
 
-use std::fmt;
-
 use rusty_s3::Map;
+use skiff_aws::Keys;
 
 /// A bucket of an S3 store, as the operator names it.
 #[derive(Clone, Debug)]
@@ -17,8 +16,8 @@ pub struct BucketSettings {
     pub path_style: bool,
     /// What all names of objects begin with; ends with a slash unless it is empty.
     pub prefix: String,
-    /// Who signs.
-    pub keys: Keys,
+    /// Who signs; whoever is found as Amazon's tools find them, if it is nobody.
+    pub keys: Option<Keys>,
     /// Take any certificate.
     pub skip_verify: bool,
     /// Bytes of a part; larger blobs are sent in several. At least 5 MiB.
@@ -43,23 +42,6 @@ pub enum Encryption {
     Own,
     /// By this key of the key management service.
     Key(String),
-}
-
-/// An access key; its secret is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Keys {
-    /// Its id.
-    pub id: String,
-    /// Its secret.
-    pub secret: String,
-    /// The session of a temporary one.
-    pub token: Option<String>,
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:***", self.id)
-    }
 }
 
 impl BucketSettings {
@@ -97,7 +79,7 @@ mod tests {
             bucket: "images".into(),
             path_style: true,
             prefix: String::new(),
-            keys: Keys { id: "id".into(), secret: "secret".into(), token: None },
+            keys: Some(Keys { id: "id".into(), secret: "secret".into(), token: None }),
             skip_verify: false,
             part: 10 << 20,
             encryption: Encryption::Bucket,

@@ -59,7 +59,7 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
         let (parts, ()) = head.into_parts();
         return Ok(Answer::Whole(Response::from_parts(parts, crate::http::reply::full(""))));
     }
-    if let Some(elsewhere) = call.registry.blob_elsewhere(digest) {
+    if let Some(elsewhere) = call.registry.blob_elsewhere(digest).await? {
         let reply = Reply::empty(StatusCode::TEMPORARY_REDIRECT).with(header::LOCATION, elsewhere);
         return Ok(reply.with(CONTENT_DIGEST, digest.to_string()).into());
     }
