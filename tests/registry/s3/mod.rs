@@ -2,6 +2,7 @@
 
 mod keys;
 mod moto;
+mod stall;
 mod store;
 
 use std::{
@@ -41,9 +42,7 @@ fn configuration(store: &str, path: &Path, prefix: &str, redirect: bool) -> Resu
 fn registry(more: &[&str]) -> Result<(Store, Test, tempfile::TempDir)> {
     let (store, dir) = (Store::start()?, tempfile::tempdir()?);
     let file = configuration(&store.address, &dir.path().join("config.yml"), "/", false)?;
-    let mut args = vec![file.as_str(), "--auth", "none"];
-    args.extend(more);
-    let test = Test::ours(&args)?;
+    let test = Test::ours(&[&[file.as_str(), "--auth", "none"], more].concat())?;
     Ok((store, test, dir))
 }
 

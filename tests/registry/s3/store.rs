@@ -52,6 +52,18 @@ pub(super) enum Fault {
     Mute,
     /// Everything takes so long.
     Slow(Duration),
+    /// Nothing is answered.
+    Hang,
+    /// Nothing is answered once there is a part of an upload.
+    HangAfterPart,
+    /// Uploads are completed, and that is not answered.
+    HangAtEnd,
+    /// Answers come byte by byte.
+    Drip,
+    /// It has no time, so many times.
+    BusyFor(usize),
+    /// Connections break in the middle of what is sent, so many times.
+    Torn(usize),
 }
 
 /// The store; it ends with this.
@@ -64,6 +76,8 @@ pub(super) struct Store {
 struct State {
     fault: Fault,
     requests: usize,
+    /// Requests that wait for ever.
+    hanging: usize,
     objects: BTreeMap<String, (Bytes, Timestamp)>,
     uploads: HashMap<String, (String, BTreeMap<usize, Bytes>)>,
     /// Temporary keys, until when they are good, and whether somebody came with them.
@@ -81,6 +95,7 @@ impl Store {
         let state = State {
             fault: Fault::None,
             requests: 0,
+            hanging: 0,
             objects: BTreeMap::new(),
             uploads: HashMap::new(),
             issued: BTreeMap::new(),
@@ -126,6 +141,11 @@ impl Store {
         self.state().requests
     }
 
+    /// Requests that wait for an answer that will not come.
+    pub(super) fn hanging(&self) -> usize {
+        self.state().hanging
+    }
+
     /// Objects whose names begin so.
     pub(super) fn objects(&self, prefix: &str) -> usize {
         self.state().objects.keys().filter(|key| key.starts_with(prefix)).count()
@@ -143,14 +163,34 @@ impl Store {
 }
 
 async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<Response<Body>, io::Error> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let fault = {
         let mut state = state.lock().unwrap();
         state.requests += 1;
-        state.fault
+        let fault = state.fault;
+        match &mut state.fault {
+            Fault::BusyFor(times) | Fault::Torn(times) => *times = times.saturating_sub(1),
+            _ => {}
+        }
+        fault
     };
-    if fault == Fault::Gone {
-        return Err(io::ErrorKind::ConnectionReset.into());
+    match fault {
+        Fault::Gone => return Err(io::ErrorKind::ConnectionReset.into()),
+        Fault::Torn(1..) if head.method == Method::PUT => {
+            let _ = body.frame().await;
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        Fault::Hang => {
+            // Read, so that the end of the connection is seen.
+            let _ = body.collect().await;
+            return hang(&state).await;
+        }
+        Fault::HangAfterPart
+            if state.lock().unwrap().uploads.values().any(|(_, parts)| !parts.is_empty()) =>
+        {
+            return hang(&state).await;
+        }
+        _ => {}
     }
     let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
     if head.uri.path().starts_with("/latest/") {
@@ -163,12 +203,17 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
     }
     let allowed = signed(&head, &mut state.lock().unwrap().issued);
     let (status, headers, bytes) = match (fault, allowed) {
-        (Fault::Busy, _) => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
+        (Fault::Busy | Fault::BusyFor(1..), _) => error(StatusCode::SERVICE_UNAVAILABLE, "SlowDown"),
         (_, Err(code)) => error(StatusCode::FORBIDDEN, code),
         _ => state.lock().unwrap().answer(&head, bytes),
     };
     if fault == Fault::Mute {
         return Err(io::ErrorKind::ConnectionReset.into());
+    }
+    let completed =
+        head.method == Method::POST && parameter(&head, "uploadId").is_some() && status.is_success();
+    if fault == Fault::HangAtEnd && completed {
+        return hang(&state).await;
     }
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
@@ -181,9 +226,30 @@ async fn answer(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<
             let half = Ok(Frame::data(bytes.slice(..bytes.len() / 2)));
             StreamBody::new(stream::iter([half, Err(io::ErrorKind::ConnectionReset.into())])).boxed_unsync()
         }
+        Fault::Drip => {
+            response = response.header(CONTENT_LENGTH, bytes.len());
+            let drops = stream::unfold(bytes, |mut left| async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                (!left.is_empty()).then(|| (Ok(Frame::data(left.split_to(1))), left))
+            });
+            StreamBody::new(Box::pin(drops)).boxed_unsync()
+        }
         _ => Full::new(bytes).map_err(|never: Infallible| match never {}).boxed_unsync(),
     };
     response.body(body).map_err(io::Error::other)
+}
+
+/// Never answers; ends when the other side closes the connection.
+async fn hang(state: &Arc<Mutex<State>>) -> Result<Response<Body>, io::Error> {
+    struct Hanging(Arc<Mutex<State>>);
+    impl Drop for Hanging {
+        fn drop(&mut self) {
+            self.0.lock().unwrap().hanging -= 1;
+        }
+    }
+    state.lock().unwrap().hanging += 1;
+    let _hanging = Hanging(state.clone());
+    std::future::pending().await
 }
 
 fn error(status: StatusCode, code: &str) -> Answer {

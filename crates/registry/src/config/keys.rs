@@ -72,6 +72,7 @@ pub(super) const KEYS: &[Key] = &[
     key("storage.s3.sessiontoken", Text, None, "The session, if the key is a temporary one"),
     key("storage.s3.forcepathstyle", Bool, None, "Name the bucket in the path (default: if not Amazon's)"),
     key("storage.s3.secure", Bool, None, "Use TLS where the address does not say it (default true)"),
+    key("storage.s3.timeout", Duration, None, "How long the store may be silent (default 15s)"),
     key("storage.s3.skipverify", Bool, None, "Take any certificate of the store"),
     key("storage.s3.v4auth", Bool, None, "Only true: signatures are of version 4"),
     key(

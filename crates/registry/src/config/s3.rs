@@ -1,16 +1,21 @@
 //! The bucket, from the settings that docker's registry has for its driver `s3`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use skiff_aws::Keys;
 
-use super::{Values, keys::boolean};
+use super::{
+    Values,
+    keys::{boolean, duration},
+};
 use crate::content::{BucketSettings, Encryption};
 
 /// What all of its settings begin with.
 const S3: &str = "storage.s3.";
 /// Bytes of a part, if nothing says it.
 const PART: u64 = 10 << 20;
+/// How long a store may be silent, if nothing says it.
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The bucket that the settings name, if the content is to be in one.
 pub(super) fn bucket(
@@ -46,6 +51,10 @@ pub(super) fn bucket(
         (true, Some(key)) => Encryption::Key(key),
         (false, Some(_)) => return Err(format!("{S3}keyid is given, but {S3}encrypt is not true")),
     };
+    let timeout = text("timeout").and_then(|text| duration(&text)).unwrap_or(TIMEOUT);
+    if timeout.is_zero() {
+        return Err(format!("{S3}timeout: it must be longer than nothing"));
+    }
     let prefix = text("rootdirectory").unwrap_or_default();
     let prefix = prefix.trim_matches('/');
     if prefix.split('/').any(|part| matches!(part, "." | "..")) {
@@ -60,6 +69,7 @@ pub(super) fn bucket(
         prefix: if prefix.is_empty() { String::new() } else { format!("{prefix}/") },
         keys: keys(text("accesskey"), text("secretkey"), text("sessiontoken"))?,
         skip_verify: flag("skipverify", false),
+        timeout,
         part: text("chunksize").and_then(|bytes| bytes.parse().ok()).unwrap_or(PART),
         encryption,
         storage_class: text("storageclass"),
@@ -129,6 +139,7 @@ mod tests {
             (&[("storage.s3.bucket", "b"), ("storage.s3.accesskey", "x")], "storage.s3.accesskey and"),
             (&[("storage.s3.bucket", "b"), ("storage.s3.keyid", "x")], "storage.s3.keyid is given"),
             (&[("storage.s3.bucket", "b"), ("storage.s3.v4auth", "false")], "storage.s3.v4auth: only"),
+            (&[("storage.s3.bucket", "b"), ("storage.s3.timeout", "0s")], "storage.s3.timeout: it must"),
             (
                 &[("storage.s3.bucket", "b"), ("storage.s3.rootdirectory", "a/../b")],
                 "storage.s3.rootdirectory",

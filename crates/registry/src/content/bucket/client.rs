@@ -1,6 +1,11 @@
 //! Requests to the store, tried again while that may help. Each is signed when it is sent, with the keys of that time.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -18,9 +23,12 @@ use crate::{Error, digest::Digest, service::chain};
 
 /// How long a request may wait to be begun.
 const VALID: Duration = Duration::from_secs(5 * 60);
-/// How often one is sent at most, and the pause before the second time; it doubles.
+/// How often one is sent at most, to a store that has no time and to any other, and the pause before the second time; it doubles.
+const ATTEMPTS_WHEN_BUSY: u32 = 6;
 const ATTEMPTS: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of a body that a store takes in a second at least.
+const SLOWEST: u64 = 32 << 10;
 /// Bytes of an answer that is a document.
 const DOCUMENT: usize = 8 << 20;
 /// What is said of temporary keys that were good once.
@@ -31,6 +39,10 @@ pub(super) struct Client {
     pub(super) bucket: rusty_s3::Bucket,
     credentials: Credentials,
     direct: Direct,
+    /// How long the store may be silent.
+    timeout: Duration,
+    /// When it last answered anybody.
+    answered: Mutex<Instant>,
 }
 
 impl fmt::Debug for Client {
@@ -109,6 +121,15 @@ impl Failure {
         }
     }
 
+    fn attempts(&self) -> u32 {
+        match self {
+            Self::Refused {
+                status: StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, ..
+            } => ATTEMPTS_WHEN_BUSY,
+            _ => ATTEMPTS,
+        }
+    }
+
     /// Whether temporary keys that are no longer good are a reason. What is answered to `HEAD` has no code.
     fn may_be_of_ended_keys(&self) -> bool {
         match self {
@@ -183,16 +204,29 @@ impl Client {
         let host =
             url.port_or_known_default().map(|port| format!("{}:{port}", url.host_str().unwrap_or_default()));
         let insecure = host.filter(|_| settings.skip_verify).into_iter().collect();
+        let timeout = settings.timeout;
         let limits = Limits {
-            connect: Duration::from_secs(10),
-            silence: Duration::from_secs(30),
-            storing: Duration::from_secs(30),
+            connect: timeout,
+            silence: timeout,
+            storing: timeout * 2,
+            pace: timeout * 2,
             ..Limits::default()
         };
         let proxies = Proxies::from_environment();
         let registries = Registries::new(Config { insecure, proxies, limits, ..Config::default() });
         let direct = registries.direct(url.as_str()).map_err(|e| bad(e.to_string()))?;
-        Ok(Self { bucket, credentials: credentials(settings.keys.as_ref()), direct })
+        Ok(Self {
+            bucket,
+            credentials: credentials(settings.keys.as_ref()),
+            direct,
+            timeout,
+            answered: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// When the store last answered anybody, with whatever.
+    pub(super) fn answered(&self) -> Instant {
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a request until it is answered, as often as it may help.
@@ -214,7 +248,7 @@ impl Client {
                 headers.append(name, value);
             }
         }
-        let mut pause = PAUSE;
+        let (mut pause, begun) = (PAUSE, Instant::now());
         for attempt in 1.. {
             let keys = self.credentials.keys().await?;
             let url = self.sign(&plain, &keys, valid);
@@ -224,9 +258,14 @@ impl Client {
                 {
                     self.credentials.forget(&keys);
                 }
-                Err(failure) if failure.may_pass() && attempt < ATTEMPTS => {
+                Err(failure)
+                    if failure.may_pass()
+                        && attempt < failure.attempts()
+                        && begun.elapsed() < self.timeout * 3 =>
+                {
                     tracing::debug!(%failure, attempt, "a request to the store is sent again");
-                    tokio::time::sleep(pause).await;
+                    // Not all at the same time.
+                    tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.5))).await;
                     pause *= 2;
                 }
                 outcome => return outcome,
@@ -276,7 +315,11 @@ impl Client {
     ) -> Result<Answer, Failure> {
         let method = Method::from_bytes(method.to_str().as_bytes()).expect("it is one of five");
         let path = &url[Position::BeforePath..];
-        let answer = self.direct.send(method, path, headers, body).await?;
+        // Silence is noticed below; this is for a store that takes a body in drops.
+        let longest = self.timeout * 3 + Duration::from_secs(body.len() as u64 / SLOWEST);
+        let sent = tokio::time::timeout(longest, self.direct.send(method, path, headers, body)).await;
+        let answer = sent.map_err(|_| Failure::Silent("it takes what is sent too slowly".into()))??;
+        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         match answer.status() {
             StatusCode::NOT_FOUND => {
                 let text = document(answer).await.unwrap_or_default();

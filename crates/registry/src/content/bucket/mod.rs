@@ -1,8 +1,7 @@
 //! Blobs as objects of an S3 bucket: `<prefix>/blobs/<algorithm>/<two digits>/<hex>`.
 //!
-//! An object is put in one request, or in parts whose bytes are checked by the store (`Content-MD5`); it is there when all of
-//! it is. Parts of all uploads share a few places in memory. Who uploads in parts leaves a note in `multipart/` of the
-//! registry's directory until that is over: what a kill leaves is aborted at the next start.
+//! An object is put in one request, or in [`parts`], whose bytes are checked by the store (`Content-MD5`); it is there when all of
+//! it is. What is sent at a time shares a few places in memory.
 //!
 //! A removal whose outcome nobody knows may still happen later, and must not meet a blob that was pushed again meanwhile. Its
 //! signature is good for ten seconds, so whoever removes waits for the end of that, holding the digest's pin.
@@ -12,29 +11,26 @@
 mod client;
 mod keys;
 mod object;
+mod parts;
 mod settings;
 
 use std::{
     fs::File,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
-use http::{StatusCode, header};
 use jiff::Timestamp;
 use md5::{Digest as _, Md5};
-use rusty_s3::{
-    S3Action,
-    actions::{CompleteMultipartUpload, CreateMultipartUpload, ListObjectsV2},
-};
+use rusty_s3::{S3Action, actions::ListObjectsV2};
 use serde::{Deserialize, Serialize};
 use skiff_distribution::Answer;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{Error, digest::Digest, error::at, manifest::MAX_MANIFEST, range::Span, service::blocking};
 
@@ -44,8 +40,6 @@ pub use self::settings::{BucketSettings, Encryption};
 
 /// Parts of all uploads that are in memory at a time.
 const PARTS: usize = 4;
-/// The most parts that an object may have.
-const MOST_PARTS: u64 = 10_000;
 /// How long a removal may begin, and what clocks may differ.
 const REMOVAL: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_secs(5);
@@ -62,13 +56,6 @@ pub(crate) struct Bucket {
     /// Where notes of uploads in parts lie.
     multipart: PathBuf,
     places: Semaphore,
-}
-
-/// An upload in parts that may have to be aborted.
-#[derive(Deserialize, Serialize)]
-struct Note {
-    key: String,
-    upload: String,
 }
 
 /// The content of [`OWNER`].
@@ -89,6 +76,10 @@ impl Bucket {
     /// The bucket and the prefix, for people.
     pub(crate) fn place(&self) -> String {
         format!("{}/{}", self.settings.bucket, self.settings.prefix)
+    }
+
+    fn timeout(&self) -> Duration {
+        self.settings.timeout
     }
 
     fn key(&self, digest: &Digest) -> String {
@@ -128,34 +119,6 @@ impl Bucket {
             }
             Err(Failure::Refused { code, .. }) if code == "PreconditionFailed" => Ok(()),
             Err(failure) => Err(failure.into()),
-        }
-    }
-
-    /// Aborts the uploads in parts that an earlier process has left. What cannot be aborted is tried again at the next start.
-    pub(crate) async fn abort_old(&self) -> Result<(), Error> {
-        let directory = self.multipart.clone();
-        let notes = blocking(move || -> Result<Vec<PathBuf>, Error> {
-            let entries = fs_err::read_dir(&directory).map_err(at(&directory))?;
-            Ok(entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
-        });
-        for path in notes.await?? {
-            let note = fs_err::read(&path).ok().and_then(|text| serde_json::from_slice::<Note>(&text).ok());
-            match note {
-                Some(note) => self.abort(&note, &path).await,
-                // Killed before it was written: nothing was sent yet.
-                None => fs_err::remove_file(&path).map_err(at(path))?,
-            }
-        }
-        Ok(())
-    }
-
-    async fn abort(&self, note: &Note, path: &Path) {
-        let action = self.client.bucket.abort_multipart_upload(None, &note.key, &note.upload);
-        match self.client.send(action, Bytes::new()).await {
-            Ok(_) | Err(Failure::Missing) => {
-                let _ = fs_err::remove_file(path);
-            }
-            Err(failure) => tracing::warn!(key = note.key, %failure, "cannot abort an upload"),
         }
     }
 
@@ -210,7 +173,21 @@ impl Bucket {
         Ok(())
     }
 
-    pub(super) async fn put_file(&self, digest: &Digest, path: &Path) -> Result<(), Error> {
+    /// A place in memory for what is sent. Who waits for one gives up when nobody gets on.
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, Error> {
+        let begun = Instant::now();
+        let mut place = pin!(self.places.acquire());
+        loop {
+            if let Ok(place) = tokio::time::timeout(self.settings.timeout, &mut place).await {
+                return Ok(place.expect("it is never closed"));
+            }
+            if self.client.answered().max(begun).elapsed() > self.settings.timeout * 4 {
+                return Err(Error::Storage { reason: "the store does not answer anybody".into() });
+            }
+        }
+    }
+
+    pub(super) async fn put_file(self: &Arc<Self>, digest: &Digest, path: &Path) -> Result<(), Error> {
         let from = path.to_owned();
         let opened = blocking(move || -> Result<(File, u64), Error> {
             let file = fs_err::File::open(&from).map_err(at(&from))?.into_parts().0;
@@ -220,80 +197,11 @@ impl Bucket {
         let (file, size) = opened.await??;
         let file = Arc::new(file);
         if size <= self.settings.part {
-            let _place = self.places.acquire().await.expect("it is never closed");
+            let _turn = self.turn().await?;
             let (bytes, _) = read_part(&file, Span { from: 0, to: size }).await.map_err(at(path))?;
             return self.put(digest, bytes).await;
         }
         self.put_parts(digest, &file, size).await
-    }
-
-    async fn put_parts(&self, digest: &Digest, file: &Arc<File>, size: u64) -> Result<(), Error> {
-        let key = self.key(digest);
-        let mut action = self.client.bucket.create_multipart_upload(None, &key);
-        self.settings.describe(action.headers_mut());
-        let created = self.client.text(action, Bytes::new()).await?;
-        let created = CreateMultipartUpload::parse_response(&created).map_err(client::unreadable)?;
-        let note = Note { key, upload: created.upload_id().to_owned() };
-        let path = self.leave(&note).await?;
-        match self.fill(&note, digest, file, size).await {
-            Ok(()) => {
-                // What is left is tried in vain at the next start.
-                let _ = fs_err::remove_file(&path);
-                Ok(())
-            }
-            Err(error) => {
-                self.abort(&note, &path).await;
-                Err(error)
-            }
-        }
-    }
-
-    /// Writes a note. It is not flushed: what a power cut leaves in the bucket is for its owner's rules.
-    async fn leave(&self, note: &Note) -> Result<PathBuf, Error> {
-        let path = self.multipart.join(skiff_types::hex(&rand::random::<[u8; 16]>()));
-        let (to, text) = (path.clone(), serde_json::to_vec(note).expect("it has string keys"));
-        blocking(move || fs_err::write(&to, text).map_err(at(to))).await??;
-        Ok(path)
-    }
-
-    async fn fill(&self, note: &Note, digest: &Digest, file: &Arc<File>, size: u64) -> Result<(), Error> {
-        let part = self.settings.part.max(size.div_ceil(MOST_PARTS));
-        let spans = (0..size.div_ceil(part)).map(|n| Span { from: n * part, to: size.min((n + 1) * part) });
-        let sent = spans.zip(1u16..).map(|(span, number)| self.put_part(note, number, file, span));
-        let tags: Vec<String> = stream::iter(sent).buffered(PARTS).try_collect().await?;
-        let tags = tags.iter().map(String::as_str);
-        let action = CompleteMultipartUpload::new(&self.client.bucket, None, &note.key, &note.upload, tags);
-        let body = action.clone().body().into();
-        // An error may come with the status 200; what the root is called otherwise is not the same with all stores.
-        let answer = self.client.text(action, body).await?;
-        if client::element(&answer, "ETag").is_none() {
-            return Err(client::refusal(StatusCode::OK, &answer).into());
-        }
-        match self.size(digest).await? {
-            Some(there) if there == size => Ok(()),
-            there => {
-                let reason =
-                    format!("the store has {there:?} of {size} bytes after all parts of {digest} were sent");
-                Err(Error::Storage { reason })
-            }
-        }
-    }
-
-    async fn put_part(
-        &self,
-        note: &Note,
-        number: u16,
-        file: &Arc<File>,
-        span: Span,
-    ) -> Result<String, Error> {
-        let _place = self.places.acquire().await.expect("it is never closed");
-        let (bytes, sum) = read_part(file, span).await.map_err(at(&note.key))?;
-        let mut action = self.client.bucket.upload_part(None, &note.key, number, &note.upload);
-        action.headers_mut().insert("content-md5", sum);
-        let answer = self.client.send(action, bytes).await?;
-        let tag = answer.header(header::ETAG).map(str::to_owned);
-        answer.discard().await;
-        tag.ok_or_else(|| Error::Storage { reason: "a part was answered without an ETag".into() })
     }
 
     /// Removes an object. When this returns, nobody will do it later.

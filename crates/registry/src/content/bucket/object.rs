@@ -1,6 +1,10 @@
 //! An object that is being read. What breaks on the way is asked for again from there on.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -12,9 +16,11 @@ use super::{
 };
 use crate::{Error, digest::Digest, range::Span};
 
-/// Failures one after the other, without a byte in between, until it is given up; and the first pause after one.
+/// Failures one after the other, with less than a [`PACE`] in between, until it is given up; and the first pause after one.
 const MOST_FAILURES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes that must come while the store is waited for as long as it may be silent, twice.
+const PACE: u64 = 64 << 10;
 
 /// Bytes of an object on their way.
 pub(crate) struct Object {
@@ -24,6 +30,11 @@ pub(crate) struct Object {
     left: Span,
     answer: Option<Answer>,
     failures: u32,
+    /// When the first of those was.
+    failing: Option<Instant>,
+    /// What came since there was a [`PACE`], and how long the store was waited for meanwhile.
+    came: u64,
+    waited: Duration,
 }
 
 impl fmt::Debug for Object {
@@ -35,7 +46,16 @@ impl fmt::Debug for Object {
 impl Object {
     /// Asks for the span. It is answered when this returns.
     pub(super) async fn open(bucket: Arc<Bucket>, digest: Digest, span: Span) -> Result<Self, Error> {
-        let mut object = Self { bucket, digest, left: span, answer: None, failures: 0 };
+        let mut object = Self {
+            bucket,
+            digest,
+            left: span,
+            answer: None,
+            failures: 0,
+            failing: None,
+            came: 0,
+            waited: Duration::ZERO,
+        };
         if span.len() > 0 {
             let asked = object.ask().await;
             object.answer = Some(asked.map_err(|failure| failure.of(&object.digest))?);
@@ -61,23 +81,18 @@ impl Object {
         while self.left.len() > 0 {
             let failure = match self.piece().await {
                 Ok(Some(piece)) if piece.len() as u64 <= self.left.len() => {
-                    self.failures = 0;
                     self.left.from += piece.len() as u64;
+                    self.count(piece.len() as u64);
                     return Ok(Some(piece));
                 }
                 Ok(Some(_)) => Failure::Silent("it sends more than it was asked for".into()),
                 Ok(None) => Failure::Silent("it ends the object early".into()),
-                Err(failure @ (Failure::Missing | Failure::Refused { .. })) => {
+                Err(failure @ (Failure::Missing | Failure::Refused { .. } | Failure::Keys(_))) => {
                     return Err(failure.of(&self.digest));
                 }
                 Err(failure) => failure,
             };
-            self.answer = None;
-            self.failures += 1;
-            if self.failures == MOST_FAILURES {
-                return Err(failure.into());
-            }
-            tokio::time::sleep(PAUSE * 2u32.pow(self.failures)).await;
+            self.failed(failure).await?;
         }
         // Read to its end, the connection can be used again.
         if let Some(answer) = self.answer.take() {
@@ -86,13 +101,39 @@ impl Object {
         Ok(None)
     }
 
+    /// Bytes came.
+    fn count(&mut self, bytes: u64) {
+        self.came += bytes;
+        if self.came >= PACE {
+            (self.came, self.waited) = (0, Duration::ZERO);
+            (self.failures, self.failing) = (0, None);
+        }
+    }
+
+    /// Waits before it is tried again, unless that is no use.
+    async fn failed(&mut self, failure: Failure) -> Result<(), Error> {
+        (self.answer, self.waited) = (None, Duration::ZERO);
+        self.failures += 1;
+        let since = *self.failing.get_or_insert_with(Instant::now);
+        if self.failures == MOST_FAILURES || since.elapsed() > self.bucket.timeout() * 2 {
+            return Err(failure.into());
+        }
+        tokio::time::sleep(PAUSE * 2u32.pow(self.failures)).await;
+        Ok(())
+    }
+
     async fn piece(&mut self) -> Result<Option<Bytes>, Failure> {
         if self.answer.is_none() {
             self.answer = Some(self.ask().await?);
         }
-        match &mut self.answer {
-            Some(answer) => Ok(answer.chunk().await?),
-            None => Ok(None),
+        let Some(answer) = &mut self.answer else { return Ok(None) };
+        let begun = Instant::now();
+        let piece = answer.chunk().await?;
+        // The time that the reader takes is not the store's.
+        self.waited += begun.elapsed();
+        if self.waited > self.bucket.timeout() * 2 && self.came < PACE {
+            return Err(Failure::Silent("it sends too slowly".into()));
         }
+        Ok(piece)
     }
 }

@@ -1,5 +1,7 @@
 //! Which bucket, and how it is used.
 
+use std::time::Duration;
+
 use rusty_s3::Map;
 use skiff_aws::Keys;
 
@@ -20,6 +22,8 @@ pub struct BucketSettings {
     pub keys: Option<Keys>,
     /// Take any certificate.
     pub skip_verify: bool,
+    /// How long the store may be silent. All waits for it are a few times this.
+    pub timeout: Duration,
     /// Bytes of a part; larger blobs are sent in several. At least 5 MiB.
     pub part: u64,
     /// How the store encrypts what it keeps.
@@ -81,6 +85,7 @@ mod tests {
             prefix: String::new(),
             keys: Some(Keys { id: "id".into(), secret: "secret".into(), token: None }),
             skip_verify: false,
+            timeout: Duration::from_secs(15),
             part: 10 << 20,
             encryption: Encryption::Bucket,
             storage_class: None,
