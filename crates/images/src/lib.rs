@@ -34,7 +34,7 @@ pub use import::ImportOptions;
 pub use known::KnownBlob;
 pub use load::{LoadEvent, Loaded, Progress};
 pub use partial::PartialLayer;
-pub use published::{Document, Publication, Published};
+pub use published::{ABOUT, Document, Publication, Published};
 pub use receive::{LayerFeed, Receiving};
 pub use reference::{ParseReferenceError, Reference};
 pub use remove::{ImageUser, RemoveOptions, Removed, Users};

@@ -5,6 +5,7 @@
 
 mod described;
 mod layout;
+mod published;
 mod scan;
 
 use std::{
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use skiff_snapshots::{ChainId, StagedLayer};
 use skiff_types::{Digest, ImageId};
 
-use self::{described::Described, layout::LayerRef, scan::ScannedLayer};
+use self::{described::Described, layout::LayerRef, published::Found, scan::ScannedLayer};
 use crate::{
     Error, ImageStore, Platform, Reference, Result,
     decompress::{Compression, decompressed, peek},
@@ -68,6 +69,7 @@ impl ImageStore {
             scan::scan(self, plain, progress)
         })??;
         let described = layout::describe(&scan, platform)?;
+        let published = published::published(&scan, &described);
         let mut loading = Loading {
             store: self,
             layers: scan.layers,
@@ -80,7 +82,7 @@ impl ImageStore {
         for image in &described {
             loading.layers_of(image)?;
         }
-        let loaded = loading.record(&described)?;
+        let loaded = loading.record(&described, published)?;
         loading.committed.clear();
         Ok(loaded)
     }
@@ -150,10 +152,11 @@ impl Loading<'_> {
     }
 
     /// Makes the images part of the store.
-    fn record(&self, described: &[Described]) -> Result<Vec<Loaded>> {
+    fn record(&self, described: &[Described], published: Vec<Found>) -> Result<Vec<Loaded>> {
         let parents = parents(described)?;
         let now = Timestamp::now();
-        self.store.records.update(|records| {
+        let mut forgotten = Vec::new();
+        let loaded = self.store.records.update(|records| {
             let mut loaded = Vec::new();
             let mut kept = HashSet::new();
             for Described { config, names, .. } in described {
@@ -175,8 +178,14 @@ impl Loading<'_> {
                     record.parent = Some(parent.digest());
                 }
             }
+            for (id, published, bytes) in published {
+                self.store.blobs.put_all(&bytes)?;
+                forgotten.extend(records.publish(&id, published));
+            }
             Ok(loaded)
-        })
+        })?;
+        self.store.drop_blobs(&forgotten)?;
+        Ok(loaded)
     }
 }
 

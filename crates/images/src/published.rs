@@ -10,6 +10,9 @@ use skiff_types::{Digest, ImageId};
 
 use crate::{Error, ImageStore, Result, pins::PinSet, records::Records};
 
+/// The annotation by which an entry of an index says which manifest it is about.
+pub const ABOUT: &str = "vnd.docker.reference.digest";
+
 /// A document of a registry: a manifest or an index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {

@@ -2,13 +2,12 @@
 //! they are.
 
 use skiff_distribution::{Descriptor, Document, media};
-use skiff_images::{Image, ImageStore, Published};
+use skiff_images::{ABOUT, Image, ImageStore, Published};
 use skiff_types::Digest;
 
 use crate::{
     Result,
     model::{ManifestKind, ManifestSummary, PublishedImage},
-    registries::ABOUT,
     registry::Registry,
 };
 

@@ -10,13 +10,10 @@ use futures_util::future::try_join_all;
 use skiff_distribution::{
     Descriptor, Document as Parsed, Error as RegistryError, Fetched, Manifest, Repository,
 };
-use skiff_images::{Document, ImageStore, Publication, Published};
+use skiff_images::{ABOUT, Document, ImageStore, Publication, Published};
 use skiff_types::{Digest, ErrorKind};
 
 use crate::{Result, containers::blocking};
-
-/// The manifest that an entry of an index is about.
-pub(crate) const ABOUT: &str = "vnd.docker.reference.digest";
 
 /// The most attestations of an image that are kept, and the most bytes of all of them.
 const MOST: usize = 16;

@@ -30,8 +30,6 @@ use crate::{
     model::{Actor, EventKind},
 };
 
-pub(crate) use attestations::ABOUT;
-
 pub use ask::DistributionInfo;
 pub use encoding::Encoding;
 pub use progress::{Progress, ProgressSender};

@@ -13,7 +13,7 @@ use super::{
     described::{Described, Images, MOST_LAYERS},
     scan::Scan,
 };
-use crate::{Error, Platform, Reference, Result, load::scan::clean};
+use crate::{ABOUT, Error, Platform, Reference, Result, load::scan::clean};
 
 /// A layer of the archive, and what is said about its file.
 #[derive(Clone)]
@@ -165,7 +165,10 @@ impl Oci<'_, '_> {
     fn index(&mut self, bytes: &[u8], depth: u32) -> Result<Vec<usize>> {
         let index: Index = json("index.json", bytes)?;
         let mut found = BTreeSet::new();
-        for entry in &index.manifests {
+        // What is said about an image looks like one.
+        let is_image =
+            |entry: &&Descriptor| !entry.annotations.as_ref().is_some_and(|a| a.contains_key(ABOUT));
+        for entry in index.manifests.iter().filter(is_image) {
             let digest = digest_of(entry)?;
             let images = match self.seen.get(&digest) {
                 Some(images) => Rc::clone(images),
@@ -209,7 +212,7 @@ impl Oci<'_, '_> {
         }
     }
 
-    /// The image of a manifest; nothing for an attestation or another artifact.
+    /// The image of a manifest; nothing for an artifact.
     fn manifest(&mut self, bytes: &[u8]) -> Result<Option<Described>> {
         let manifest: Manifest = json("manifest", bytes)?;
         let is_config = ["image.config.v1+json", "container.image.v1+json"]

@@ -7,5 +7,6 @@ mod hostile;
 mod import;
 mod load;
 mod names;
+mod published;
 mod receive;
 mod remove;
