@@ -125,11 +125,31 @@ fn a_user_does_not_see_what_is_not_his() -> Result<()> {
         assert_eq!(test.client.request("GET", path, &bobs, b"")?.status, status, "{path}");
     }
     let body = format!("name=mine&token={}", token(&page)?);
-    for path in
-        ["/ui/project-add", "/ui/user-add", "/ui/collect", "/ui/member/secret", "/ui/project-set/library"]
-    {
+    for path in [
+        "/ui/project-add",
+        "/ui/project-set/library",
+        "/ui/project-remove/library",
+        "/ui/user-add",
+        "/ui/user-set/root",
+        "/ui/user-remove/root",
+        "/ui/account",
+        "/ui/collect",
+        "/ui/member/secret",
+    ] {
         let answer = test.client.request("POST", path, &[FORM, bobs[0]], body.as_bytes())?;
         assert_eq!(answer.status, 403, "{path}: {}", answer.text());
+    }
+    // Who looks after a project does not decide how much room it has.
+    let roots = [FORM, ("Cookie", cookie.as_str())];
+    let root_page = test.client.request("GET", "/ui/", &roots[1..], b"")?;
+    let body = format!("user=bob&role=admin&token={}", token(&root_page)?);
+    let set = test.client.request("POST", "/ui/member/secret", &roots, body.as_bytes())?;
+    assert_eq!(set.status, 303);
+    for (fields, status) in [("quota=1g&keep_last=3", 403), ("keep_last=3", 303), ("keep_last=three", 400)] {
+        let body = format!("{fields}&token={}", token(&page)?);
+        let answer =
+            test.client.request("POST", "/ui/project-set/secret", &[FORM, bobs[0]], body.as_bytes())?;
+        assert_eq!(answer.status, status, "{fields}: {}", answer.text());
     }
     Ok(())
 }

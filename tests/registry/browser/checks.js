@@ -43,6 +43,12 @@ function wide() {
   const out = [...document.querySelectorAll("body *")].filter((e) => visible(e) && e.getBoundingClientRect().right > width);
   return out.length ? out.map((e) => `${named(e)}: ${e.getBoundingClientRect().right}`) : ["something"];
 }
+// Cells in which words stand one letter below the other.
+function cramped() {
+  const text = document.createRange();
+  const box = (cell) => (text.selectNodeContents(cell), text.getBoundingClientRect());
+  return [...document.querySelectorAll("td")].filter((cell) => visible(cell) && box(cell).width < 60 && box(cell).height > 60).map(named);
+}
 // Fields and buttons that a screen reader cannot name.
 function nameless() {
   const all = [...document.querySelectorAll("a, button, input:not([type=hidden]), select, summary")].filter(visible);

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    ops::Bound,
+    ops::{Bound, Range},
 };
 
 use super::{Catalog, Contents, Manifest, Repository};
@@ -181,15 +181,19 @@ impl Catalog {
         all.into_iter().map(referrer).collect()
     }
 
-    /// Up to `n` repositories that `visible` lets pass.
+    /// Of the repositories that `visible` lets pass, those in this range; and how many pass.
     pub(crate) fn summaries(
         &self,
-        n: usize,
         mut visible: impl FnMut(&Name) -> bool,
-    ) -> Vec<RepositorySummary> {
+        range: Range<usize>,
+    ) -> (Vec<RepositorySummary>, usize) {
         let contents = self.read();
-        let all = contents.repositories.iter().filter(|(name, _)| visible(name));
-        all.take(n)
+        let all: Vec<_> = contents.repositories.iter().filter(|(name, _)| visible(name)).collect();
+        let passing = all.len();
+        let summaries = all
+            .into_iter()
+            .skip(range.start)
+            .take(range.len())
             .map(|(name, repository)| RepositorySummary {
                 name: name.clone(),
                 tags: repository.tags.len(),
@@ -197,7 +201,8 @@ impl Catalog {
                 size: repository.links.values().map(|link| link.size).sum(),
                 changed: repository.tags.values().map(|entry| entry.record.pushed).max().unwrap_or_default(),
             })
-            .collect()
+            .collect();
+        (summaries, passing)
     }
 
     /// The tags of a repository with what they point to.

@@ -177,6 +177,21 @@ impl Registry {
         self.audit.note(caller, action, &what.to_string());
     }
 
+    /// Removes a project that has no repositories, with its robots.
+    pub(crate) async fn remove_project(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+        self.require_admin(caller)?;
+        self.accounts.project(name)?;
+        let repositories = self.catalog.read().of_project(name).count();
+        if repositories > 0 {
+            return Err(Error::Conflict {
+                reason: format!("project {name} has {repositories} repositories"),
+            });
+        }
+        self.accounts.remove_project(name).await?;
+        self.note(caller, "project.remove", name);
+        Ok(())
+    }
+
     fn writable(&self) -> Result<(), Error> {
         if self.settings.read_only {
             return Err(Error::Unsupported { reason: "the registry is read-only".into() });

@@ -148,16 +148,7 @@ async fn one(call: &Call, name: &str) -> Result<Reply, Error> {
             Ok(done())
         }
         Method::DELETE => {
-            registry.require_admin(&call.caller)?;
-            registry.accounts.project(name)?;
-            let repositories = registry.catalog.read().of_project(name).count();
-            if repositories > 0 {
-                return Err(Error::Conflict {
-                    reason: format!("project {name} has {repositories} repositories"),
-                });
-            }
-            registry.accounts.remove_project(name).await?;
-            registry.note(&call.caller, "project.remove", name);
+            registry.remove_project(&call.caller, name).await?;
             Ok(done())
         }
         _ => Ok(wrong_method("GET, PATCH, DELETE")),

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{
     Page, View,
-    images::{full, image, may_remove, readable, short, way_in},
+    images::{full, image, may_remove, page_in, readable, short},
     layout,
+    lists::{Column, table},
 };
 use crate::{
     Error,
@@ -41,11 +42,11 @@ pub(super) async fn page(view: &View, name: &str) -> Result<Page, Error> {
         };
         contents(document.layers.as_deref().unwrap_or_default(), &config)
     };
-    Page::ok(layout::page(
+    Page::ok(page_in(
         view,
+        &name,
         &title,
         html! {
-            (way_in(&name))
             (layout::command(&format!("docker pull {}/{}", view.host, full(&name, &reference))))
             (facts(view, &name, &found, &document))
             (body)
@@ -88,18 +89,17 @@ fn platforms(view: &View, name: &Name, manifests: &[Descriptor]) -> Markup {
         let digest = entry.digest.parse().ok()?;
         view.registry.catalog.extent(name, &digest).map(|(_, size)| layout::size(size))
     };
+    let columns = [Column::Text("Platform"), Column::Short("Digest"), Column::Number("Size")];
+    let rows = manifests.iter().map(|entry| {
+        vec![
+            html! { (platform(entry, manifests)) },
+            html! { a href=(image(name, &entry.digest)) { code { (short(&entry.digest)) } } },
+            html! { (size(entry).as_deref().unwrap_or("–")) },
+        ]
+    });
     html! {
         h2 { "Platforms" }
-        table {
-            thead { tr { th scope="col" { "Platform" } th scope="col" { "Digest" } th.number scope="col" { "Size" } } }
-            tbody { @for entry in manifests {
-                tr {
-                    td { (platform(entry, manifests)) }
-                    td { a href=(image(name, &entry.digest)) { code { (short(&entry.digest)) } } }
-                    td.number { (size(entry).as_deref().unwrap_or("–")) }
-                }
-            } }
-        }
+        (table(&columns, rows))
     }
 }
 
@@ -179,6 +179,13 @@ fn settings(config: &Value) -> Vec<(&'static str, Vec<String>)> {
 fn contents(layers: &[Descriptor], config: &Value) -> Markup {
     let settings = settings(config);
     let total: u64 = layers.iter().map(|layer| layer.size.unsigned_abs()).sum();
+    let rows = layers.iter().map(|layer| {
+        vec![
+            html! { code title=(layer.digest) { (short(&layer.digest)) } },
+            html! { (layer.media_type) },
+            html! { (layout::size(layer.size.unsigned_abs())) },
+        ]
+    });
     html! {
         @if !settings.is_empty() {
             h2 { "Configuration" }
@@ -188,16 +195,7 @@ fn contents(layers: &[Descriptor], config: &Value) -> Markup {
         }
         h2 { "Layers" }
         p { (layers.len()) (if layers.len() == 1 { " layer, " } else { " layers, " }) (layout::size(total)) }
-        table {
-            thead { tr { th scope="col" { "Digest" } th scope="col" { "Media type" } th.number scope="col" { "Size" } } }
-            tbody { @for layer in layers {
-                tr {
-                    td { code title=(layer.digest) { (short(&layer.digest)) } }
-                    td { (layer.media_type) }
-                    td.number { (layout::size(layer.size.unsigned_abs())) }
-                }
-            } }
-        }
+        (table(&[Column::Short("Digest"), Column::Text("Media type"), Column::Number("Size")], rows))
         @if let Some(steps) = config["history"].as_array() { (history(steps, layers)) }
     }
 }
@@ -207,25 +205,23 @@ fn history(steps: &[Value], layers: &[Descriptor]) -> Markup {
     let empty = |step: &Value| step["empty_layer"] == true;
     let told = steps.iter().filter(|step| !empty(step)).count() == layers.len();
     let mut layers = layers.iter();
+    let rows = steps.iter().map(|step| {
+        let size = match empty(step) {
+            true => Some("empty".to_owned()),
+            false => layers.next().filter(|_| told).map(|layer| layout::size(layer.size.unsigned_abs())),
+        };
+        vec![
+            html! { (text(&step["created"]).get(..16).unwrap_or("–").replace('T', " ")) },
+            html! {
+                code { (text(&step["created_by"]).trim_start_matches("/bin/sh -c #(nop)").trim_start()) }
+                @if !text(&step["comment"]).is_empty() { br; span.soft { (text(&step["comment"])) } }
+            },
+            html! { (size.as_deref().unwrap_or("–")) },
+        ]
+    });
     html! {
         h2 { "History" }
-        table {
-            thead { tr { th scope="col" { "Created" } th scope="col" { "Step" } th.number scope="col" { "Size" } } }
-            tbody { @for step in steps {
-                tr {
-                    td.time { (text(&step["created"]).get(..16).unwrap_or("–").replace('T', " ")) }
-                    td {
-                        code { (text(&step["created_by"]).trim_start_matches("/bin/sh -c #(nop)").trim_start()) }
-                        @if !text(&step["comment"]).is_empty() { br; span.who { (text(&step["comment"])) } }
-                    }
-                    td.number {
-                        @if empty(step) { "empty" }
-                        @else if let Some(layer) = layers.next().filter(|_| told) { (layout::size(layer.size.unsigned_abs())) }
-                        @else { "–" }
-                    }
-                }
-            } }
-        }
+        (table(&[Column::Short("Created"), Column::Text("Step"), Column::Number("Size")], rows))
     }
 }
 
@@ -240,18 +236,17 @@ fn annotations(all: Option<&BTreeMap<String, String>>) -> Markup {
 }
 
 fn referrers(name: &Name, all: &[Referrer]) -> Markup {
+    let rows = all.iter().map(|referrer| {
+        let digest = referrer.found.digest.to_string();
+        vec![
+            html! { a href=(image(name, &digest)) { code { (short(&digest)) } } },
+            html! { (referrer.artifact_type.as_deref().unwrap_or("–")) },
+        ]
+    });
     html! {
         @if !all.is_empty() {
             h2 #referrers { "Referrers" }
-            table {
-                thead { tr { th scope="col" { "Digest" } th scope="col" { "Artifact type" } } }
-                tbody { @for referrer in all {
-                    tr {
-                        td { a href=(image(name, &referrer.found.digest)) { code { (short(&referrer.found.digest.to_string())) } } }
-                        td { (referrer.artifact_type.as_deref().unwrap_or("–")) }
-                    }
-                } }
-            }
+            (table(&[Column::Short("Digest"), Column::Text("Artifact type")], rows))
         }
     }
 }

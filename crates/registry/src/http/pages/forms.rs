@@ -2,10 +2,13 @@
 
 use maud::html;
 
-use super::{Page, View, admin, layout, session};
+use super::{Page, View, admin, layout, session, users};
 use crate::{
     Error,
-    accounts::{ProjectChange, records::Role},
+    accounts::{
+        ProjectChange,
+        records::{Retention, Role},
+    },
     auth::Action,
     clock,
     http::query::{Query, encode},
@@ -18,7 +21,7 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
     let text = |key: &str| form.get(key).unwrap_or_default();
     let (registry, caller) = (&view.registry, &view.visitor.caller);
     match kind {
-        "login" => login(view, text("user"), text("password")).await,
+        "login" => login(view, text("user"), text("password"), text("to")).await,
         "logout" => Ok(Page::Go("/ui/".to_owned(), Some(session::sign_out()))),
         "project-add" => {
             registry.require_admin(caller)?;
@@ -27,17 +30,10 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
             registry.note(caller, "project.add", name);
             Page::go(format!("/ui/projects/{}", encode(name)))
         }
-        "project-set" => {
-            registry.require_role(caller, name, Role::Admin)?;
-            let patterns = text("immutable").split_whitespace().map(str::to_owned).collect();
-            let change = ProjectChange {
-                public: Some(form.get("public").is_some()),
-                immutable: Some(patterns),
-                ..Default::default()
-            };
-            registry.accounts.change_project(name, change).await?;
-            registry.note(caller, "project.change", name);
-            Page::go(format!("/ui/projects/{}", encode(name)))
+        "project-set" => project_set(view, name, form).await,
+        "project-remove" => {
+            registry.remove_project(caller, name).await?;
+            Page::go("/ui/")
         }
         "replicate" => {
             registry.require_role(caller, name, Role::Admin)?;
@@ -71,10 +67,19 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
         }
         "user-set" => {
             registry.require_admin(caller)?;
-            registry.accounts.change_user(name, None, Some(text("disabled") == "true"), None).await?;
+            let flag = |key: &str| form.get(key).map(|value| value == "true");
+            let password = form.get("password");
+            registry.accounts.change_user(name, flag("admin"), flag("disabled"), password).await?;
             registry.note(caller, "user.change", name);
             Page::go("/ui/users")
         }
+        "user-remove" => {
+            registry.require_admin(caller)?;
+            registry.accounts.remove_user(name).await?;
+            registry.note(caller, "user.remove", name);
+            Page::go("/ui/users")
+        }
+        "account" => account(view, text("current"), text("password")).await,
         "collect" => {
             registry.require_admin(caller)?;
             let collected = registry.collect().await?;
@@ -86,19 +91,76 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
     }
 }
 
-async fn login(view: &View, user: &str, password: &str) -> Result<Page, Error> {
+async fn login(view: &View, user: &str, password: &str, to: &str) -> Result<Page, Error> {
     let registry = &view.registry;
     // Robots have the API.
     let person = !user.contains('+');
     let right = person && registry.auth.password_is_right(&registry.accounts, user, password).await?;
     match session::sign_in(registry, user, view.secure).filter(|_| right) {
-        Some(cookie) => Ok(Page::Go("/ui/".to_owned(), Some(cookie))),
+        Some(cookie) => {
+            // Nowhere but to a page of this registry.
+            let good = to.starts_with("/ui/") && to.bytes().all(|byte| byte.is_ascii_graphic());
+            Ok(Page::Go(if good { to } else { "/ui/" }.to_owned(), Some(cookie)))
+        }
         None => {
             registry.note(&view.visitor.caller, "login.failed", user.chars().take(64).collect::<String>());
-            let page = layout::login(view, user, Some("The user name or the password is wrong."));
+            let page = layout::login(view, to, user, Some("The user name or the password is wrong."));
             Ok(Page::Html(http::StatusCode::FORBIDDEN, page))
         }
     }
+}
+
+/// A user's own password. The session goes on under the new one.
+async fn account(view: &View, current: &str, password: &str) -> Result<Page, Error> {
+    let (registry, caller) = (&view.registry, &view.visitor.caller);
+    users::require_account(view)?;
+    if !registry.auth.password_is_right(&registry.accounts, &caller.name, current).await? {
+        return Err(Error::Denied { reason: "the password until now is wrong".into() });
+    }
+    registry.accounts.change_user(&caller.name, None, None, Some(password)).await?;
+    registry.note(caller, "user.change", &caller.name);
+    Ok(Page::Go("/ui/account?changed".to_owned(), session::sign_in(registry, &caller.name, view.secure)))
+}
+
+async fn project_set(view: &View, name: &str, form: &Query) -> Result<Page, Error> {
+    let (registry, caller) = (&view.registry, &view.visitor.caller);
+    registry.require_role(caller, name, Role::Admin)?;
+    let text = |key: &str| form.get(key).unwrap_or_default().trim();
+    let patterns = |key: &str| text(key).split_whitespace().map(str::to_owned).collect();
+    let number = |key: &str| match text(key) {
+        "" => Ok(None),
+        given => {
+            given.parse().map(Some).map_err(|_| Error::Invalid { reason: format!("{given:?} is no number") })
+        }
+    };
+    let quota = match form.get("quota").map(str::trim) {
+        None => None,
+        Some("") => Some(0),
+        Some(given) => {
+            let bytes = skiff_types::parse_size(given).ok().and_then(|bytes| u64::try_from(bytes).ok());
+            let reason = || format!("{given:?} is no size like \"20g\"");
+            Some(bytes.ok_or_else(|| Error::Invalid { reason: reason() })?)
+        }
+    };
+    // A limit on a project is the operator's business.
+    if quota.is_some() {
+        registry.require_admin(caller)?;
+    }
+    let change = ProjectChange {
+        public: Some(form.get("public").is_some()),
+        quota,
+        immutable: Some(patterns("immutable")),
+        retention: Some(Retention {
+            keep_last: number("keep_last")?,
+            keep_days: number("keep_days")?,
+            keep: patterns("keep"),
+            untagged_days: number("untagged_days")?,
+        }),
+        ..Default::default()
+    };
+    registry.accounts.change_project(name, change).await?;
+    registry.note(caller, "project.change", name);
+    Page::go(format!("/ui/projects/{}", encode(name)))
 }
 
 async fn robot(view: &View, project: &str, form: &Query) -> Result<Page, Error> {
@@ -112,12 +174,12 @@ async fn robot(view: &View, project: &str, form: &Query) -> Result<Page, Error> 
     let (full, token) = registry.accounts.add_robot(project, name, role, expires, &caller.name).await?;
     registry.note(caller, "robot.add", &full);
     // Not behind a redirect: the token is shown once, and is kept nowhere.
-    Page::ok(layout::page(
+    Page::ok(layout::below(
         view,
+        &[("Projects", "/ui/"), (project, &format!("/ui/projects/{}", encode(project)))],
         "New robot",
         html! {
-            (layout::trail(&[("Projects", "/ui/"), (project, &format!("/ui/projects/{}", encode(project)))]))
-            p { "The token is shown only now." }
+            p.notice role="status" { "The token is shown only now." }
             dl { dt { "User name" } dd { code { (full) } } dt { "Token" } dd { code { (token) } } }
             (layout::command(&format!("docker login {} -u {full} -p {token}", view.host)))
         },

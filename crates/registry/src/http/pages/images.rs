@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{Page, View, layout};
+use super::{
+    Page, View, layout,
+    lists::{Column, Part, table},
+};
 use crate::{
     Error,
     auth::Action,
@@ -24,21 +27,17 @@ pub(super) fn may_remove(view: &View, name: &Name) -> bool {
         && view.registry.allow(&view.visitor.caller, name, Action::Delete).is_ok()
 }
 
-/// The way to a repository's page.
-fn way(name: &Name) -> Markup {
-    layout::trail(&[
-        ("Projects", "/ui/"),
-        (name.project(), &format!("/ui/projects/{}", encode(name.project()))),
-    ])
+/// The addresses of what a repository's page is below.
+fn ways(name: &Name) -> (String, String) {
+    (format!("/ui/projects/{}", encode(name.project())), format!("/ui/repositories/{name}"))
 }
 
-/// The way to the page of one of its images.
-pub(super) fn way_in(name: &Name) -> Markup {
-    layout::trail(&[
-        ("Projects", "/ui/"),
-        (name.project(), &format!("/ui/projects/{}", encode(name.project()))),
-        (name.as_str(), &format!("/ui/repositories/{name}")),
-    ])
+/// A page about one image of a repository.
+pub(super) fn page_in(view: &View, name: &Name, title: &str, body: Markup) -> Markup {
+    let (project, repository) = ways(name);
+    let way =
+        [("Projects", "/ui/"), (name.project(), project.as_str()), (name.as_str(), repository.as_str())];
+    layout::below(view, &way, title, body)
 }
 
 pub(super) fn image(name: &Name, reference: &impl std::fmt::Display) -> String {
@@ -60,39 +59,44 @@ pub(super) fn short(digest: &str) -> &str {
 
 pub(super) fn tags(view: &View, name: &str) -> Result<Page, Error> {
     let name = readable(view, name)?;
-    let tags = view.registry.catalog.tag_summaries(&name)?;
+    let mut tags = view.registry.catalog.tag_summaries(&name)?;
+    let (part, all) = (Part::of(view), tags.len());
+    tags.sort_by(|a, b| b.pushed.cmp(&a.pushed).then_with(|| a.tag.cmp(&b.tag)));
+    let newest = tags.first().map(|tag| tag.tag.clone());
+    tags.retain(|tag| part.passes(tag.tag.as_str()));
+    let passing = tags.len();
     let remove = may_remove(view, &name);
-    Page::ok(layout::page(
+    let mut columns = vec![
+        Column::Text("Tag"),
+        Column::Short("Digest"),
+        Column::Short("Kind"),
+        Column::Number("Size"),
+        Column::Short("Pushed"),
+        Column::Short("By"),
+    ];
+    columns.extend(remove.then_some(Column::Actions));
+    let rows = part.take(&tags).map(|tag| {
+        vec![
+            html! { a href=(image(&name, &tag.tag)) { (tag.tag) } },
+            html! { code { (short(&tag.digest.to_string())) } },
+            html! { (if tag.media_type.is_index() { "index" } else { "image" }) },
+            html! { (layout::size(tag.size)) },
+            html! { (clock::short(tag.pushed)) },
+            html! { @if tag.by.is_empty() { "–" } @else { (tag.by) } },
+            html! { a href={ "/ui/delete/" (name) "?ref=" (encode(tag.tag.as_str())) } aria-label={ "Remove tag " (tag.tag) } { "Remove" } },
+        ]
+    });
+    let (project, path) = ways(&name);
+    Page::ok(layout::below(
         view,
+        &[("Projects", "/ui/"), (name.project(), &project)],
         name.as_str(),
         html! {
-            (way(&name))
-            @if let Some(newest) = tags.iter().max_by_key(|tag| tag.pushed) {
-                (layout::command(&format!("docker pull {}/{name}:{}", view.host, newest.tag)))
-            }
-            table data-filter="yes" {
-                thead { tr {
-                    th scope="col" { "Tag" } th scope="col" { "Digest" } th scope="col" { "Kind" } th.number scope="col" { "Size" }
-                    th scope="col" { "Pushed" } th scope="col" { "By" } @if remove { th scope="col" { span.hidden { "Change" } } }
-                } }
-                tbody {
-                    @for tag in &tags {
-                        tr {
-                            td { a href=(image(&name, &tag.tag)) { (tag.tag) } }
-                            td { code { (short(&tag.digest.to_string())) } }
-                            td { (if tag.media_type.is_index() { "index" } else { "image" }) }
-                            td.number { (layout::size(tag.size)) }
-                            td { (clock::short(tag.pushed)) }
-                            td { @if tag.by.is_empty() { "–" } @else { (tag.by) } }
-                            @if remove {
-                                td { a.quiet href={ "/ui/delete/" (name) "?ref=" (encode(tag.tag.as_str())) }
-                                    aria-label={ "Remove tag " (tag.tag) } { "Remove" } }
-                            }
-                        }
-                    }
-                }
-            }
-            @if remove { p { a.quiet href={ "/ui/delete/" (name) } { "Remove this repository" } } }
+            @if let Some(newest) = newest { (layout::command(&format!("docker pull {}/{name}:{newest}", view.host))) }
+            (part.form(&path, all))
+            @if passing > 0 { (table(&columns, rows)) }
+            (part.links(passing, ""))
+            @if remove { p { a.button href={ "/ui/delete/" (name) } { "Remove this repository" } } }
         },
     ))
 }
@@ -110,11 +114,11 @@ pub(super) fn confirm(view: &View, name: &str) -> Result<Page, Error> {
         Some(Reference::Digest(digest)) => view.registry.catalog.tags_of(&name, digest),
         _ => Vec::new(),
     };
-    Page::ok(layout::page(
+    Page::ok(page_in(
         view,
+        &name,
         "Remove?",
         html! {
-            (way_in(&name))
             p { "This removes " strong { (what) } ". It cannot be undone." }
             @if !tags.is_empty() {
                 p { "These tags go with it: " @for tag in &tags { code { (tag) } " " } }

@@ -3,12 +3,15 @@
 use maud::{DOCTYPE, Markup, html};
 
 use super::View;
-use crate::auth::Mode;
+use crate::{auth::Mode, http::query::encode};
 
 /// A page with its title.
 pub(super) fn page(view: &View, title: &str, body: Markup) -> Markup {
-    let caller = &view.visitor.caller;
-    let admin = view.registry.require_admin(caller).is_ok();
+    below(view, &[], title, body)
+}
+
+/// A page with its title, and the way to it: names and addresses.
+pub(super) fn below(view: &View, way: &[(&str, &str)], title: &str, body: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -23,38 +26,60 @@ pub(super) fn page(view: &View, title: &str, body: Markup) -> Markup {
             }
             body {
                 a.skip href="#content" { "Skip to the content" }
-                header {
-                    a.brand href="/ui/" { "Skiff registry" }
-                    nav aria-label="Main" {
-                        a href="/ui/" { "Projects" }
-                        @if admin {
-                            a href="/ui/users" { "Users" }
-                            a href="/ui/storage" { "Storage" }
-                            a href="/ui/audit" { "Audit log" }
-                        }
-                    }
-                    form.search action="/ui/search" role="search" {
-                        input type="search" name="q" aria-label="Search repositories" placeholder="Search repositories"
-                            value=(view.query.get("q").unwrap_or_default());
-                    }
-                    @if caller.is_nobody() {
-                        @if !matches!(view.registry.auth.mode, Mode::Open) { a.button href="/ui/login" { "Sign in" } }
-                    } @else {
-                        form.inline method="post" action="/ui/logout" {
-                            (token(view))
-                            span.who { (caller.name) }
-                            button.quiet type="submit" { "Sign out" }
-                        }
-                    }
+                (header(view))
+                main #content {
+                    @if !way.is_empty() { (trail(way)) }
+                    h1 { (title) }
+                    (body)
                 }
-                main #content { h1 { (title) } (body) }
             }
         }
     }
 }
 
+fn header(view: &View) -> Markup {
+    let caller = &view.visitor.caller;
+    let admin = view.registry.require_admin(caller).is_ok();
+    let accounts = matches!(view.registry.auth.mode, Mode::Accounts);
+    let link = |path: &str, name: &str| html! { a href=(path) aria-current=[(view.path == path).then_some("page")] { (name) } };
+    html! {
+        header {
+            a.brand href="/ui/" { "Skiff registry" }
+            nav aria-label="Main" {
+                (link("/ui/", "Projects"))
+                @if admin {
+                    (link("/ui/users", "Users"))
+                    (link("/ui/storage", "Storage"))
+                    (link("/ui/audit", "Audit log"))
+                }
+            }
+            form.search action="/ui/search" role="search" {
+                input type="search" name="q" aria-label="Search repositories" placeholder="Search repositories"
+                    value=(view.query.get("q").unwrap_or_default());
+            }
+            @if !caller.is_nobody() {
+                form.inline.who method="post" action="/ui/logout" {
+                    (token(view))
+                    @if accounts { (link("/ui/account", &caller.name)) } @else { span { (caller.name) } }
+                    button.quiet type="submit" { "Sign out" }
+                }
+            } @else if !matches!(view.registry.auth.mode, Mode::Open) && view.path != "/ui/login" {
+                a.button.who href=(sign_in(view)) { "Sign in" }
+            }
+        }
+    }
+}
+
+/// Where one signs in and then comes back from.
+pub(super) fn sign_in(view: &View) -> String {
+    match view.whole.as_str() {
+        "" | "/ui/" => "/ui/login".to_owned(),
+        whole => format!("/ui/login?to={}", encode(whole)),
+    }
+}
+
 /// The sign-in page. Who has failed keeps the name that he typed.
-pub(super) fn login(view: &View, user: &str, failed: Option<&str>) -> Markup {
+pub(super) fn login(view: &View, to: &str, user: &str, failed: Option<&str>) -> Markup {
     page(
         view,
         "Sign in",
@@ -62,6 +87,7 @@ pub(super) fn login(view: &View, user: &str, failed: Option<&str>) -> Markup {
             @if let Some(reason) = failed { p.failure role="alert" { (reason) } }
             form.card method="post" action="/ui/login" {
                 (token(view))
+                input type="hidden" name="to" value=(to);
                 label { "User name" input name="user" value=(user) autocomplete="username" required autofocus[user.is_empty()]; }
                 label { "Password" input name="password" type="password" autocomplete="current-password" required autofocus[!user.is_empty()]; }
                 button type="submit" { "Sign in" }
@@ -83,7 +109,7 @@ pub(super) fn command(text: &str) -> Markup {
 }
 
 /// The way here.
-pub(super) fn trail(steps: &[(&str, &str)]) -> Markup {
+fn trail(steps: &[(&str, &str)]) -> Markup {
     html! {
         nav.trail aria-label="Breadcrumb" {
             @for (at, (name, href)) in steps.iter().enumerate() {

@@ -6,8 +6,10 @@ mod details;
 mod forms;
 mod images;
 mod layout;
+mod lists;
 mod projects;
 mod session;
+mod users;
 
 use std::sync::Arc;
 
@@ -27,7 +29,7 @@ use self::session::Visitor;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 const ICON: &str = include_str!("icon.svg");
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; form-action 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; form-action 'self'; \
                       frame-ancestors 'none'; base-uri 'none'";
 /// Bytes of the longest form.
 const MAX_FORM: usize = 64 << 10;
@@ -35,6 +37,10 @@ const MAX_FORM: usize = 64 << 10;
 /// Everything a page needs.
 struct View {
     registry: Arc<Registry>,
+    /// Where this page is.
+    path: String,
+    /// The same with its query, for who signs in first; empty for what is no page to come back to.
+    whole: String,
     visitor: Visitor,
     query: Query,
     /// Where clients reach the registry, without a scheme.
@@ -91,6 +97,11 @@ async fn page(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>, 
         base.split_once("://").map_or((false, ""), |(scheme, host)| (scheme == "https", host));
     let view = View {
         registry: registry.clone(),
+        path: path.to_owned(),
+        whole: match request.uri().path_and_query() {
+            Some(whole) if request.method() == Method::GET && path != "/ui/login" => whole.to_string(),
+            _ => String::new(),
+        },
         visitor: Visitor::read(registry, peer, &headers),
         query: Query::parse(request.uri().query().unwrap_or_default()),
         host: host.to_owned(),
@@ -117,11 +128,12 @@ async fn page(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>, 
 async fn show(view: &View, path: &str) -> Result<Page, Error> {
     let rest = path.strip_prefix("/ui/").ok_or_else(|| nothing(path))?;
     if rest == "login" {
-        return Page::ok(layout::login(view, "", None));
+        let to = view.query.get("to").unwrap_or_default();
+        return Page::ok(layout::login(view, to, "", None));
     }
     // Without accounts nobody but who is in the file sees anything; with them there may be public projects.
     if matches!(view.registry.auth.mode, Mode::Htpasswd(_)) && view.visitor.caller.is_nobody() {
-        return Page::go("/ui/login");
+        return Page::go(layout::sign_in(view));
     }
     let (kind, name) =
         rest.split_once('/').map_or((rest, String::new()), |(kind, name)| (kind, decode(name, false)));
@@ -134,7 +146,9 @@ async fn show(view: &View, path: &str) -> Result<Page, Error> {
         "delete" => images::confirm(view, &name),
         "storage" => admin::storage(view, None),
         "audit" => admin::audit(view).await,
-        "users" => admin::users(view),
+        "users" if name.is_empty() => users::all(view),
+        "users" => users::one(view, &name),
+        "account" => users::account(view),
         _ => Err(nothing(path)),
     }
 }
@@ -158,7 +172,7 @@ fn nothing(path: &str) -> Error {
 /// An error as a page. Who is not signed in is asked to.
 fn failure(view: &View, error: &Error) -> Page {
     if matches!(error, Error::Unauthorized { .. }) {
-        return Page::Go("/ui/login".to_owned(), None);
+        return Page::Go(layout::sign_in(view), None);
     }
     let body = html! {
         p.failure role="alert" { (error.to_string()) }

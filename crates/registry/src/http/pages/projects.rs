@@ -2,7 +2,10 @@
 
 use maud::{Markup, html};
 
-use super::{Page, View, layout};
+use super::{
+    Page, View, layout,
+    lists::{Column, Part, table},
+};
 use crate::{
     Error,
     accounts::{
@@ -13,10 +16,8 @@ use crate::{
     catalog::RepositorySummary,
     clock,
     http::query::encode,
+    name::Name,
 };
-
-/// Repositories that one page shows.
-const ROWS: usize = 500;
 
 /// The visible projects: those that were made, and, without accounts, those that names begin with.
 fn visible(view: &View) -> Vec<(String, ProjectRecord)> {
@@ -35,38 +36,47 @@ fn visible(view: &View) -> Vec<(String, ProjectRecord)> {
 pub(super) fn list(view: &View) -> Result<Page, Error> {
     let projects = visible(view);
     let admin = view.registry.require_admin(&view.visitor.caller).is_ok();
+    let may_sign_in = view.visitor.caller.is_nobody() && !matches!(view.registry.auth.mode, Mode::Open);
+    let (part, all) = (Part::of(view), projects.len());
+    let projects: Vec<_> = projects.into_iter().filter(|(name, _)| part.passes(name)).collect();
+    let passing = projects.len();
+    let columns = [
+        Column::Text("Project"),
+        Column::Short("Access"),
+        Column::Number("Repositories"),
+        Column::Number("Size"),
+    ];
     let contents = view.registry.catalog.read();
-    let rows = projects.iter().map(|(name, project)| {
-        (name, project, contents.of_project(name).count(), contents.project_size(name))
+    let rows = part.take(&projects).map(|(name, project)| {
+        vec![
+            html! { a href={ "/ui/projects/" (encode(name)) } { (name) } },
+            html! { (if project.public { "public" } else { "private" }) },
+            html! { (contents.of_project(name).count()) },
+            html! { (layout::size(contents.project_size(name))) },
+        ]
     });
     Page::ok(layout::page(
         view,
         "Projects",
         html! {
-            @if projects.is_empty() { p { "There is nothing that you may see. " a href="/ui/login" { "Sign in" } "." } }
+            @if all == 0 && may_sign_in { p { "There is nothing to see without signing in." } }
+            @else if all == 0 {
+                p { "There is nothing yet that you may see. Images are pushed like this:" }
+                (layout::command(&format!("docker push {}/image:tag", view.host)))
+            }
             @else {
-                table {
-                    thead { tr { th scope="col" { "Project" } th scope="col" { "Access" } th.number scope="col" { "Repositories" } th.number scope="col" { "Size" } } }
-                    tbody {
-                        @for (name, project, repositories, size) in rows {
-                            tr {
-                                td { a href={ "/ui/projects/" (encode(name)) } { (name) } }
-                                td { (if project.public { "public" } else { "private" }) }
-                                td.number { (repositories) }
-                                td.number { (layout::size(size)) }
-                            }
-                        }
-                    }
-                }
+                (part.form("/ui/", all))
+                @if passing > 0 { (table(&columns, rows)) }
+                (part.links(passing, ""))
             }
             @if admin {
                 details {
                     summary { "New project" }
                     form.card method="post" action="/ui/project-add" {
                         (layout::token(view))
-                        label { "Name" input name="name" required pattern="[a-z0-9]+([._\\-]+[a-z0-9]+)*"; }
-                        label.check { input type="checkbox" name="public" value="yes"; " Everybody may pull" }
-                        button type="submit" { "Make" }
+                        label { "Name" input name="name" required pattern="[a-z0-9]+([._\\-]+[a-z0-9]+)*" title="a-z, 0-9, and . _ - between them"; }
+                        label.check { input type="checkbox" name="public" value="yes"; "Everybody may pull" }
+                        button type="submit" { "Create project" }
                     }
                 }
             }
@@ -76,58 +86,76 @@ pub(super) fn list(view: &View) -> Result<Page, Error> {
 
 pub(super) fn search(view: &View) -> Result<Page, Error> {
     let wanted = view.query.get("q").unwrap_or_default().trim().to_lowercase();
-    let found = view.registry.catalog.summaries(ROWS, view.registry.found(&view.visitor.caller, &wanted));
+    let part = Part::of(view);
+    let found = view.registry.found(&view.visitor.caller, &wanted);
+    let (found, all) = view.registry.catalog.summaries(found, part.range());
     Page::ok(layout::page(
         view,
         "Search",
         html! {
             p aria-live="polite" {
-                (found.len()) @if found.len() == ROWS { " or more" } " repositories for “" (wanted) "”"
+                (all) (if all == 1 { " repository" } else { " repositories" }) " for “" (wanted) "”"
             }
-            (table(&found))
+            @if all > 0 { (repositories(&found)) (part.links(all, &format!("q={}", encode(&wanted)))) }
         },
     ))
 }
 
-fn table(repositories: &[RepositorySummary]) -> Markup {
-    html! {
-        table data-filter="yes" {
-            thead { tr { th scope="col" { "Repository" } th.number scope="col" { "Tags" } th.number scope="col" { "Manifests" } th.number scope="col" { "Size" } th scope="col" { "Changed" } } }
-            tbody {
-                @for repository in repositories {
-                    tr {
-                        td { a href={ "/ui/repositories/" (repository.name) } { (repository.name) } }
-                        td.number { (repository.tags) }
-                        td.number { (repository.manifests) }
-                        td.number { (layout::size(repository.size)) }
-                        td { @if repository.changed > 0 { (clock::short(repository.changed)) } @else { "–" } }
-                    }
-                }
-            }
-        }
-    }
+fn repositories(all: &[RepositorySummary]) -> Markup {
+    let columns = [
+        Column::Text("Repository"),
+        Column::Number("Tags"),
+        Column::Number("Manifests"),
+        Column::Number("Size"),
+        Column::Short("Changed"),
+    ];
+    let rows = all.iter().map(|repository| {
+        vec![
+            html! { a href={ "/ui/repositories/" (repository.name) } { (repository.name) } },
+            html! { (repository.tags) },
+            html! { (repository.manifests) },
+            html! { (layout::size(repository.size)) },
+            html! { @if repository.changed > 0 { (clock::short(repository.changed)) } @else { "–" } },
+        ]
+    });
+    table(&columns, rows)
 }
 
 pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
     let (registry, caller) = (&view.registry, &view.visitor.caller);
     let project = visible(view).into_iter().find(|(n, _)| n == name).map(|(_, project)| project);
     let project = project.ok_or_else(|| Error::NotFound { what: "project", name: name.to_owned() })?;
-    let repositories = registry.catalog.summaries(ROWS, |n| n.project() == name);
+    let (part, all) = (Part::of(view), registry.catalog.read().of_project(name).count());
+    let passes = |n: &Name| n.project() == name && part.passes(n.as_str());
+    let (found, passing) = registry.catalog.summaries(passes, part.range());
     let rules = registry.require_role(caller, name, Role::Admin).is_ok();
     let example = if name == LIBRARY { "image:tag".to_owned() } else { format!("{name}/image:tag") };
     let may_push = match example.split(':').next().and_then(|n| n.parse().ok()) {
         Some(name) => registry.allow(caller, &name, Action::Push).is_ok(),
         None => false,
     };
-    Page::ok(layout::page(
+    let size = layout::size(registry.catalog.read().project_size(name));
+    Page::ok(layout::below(
         view,
+        &[("Projects", "/ui/")],
         name,
         html! {
-            (layout::trail(&[("Projects", "/ui/")]))
-            p { (if project.public { "Public" } else { "Private" }) " · " (repositories.len()) " repositories" }
+            p {
+                (if project.public { "Public" } else { "Private" }) " · " (all)
+                (if all == 1 { " repository · " } else { " repositories · " }) (size)
+                @if let Some(quota) = project.quota { " of " (layout::size(quota)) }
+            }
             @if may_push { (layout::command(&format!("docker push {}/{example}", view.host))) }
-            (table(&repositories))
-            @if rules { (replications(view, name)) (settings(view, name, &project)) }
+            (part.form(&view.path, all))
+            @if passing > 0 { (repositories(&found)) }
+            @if all == 0 { p { "Nothing has been pushed yet." } } @else { (part.links(passing, "")) }
+            @if rules {
+                (replications(view, name))
+                (members(view, name, &project))
+                (robots(view, name))
+                (settings(view, name, &project))
+                @if all == 0 && registry.require_admin(caller).is_ok() { (removal(view, name)) }
+            }
         },
     ))
 }
@@ -135,104 +163,172 @@ pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
 /// Where a project's images go, and how far that is.
 fn replications(view: &View, name: &str) -> Markup {
     let all = view.registry.replication_figures(name);
+    let columns = [
+        Column::Text("To"),
+        Column::Number("Tags waiting"),
+        Column::Short("Last complete"),
+        Column::Text("Last error"),
+    ];
+    let rows = all.iter().map(|figures| {
+        vec![
+            html! { code { (figures.to.target()) } },
+            html! { (figures.waiting) },
+            html! { @match figures.last { Some(last) => (clock::short(last)), None => "–" } },
+            html! { (figures.error.as_deref().unwrap_or("–")) },
+        ]
+    });
     html! {
         @if !all.is_empty() {
             section aria-labelledby="replication" {
                 h2 #replication { "Replication" }
-                table {
-                    thead { tr { th scope="col" { "To" } th.number scope="col" { "Tags waiting" } th scope="col" { "Last complete" } th scope="col" { "Last error" } } }
-                    tbody {
-                        @for figures in &all {
-                            tr {
-                                td { code { (figures.to.target()) } }
-                                td.number { (figures.waiting) }
-                                td { @match figures.last { Some(last) => (clock::short(last)), None => "–" } }
-                                td { (figures.error.as_deref().unwrap_or("–")) }
-                            }
-                        }
-                    }
-                }
+                (table(&columns, rows))
                 form.row method="post" action={ "/ui/replicate/" (name) } {
                     (layout::token(view))
-                    button type="submit" { "Compare and send now" }
+                    button.quiet type="submit" { "Compare and send now" }
                 }
             }
         }
     }
 }
 
-fn settings(view: &View, name: &str, project: &ProjectRecord) -> Markup {
+fn members(view: &View, name: &str, project: &ProjectRecord) -> Markup {
     let state = view.registry.accounts.read();
-    let prefix = format!("{name}+");
-    let robots: Vec<_> = state.robots.iter().filter(|(robot, _)| robot.starts_with(&prefix)).collect();
     let others: Vec<&String> =
         state.users.keys().filter(|user| !project.members.contains_key(*user)).collect();
+    let rows = project.members.iter().map(|(user, role)| {
+        vec![
+            html! { (user) },
+            html! { (role.as_str()) },
+            html! { form.inline method="post" action={ "/ui/member/" (name) } {
+                (layout::token(view))
+                input type="hidden" name="user" value=(user);
+                input type="hidden" name="role" value="none";
+                button.quiet type="submit" aria-label={ "Remove member " (user) } { "Remove" }
+            } },
+        ]
+    });
     html! {
         section aria-labelledby="members" {
             h2 #members { "Members" }
-            table {
-                thead { tr { th scope="col" { "User" } th scope="col" { "Role" } th scope="col" { span.hidden { "Change" } } } }
-                tbody {
-                    @for (user, role) in &project.members {
-                        tr {
-                            td { (user) } td { (role.as_str()) }
-                            td { form.inline method="post" action={ "/ui/member/" (name) } {
-                                (layout::token(view))
-                                input type="hidden" name="user" value=(user);
-                                input type="hidden" name="role" value="none";
-                                button.quiet type="submit" aria-label={ "Remove member " (user) } { "Remove" }
-                            } }
-                        }
-                    }
-                }
+            p.soft { "A guest pulls, a developer pushes, a maintainer removes images, an admin looks after members and robots." }
+            @if !project.members.is_empty() {
+                (table(&[Column::Text("User"), Column::Short("Role"), Column::Actions], rows))
             }
             @if !others.is_empty() {
                 form.row method="post" action={ "/ui/member/" (name) } {
                     (layout::token(view))
                     label { "User" select name="user" { @for user in others { option { (user) } } } }
                     label { "Role" select name="role" { @for role in Role::ALL { option { (role.as_str()) } } } }
-                    button type="submit" { "Add member" }
+                    button.quiet type="submit" { "Add member" }
                 }
             }
         }
+    }
+}
+
+fn robots(view: &View, name: &str) -> Markup {
+    let state = view.registry.accounts.read();
+    let prefix = format!("{name}+");
+    let robots: Vec<_> = state.robots.iter().filter(|(robot, _)| robot.starts_with(&prefix)).collect();
+    let now = clock::now();
+    let rows = robots.iter().map(|(robot, record)| {
+        vec![
+            html! { code { (robot) } },
+            html! { (record.role.as_str()) },
+            html! {
+                @match record.expires { Some(expires) => (clock::short(expires)), None => "never" }
+                @if record.expires.is_some_and(|expires| expires <= now) { " (expired)" }
+            },
+            html! { form.inline method="post" action={ "/ui/robot-remove/" (name) } {
+                (layout::token(view))
+                input type="hidden" name="robot" value=(robot.trim_start_matches(&prefix));
+                button.quiet type="submit" aria-label={ "Remove robot " (robot) } { "Remove" }
+            } },
+        ]
+    });
+    let columns = [Column::Text("Robot"), Column::Short("Role"), Column::Short("Expires"), Column::Actions];
+    html! {
         section aria-labelledby="robots" {
             h2 #robots { "Robots" }
-            table {
-                thead { tr { th scope="col" { "Robot" } th scope="col" { "Role" } th scope="col" { "Expires" } th scope="col" { span.hidden { "Change" } } } }
-                tbody {
-                    @for (robot, record) in robots {
-                        tr {
-                            td { code { (robot) } } td { (record.role.as_str()) }
-                            td { @match record.expires { Some(expires) => (clock::short(expires)), None => "never" } }
-                            td { form.inline method="post" action={ "/ui/robot-remove/" (name) } {
-                                (layout::token(view))
-                                input type="hidden" name="robot" value=(robot.trim_start_matches(&prefix));
-                                button.quiet type="submit" aria-label={ "Remove robot " (robot) } { "Remove" }
-                            } }
-                        }
-                    }
-                }
-            }
+            p.soft { "Accounts of this project for programs." }
+            @if !robots.is_empty() { (table(&columns, rows)) }
             form.row method="post" action={ "/ui/robot-add/" (name) } {
                 (layout::token(view))
-                label { "Name" input name="robot" required pattern="[a-z0-9]+([._\\-]+[a-z0-9]+)*"; }
+                label { "Name" input name="robot" required pattern="[a-z0-9]+([._\\-]+[a-z0-9]+)*" title="a-z, 0-9, and . _ - between them"; }
                 label { "Role" select name="role" { option { "developer" } option { "guest" } option { "maintainer" } } }
                 label { "Days" input name="days" type="number" min="1" max="3650" value="90"; }
-                button type="submit" { "Make robot" }
+                button.quiet type="submit" { "Add robot" }
             }
         }
+    }
+}
+
+fn settings(view: &View, name: &str, project: &ProjectRecord) -> Markup {
+    let retention = &project.retention;
+    let admin = view.registry.require_admin(&view.visitor.caller).is_ok();
+    let number = |key: &str, title: &str, value: Option<u32>| {
+        html! { label { (title) input name=(key) type="number" min="0" value=[value]; } }
+    };
+    html! {
         section aria-labelledby="settings" {
             h2 #settings { "Settings" }
             form.card method="post" action={ "/ui/project-set/" (name) } {
                 (layout::token(view))
-                label.check { input type="checkbox" name="public" value="yes" checked[project.public]; " Everybody may pull" }
+                label.check { input type="checkbox" name="public" value="yes" checked[project.public]; "Everybody may pull" }
                 label {
-                    "Immutable tags, with * for anything"
-                    input name="immutable" value=(project.immutable.join(" "));
+                    "Immutable tags, * for anything"
+                    input name="immutable" placeholder="v*" value=(project.immutable.join(" "));
                 }
-                @if let Some(quota) = project.quota { p { "Quota: " (layout::size(quota)) } }
+                @if admin {
+                    label {
+                        "Quota, empty for none"
+                        input name="quota" placeholder="20g" value=[project.quota.map(exact)];
+                    }
+                }
+                fieldset {
+                    legend { "Tags that none of these keeps are removed; without any, all stay" }
+                    (number("keep_last", "The newest, how many", retention.keep_last))
+                    (number("keep_days", "Pushed within how many days", retention.keep_days))
+                    label { "With names like these, * for anything" input name="keep" value=(retention.keep.join(" ")); }
+                }
+                (number("untagged_days", "Days after which images without a tag are removed", retention.untagged_days))
                 button type="submit" { "Save" }
             }
+        }
+    }
+}
+
+/// A size as it can be typed again: in the largest unit that loses nothing.
+fn exact(bytes: u64) -> String {
+    let units = [(30, "g"), (20, "m"), (10, "k")];
+    let unit = units.iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
+    unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
+}
+
+fn removal(view: &View, name: &str) -> Markup {
+    html! {
+        details {
+            summary { "Remove this project" }
+            form.card method="post" action={ "/ui/project-remove/" (encode(name)) } {
+                (layout::token(view))
+                p { "This removes " strong { (name) } " with its members and robots. It cannot be undone." }
+                button.danger type="submit" { "Remove" }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_shown_as_it_can_be_typed() {
+        for (bytes, text) in
+            [(20 << 30, "20g"), (1536 << 20, "1536m"), (5 << 10, "5k"), (1_000_001, "1000001")]
+        {
+            assert_eq!(exact(bytes), text);
+            assert_eq!(skiff_types::parse_size(text).unwrap() as u64, bytes);
         }
     }
 }
