@@ -69,7 +69,12 @@ fn a_push_under_way_is_left_alone() -> Result<()> {
 /// Without any grace, a manifest may be refused because its blobs were collected; but one that was accepted is whole.
 #[test]
 fn whatever_is_collected_when_an_accepted_image_is_whole() -> Result<()> {
-    let mut test = Test::ours(&["--auth", "none", "--gc-grace", "0", "--gc-interval", "0"])?;
+    collect_while_others_push(&mut Test::ours(&["--auth", "none", "--gc-grace", "0", "--gc-interval", "0"])?)
+        .map(drop)
+}
+
+/// Answers the accepted images that are still there: repository, manifest, digest of the layer.
+pub(super) fn collect_while_others_push(test: &mut Test) -> Result<Vec<(String, Vec<u8>, String)>> {
     let (root, address) = (test.server().root(), test.server().address.clone());
     let stop = AtomicBool::new(false);
     let accepted = thread::scope(|scope| -> Result<Vec<(String, Vec<u8>, String)>> {
@@ -109,17 +114,18 @@ fn whatever_is_collected_when_an_accepted_image_is_whole() -> Result<()> {
         Ok(all)
     })?;
     test.client = Client::new(&address);
-    let mut whole = 0;
-    for (name, manifest, layer) in &accepted {
+    let mut whole = Vec::new();
+    for (name, manifest, layer) in accepted {
         // A later round may have removed it again.
-        let got = test.client.get(&format!("/v2/{name}/manifests/{}", digest(manifest)))?;
+        let got = test.client.get(&format!("/v2/{name}/manifests/{}", digest(&manifest)))?;
         if got.status == 200 {
-            test.client.get(&format!("/v2/{name}/blobs/{layer}"))?.expect(200)?;
-            whole += 1;
+            let blob = test.client.get(&format!("/v2/{name}/blobs/{layer}"))?.expect(200)?;
+            assert_eq!(digest(&blob.body), layer);
+            whole.push((name, manifest, layer));
         }
     }
-    ensure!(whole > 0, "nothing was accepted");
-    Ok(())
+    ensure!(!whole.is_empty(), "nothing was accepted");
+    Ok(whole)
 }
 
 #[test]

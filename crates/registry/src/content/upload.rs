@@ -79,7 +79,7 @@ pub(crate) struct Writing {
 }
 
 /// A finished upload: a file whose digest is known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) id: UploadId,
     pub(crate) path: PathBuf,

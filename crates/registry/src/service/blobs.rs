@@ -85,8 +85,13 @@ impl Registry {
     /// Puts a verified file in its place, if none is there, and lets the repository give it.
     pub(crate) async fn adopt(self: Arc<Self>, name: Name, received: Received) -> Result<(), Error> {
         let policy = self.accounts.policy(name.project());
-        self.catalog.room(&name, 0, &policy)?;
         let (digest, size) = (received.digest.clone(), received.size);
+        // Before it is sent to a bucket for nothing; others may take the room meanwhile.
+        let more = if self.catalog.blob(&name, &digest).is_ok() { 0 } else { size };
+        if let Err(error) = self.catalog.room(&name, more, &policy) {
+            blocking(move || self.uploads.drop_received(&received)).await?;
+            return Err(error);
+        }
         let pin = self.content.pin(&digest).await;
         if self.catalog.knows(&digest) && self.content.size(&digest).await? == Some(size) {
             let this = self.clone();

@@ -192,7 +192,12 @@ impl Registry {
                 blocking(move || this.uploads.drop_received(&received)).await?;
                 return Err(Error::Upstream { host: proxy.remote.host().to_owned(), reason });
             }
-            this.adopt(name, received).await?;
+            let kept = received.clone();
+            if let Err(error) = this.clone().adopt(name, received).await {
+                // Nobody will go on with it.
+                blocking(move || this.uploads.drop_received(&kept)).await?;
+                return Err(error);
+            }
             progress.send_replace(Progress::Whole);
             Ok(())
         })
