@@ -71,7 +71,11 @@ impl Browser {
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", profile,
         ] });
-        let wanted = json!({ "alwaysMatch": { "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" } } });
+        // A page that does not come is an error soon, not after five minutes.
+        let timeouts = json!({ "pageLoad": PATIENCE.as_millis(), "script": PATIENCE.as_millis() });
+        let wanted = json!({ "alwaysMatch": {
+            "goog:chromeOptions": options, "goog:loggingPrefs": { "browser": "ALL" }, "timeouts": timeouts,
+        } });
         let made = browser.call("POST", "", json!({ "capabilities": wanted }))?;
         browser.session = format!("/{}", made["sessionId"].as_str().context("no session")?);
         Ok(browser)

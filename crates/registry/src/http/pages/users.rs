@@ -10,7 +10,8 @@ use crate::{Error, auth::Mode, clock, http::query::encode};
 
 pub(super) fn all(view: &View) -> Result<Page, Error> {
     view.registry.require_admin(&view.visitor.caller)?;
-    let state = view.registry.accounts.read();
+    // A copy: the head of the page asks for the accounts again, and who holds this lock twice may wait for ever.
+    let users = view.registry.accounts.read().users.clone();
     let columns = [
         Column::Text("User"),
         Column::Short("Administrator"),
@@ -18,7 +19,7 @@ pub(super) fn all(view: &View) -> Result<Page, Error> {
         Column::Short("Since"),
         Column::Actions,
     ];
-    let rows = state.users.iter().map(|(name, user)| {
+    let rows = users.iter().map(|(name, user)| {
         vec![
             html! { a href={ "/ui/users/" (encode(name)) } { (name) } },
             html! { (if user.admin { "yes" } else { "no" }) },
@@ -74,7 +75,7 @@ fn new_password() -> Markup {
 
 pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
     view.registry.require_admin(&view.visitor.caller)?;
-    let state = view.registry.accounts.read();
+    let state = view.registry.accounts.read().clone();
     let user =
         state.users.get(name).ok_or_else(|| Error::NotFound { what: "user", name: name.to_owned() })?;
     let member =
