@@ -43,11 +43,17 @@ function wide() {
   const out = [...document.querySelectorAll("body *")].filter((e) => visible(e) && e.getBoundingClientRect().right > width);
   return out.length ? out.map((e) => `${named(e)}: ${e.getBoundingClientRect().right}`) : ["something"];
 }
-// Cells in which words stand one letter below the other.
+// Cells in which words stand one letter below the other, or over the title before them.
 function cramped() {
   const text = document.createRange();
   const box = (cell) => (text.selectNodeContents(cell), text.getBoundingClientRect());
-  return [...document.querySelectorAll("td")].filter((cell) => visible(cell) && box(cell).width < 60 && box(cell).height > 60).map(named);
+  const narrow = (cell) => box(cell).width < 60 && box(cell).height > 60;
+  const covered = (cell) => {
+    const title = getComputedStyle(cell, "::before");
+    const end = cell.getBoundingClientRect().left + parseFloat(title.left) + parseFloat(title.width);
+    return title.content !== "none" && box(cell).left < end;
+  };
+  return [...document.querySelectorAll("td")].filter((cell) => visible(cell) && (narrow(cell) || covered(cell))).map(named);
 }
 // Fields and buttons that a screen reader cannot name.
 function nameless() {

@@ -67,7 +67,8 @@ impl Browser {
         ensure!(port.is_some(), "chromedriver does not start: install Debian's chromium and chromium-driver");
         let profile = format!("--user-data-dir={}", browser.home.path().join("profile").display());
         let options = json!({ "args": [
-            "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-pipe",
+            "--headless=new", "--no-sandbox", "--disable-gpu",
+            "--hide-scrollbars", "--disable-breakpad", "--disable-dev-shm-usage", "--remote-debugging-pipe",
             "--no-first-run", "--disable-background-networking", "--disable-component-update",
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", profile,
         ] });

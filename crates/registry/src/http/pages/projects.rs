@@ -286,7 +286,7 @@ fn settings(view: &View, name: &str, project: &ProjectRecord) -> Markup {
                     }
                 }
                 fieldset {
-                    legend { "Tags that none of these keeps are removed; without any, all stay" }
+                    legend { "Which tags to keep (none given: all)" }
                     (number("keep_last", "The newest, how many", retention.keep_last))
                     (number("keep_days", "Pushed within how many days", retention.keep_days))
                     label { "With names like these, * for anything" input name="keep" value=(retention.keep.join(" ")); }
