@@ -85,6 +85,28 @@ fn collections_while_others_push_keep_what_is_named_and_nothing_else() -> Result
     Ok(())
 }
 
+#[test]
+fn a_collection_ends_at_the_first_thing_that_the_store_does_not_do() -> Result<()> {
+    let (store, mut test, _dir) = registry(&["--gc-grace", "0", "--gc-interval", "0"])?;
+    let root = test.server().root();
+    let kept = test.push_image("a", "v1", b"kept")?;
+    for n in 0..20u8 {
+        test.push_blob(&format!("b{n}"), &[n])?;
+        test.push_blob("c", &[n, n])?;
+    }
+    let asked = store.requests();
+    store.fail(Fault::Busy);
+    assert!(collect(&root).is_err());
+    // One removal, as often as a busy store is asked.
+    assert!(store.requests() - asked < 10, "{} requests", store.requests() - asked);
+    store.fail(Fault::None);
+    store.age(std::time::Duration::from_secs(3600));
+    collect(&root)?;
+    until("only what is named is there", || store.objects("blobs") == 3)?;
+    assert_eq!(test.client.get("/v2/a/manifests/v1")?.expect(200)?.body, kept);
+    Ok(())
+}
+
 /// A cache of a registry, whose tags are looked up each time.
 fn cache(origin: &mut Test, redirect: bool) -> Result<(Store, Test, tempfile::TempDir)> {
     let (store, dir) = (Store::start()?, tempfile::tempdir()?);

@@ -203,10 +203,13 @@ impl Content {
     }
 
     /// Takes the content of a digest away that nothing names, unless somebody is about to place it. Whether it is gone.
-    pub(crate) async fn discard(&self, digest: &Digest, named: impl FnOnce() -> bool) -> bool {
-        let Ok(guard) = self.lock(digest).try_lock_owned() else { return false };
+    ///
+    /// # Errors
+    /// The bucket's store does not do it: it will not do it for others either.
+    pub(crate) async fn discard(&self, digest: &Digest, named: impl FnOnce() -> bool) -> Result<bool, Error> {
+        let Ok(guard) = self.lock(digest).try_lock_owned() else { return Ok(false) };
         if named() {
-            return false;
+            return Ok(false);
         }
         // Whoever waits for this may leave: the pin is held until it is done.
         let pin = Pin { digest: digest.clone(), _guard: guard };
@@ -221,11 +224,12 @@ impl Content {
             }
         };
         match removed {
-            Ok(()) => true,
-            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => false,
+            Ok(()) => Ok(true),
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error @ Error::Storage { .. }) => Err(error),
             Err(error) => {
                 tracing::warn!(%digest, %error, "cannot remove a collected blob");
-                false
+                Ok(false)
             }
         }
     }

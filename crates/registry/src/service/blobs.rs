@@ -106,7 +106,7 @@ impl Registry {
             Ok(None) => Ok(()),
             Ok(Some(pending)) => self.catalog.durable(pending).await,
             Err(error) => {
-                self.content.discard(&digest, || self.catalog.knows(&digest)).await;
+                self.try_discard(&[digest]).await;
                 Err(error)
             }
         }

@@ -68,7 +68,7 @@ impl Registry {
                 collected.blobs += removed.orphans.len();
                 // Who asked for it may look whether the room is there.
                 self.catalog.durable(removed.pending).await?;
-                self.discard(&removed.orphans).await;
+                self.discard(&removed.orphans).await?;
                 tokio::task::yield_now().await;
             }
         }
@@ -83,7 +83,7 @@ impl Registry {
         let catalog = self.catalog.clone();
         let mut gone = 0;
         for digest in self.content.unnamed(LEFTOVER_AGE, move |digest| catalog.knows(digest)).await? {
-            gone += usize::from(self.content.discard(&digest, || self.catalog.knows(&digest)).await);
+            gone += usize::from(self.content.discard(&digest, || self.catalog.knows(&digest)).await?);
         }
         Ok(gone)
     }

@@ -115,7 +115,7 @@ impl Registry {
                 Ok(Stored { digest, subject })
             }
             Err(error) => {
-                self.content.discard(&digest, || self.catalog.knows(&digest)).await;
+                self.try_discard(&[digest]).await;
                 Err(error)
             }
         }

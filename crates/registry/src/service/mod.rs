@@ -215,15 +215,26 @@ impl Registry {
         self.catalog.durable(removed.pending).await?;
         if !removed.orphans.is_empty() {
             let this = self.clone();
-            tokio::spawn(async move { this.discard(&removed.orphans).await });
+            tokio::spawn(async move { this.try_discard(&removed.orphans).await });
         }
         Ok(())
     }
 
-    /// Removes files that nothing names any more.
-    async fn discard(&self, orphans: &[Digest]) {
+    /// Removes content that nothing names any more.
+    ///
+    /// # Errors
+    /// The bucket's store does not do it. The rest is not tried: with a store that is silent each would take its time.
+    async fn discard(&self, orphans: &[Digest]) -> Result<(), Error> {
         for digest in orphans {
-            self.content.discard(digest, || self.catalog.knows(digest)).await;
+            self.content.discard(digest, || self.catalog.knows(digest)).await?;
+        }
+        Ok(())
+    }
+
+    /// The same; what cannot be removed now is left to the next collection.
+    async fn try_discard(&self, orphans: &[Digest]) {
+        if let Err(error) = self.discard(orphans).await {
+            tracing::warn!(%error, "content that nothing names is left for now");
         }
     }
 }
