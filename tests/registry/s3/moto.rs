@@ -3,6 +3,10 @@
 
 use std::{
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -52,9 +56,21 @@ impl Moto {
         Ok(String::from_utf8(list.body)?.matches("<Key>").count())
     }
 
-    /// Uploads in parts that were neither completed nor aborted.
+    /// Uploads that were neither completed nor aborted, and have parts that somebody pays for.
     fn unfinished(&self) -> Result<usize> {
-        Ok(String::from_utf8(self.ask("GET", "/images?uploads")?.body)?.matches("<UploadId>").count())
+        let list = String::from_utf8(self.ask("GET", "/images?uploads")?.body)?;
+        let text = |upload: &str, name: &str| {
+            let (_, rest) = upload.split_once(&format!("<{name}>"))?;
+            rest.split_once('<').map(|(text, _)| text.to_owned())
+        };
+        let mut unfinished = 0;
+        for upload in list.split("<Upload>").skip(1) {
+            let (key, id) = (text(upload, "Key"), text(upload, "UploadId"));
+            let (key, id) = (key.context("a key")?, id.context("an id")?);
+            let parts = self.ask("GET", &format!("/images/{key}?uploadId={id}"))?;
+            unfinished += usize::from(String::from_utf8(parts.body)?.contains("<PartNumber>"));
+        }
+        Ok(unfinished)
     }
 }
 
@@ -119,7 +135,8 @@ fn kills_lose_nothing_that_was_acknowledged() -> Result<()> {
     let (moto, mut test, _dir) = registry(false, &[])?;
     let address = test.server().address.clone();
     for round in 0..3u64 {
-        let address = address.clone();
+        let (address, pushed) = (address.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = pushed.clone();
         let pushing = thread::spawn(move || {
             let mut test = Test { client: Client::new(&address), server: None };
             let mut acknowledged = Vec::new();
@@ -131,18 +148,23 @@ fn kills_lose_nothing_that_was_acknowledged() -> Result<()> {
                     name.clone().into_bytes()
                 };
                 match test.push_image(&name, "v1", &layer) {
-                    Ok(manifest) => acknowledged.push((name, manifest, layer)),
+                    Ok(manifest) => {
+                        acknowledged.push((name, manifest, layer));
+                        counted.fetch_add(1, Ordering::Relaxed);
+                    }
                     Err(_) => break,
                 }
             }
             acknowledged
         });
-        thread::sleep(Duration::from_millis(1000 + 700 * round));
+        // The second is large, and so is every other.
+        until("a large blob was pushed", || pushed.load(Ordering::Relaxed) > 1)?;
+        thread::sleep(Duration::from_millis(50 + 350 * round));
         test.server().kill()?;
         let acknowledged = pushing.join().unwrap_or_default();
         again(&mut test)?;
         assert_eq!(moto.unfinished()?, 0);
-        ensure!(acknowledged.len() > 1, "nothing large was pushed");
+        ensure!(acknowledged.len() > 1, "{} images", acknowledged.len());
         for (name, manifest, layer) in &acknowledged {
             assert_eq!(&test.client.get(&format!("/v2/{name}/manifests/v1"))?.expect(200)?.body, manifest);
             let blob = format!("/v2/{name}/blobs/{}", digest(layer));
