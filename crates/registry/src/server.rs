@@ -49,14 +49,6 @@ impl Server {
     /// # Errors
     /// An address is in use or not ours.
     pub async fn bind(registry: Arc<Registry>, listen: Listen) -> Result<Self, String> {
-        let tcp = match listen.address {
-            None => None,
-            Some(address) => {
-                let listener = TcpListener::bind(address).await;
-                let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
-                Some((listener, listen.tls))
-            }
-        };
         let operator = match listen.operator {
             None => None,
             Some(path) => Some(
@@ -72,6 +64,15 @@ impl Server {
                 None
             }
         });
+        // Last: whoever reaches it finds the others.
+        let tcp = match listen.address {
+            None => None,
+            Some(address) => {
+                let listener = TcpListener::bind(address).await;
+                let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                Some((listener, listen.tls))
+            }
+        };
         Ok(Self { registry, tcp, operator, handover })
     }
 
