@@ -5,6 +5,7 @@ use std::process::Command;
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::FlockOperation;
 
 /// A kernel to test on.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,12 +50,10 @@ pub(crate) struct Installed {
 /// Downloads and unpacks what is not in the cache yet.
 pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
     let unpacked = cache.join(kernel.suite());
-    if !unpacked.join("all-unpacked").exists() {
-        let apt = Apt::new(cache)?;
-        apt.run("apt-get", &["update", "-qq"])?;
+    unless_there(cache, &unpacked, |apt| {
         let package = apt.depended_on("linux-image-cloud-amd64", kernel.suite())?;
-        apt.unpack(&package, &unpacked)?;
-    }
+        apt.unpack(&package, &unpacked)
+    })?;
     let modules = unpacked.join("lib/modules");
     let entry = fs_err::read_dir(&modules)?.next().context("the package has no modules")??;
     let version = entry.file_name().into_string().ok().context("the kernel's version is no text")?;
@@ -64,17 +63,29 @@ pub(crate) fn fetch(cache: &Path, kernel: Kernel) -> Result<Installed> {
 /// Where AppArmor's parser is, unpacked: the engine never runs it, tests load profiles with it.
 pub(crate) fn apparmor(cache: &Path) -> Result<PathBuf> {
     let unpacked = cache.join("apparmor");
-    if !unpacked.join("all-unpacked").exists() {
-        let apt = Apt::new(cache)?;
-        apt.run("apt-get", &["update", "-qq"])?;
-        apt.unpack("apparmor", &unpacked)?;
-    }
+    unless_there(cache, &unpacked, |apt| apt.unpack("apparmor", &unpacked))?;
     Ok(unpacked.join("sbin/apparmor_parser"))
 }
 
-/// apt with sources, lists and cache of its own, beside the machine's.
+/// Unpacks something unless that was done before. Machines are made at the same time, and want the same: one after the other.
+fn unless_there(cache: &Path, unpacked: &Path, unpack: impl FnOnce(&Apt) -> Result<()>) -> Result<()> {
+    let done = unpacked.join("all-unpacked");
+    if done.exists() {
+        return Ok(());
+    }
+    let apt = Apt::new(cache)?;
+    if done.exists() {
+        return Ok(());
+    }
+    apt.run("apt-get", &["update", "-qq"])?;
+    unpack(&apt)
+}
+
+/// apt with sources, lists and cache of its own, beside the machine's. Only one is there at a time.
 struct Apt {
     home: PathBuf,
+    /// Locked as long as it is open.
+    _lock: fs_err::File,
     options: Vec<String>,
 }
 
@@ -84,6 +95,8 @@ impl Apt {
         for directory in ["lists/partial", "cache/archives/partial", "archives"] {
             fs_err::create_dir_all(home.join(directory))?;
         }
+        let lock = fs_err::File::create(home.join("lock"))?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
         let uri = archive_uri()?;
         let line = |suite| {
             format!("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {uri} {suite} main\n")
@@ -98,7 +111,7 @@ impl Apt {
             "APT::Sandbox::User=root".to_owned(),
         ];
         let options = settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect();
-        Ok(Self { home, options })
+        Ok(Self { home, _lock: lock, options })
     }
 
     fn run(&self, program: &str, args: &[&str]) -> Result<String> {
