@@ -242,9 +242,14 @@ fn frozen_processes_stand_still_and_die_all_the_same() {
     scratch.group.freeze().expect("frozen");
     assert_eq!(scratch.group.is_frozen(), Ok(true));
     let used = || scratch.group.stats().expect("readable").cpu.total;
+    // What ran last may be counted a moment later.
+    let stands_still = || {
+        let before = used();
+        std::thread::sleep(Duration::from_millis(60));
+        used() == before
+    };
+    wait_until("nothing runs", stands_still);
     let before = used();
-    std::thread::sleep(Duration::from_millis(60));
-    assert_eq!(used(), before, "nothing runs");
     scratch.group.thaw().expect("thawed");
     wait_until("running again", || used() > before);
     scratch.group.freeze().expect("frozen again");
