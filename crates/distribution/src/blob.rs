@@ -208,18 +208,23 @@ impl<'a> BlobReader<'a> {
         ))
     }
 
+    /// A piece of what came and was not given yet.
+    fn take_kept(&mut self) -> Option<Bytes> {
+        let kept = self.kept.as_mut()?;
+        let piece = kept.split_to(kept.len().min(PIECE));
+        self.kept.take_if(|kept| kept.is_empty());
+        Some(piece)
+    }
+
     async fn piece(&mut self) -> Result<Option<Bytes>> {
-        if let Some(kept) = &mut self.kept {
-            let piece = kept.split_to(kept.len().min(PIECE));
-            self.kept.take_if(|kept| kept.is_empty());
+        if let Some(piece) = self.take_kept() {
             return Ok(Some(piece));
         }
         if let Some(ranges) = &mut self.ranges {
             match ranges.next().await.transpose()? {
-                Some(Range::Here(mut bytes)) => {
-                    let piece = bytes.split_to(bytes.len().min(PIECE));
-                    self.kept = Some(bytes).filter(|rest| !rest.is_empty());
-                    return Ok(Some(piece));
+                Some(Range::Here(bytes)) => {
+                    self.kept = Some(bytes);
+                    return Ok(self.take_kept());
                 }
                 None => {
                     self.ranges = None;
@@ -234,8 +239,8 @@ impl<'a> BlobReader<'a> {
         if self.answer.is_none() {
             self.answer = Some(self.ask().await?);
             self.speed = Default::default();
-            if let Some(kept) = self.kept.take() {
-                return Ok(Some(kept));
+            if let Some(piece) = self.take_kept() {
+                return Ok(Some(piece));
             }
         }
         let Some(answer) = &mut self.answer else { return Ok(None) };

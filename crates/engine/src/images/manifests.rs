@@ -8,6 +8,7 @@ use skiff_types::Digest;
 use crate::{
     Result,
     model::{ManifestKind, ManifestSummary, PublishedImage},
+    registries::platform_of,
     registry::Registry,
 };
 
@@ -53,17 +54,10 @@ impl Look<'_> {
             true => self.content(&descriptor, own)?,
             false => 0,
         };
-        let config = &self.image.config;
         let kind = match about {
             Some(about) if attestation => ManifestKind::Attestation { of: about.clone() },
             _ if own => ManifestKind::Image {
-                platform: descriptor.platform.clone().unwrap_or_else(|| skiff_distribution::Platform {
-                    os: config.os.clone(),
-                    architecture: config.architecture.clone(),
-                    variant: config.variant.clone(),
-                    os_version: config.os_version.clone(),
-                    os_features: config.os_features.clone(),
-                }),
+                platform: descriptor.platform.clone().unwrap_or_else(|| platform_of(&self.image.config)),
                 containers: self.containers(),
                 unpacked: self.image.size,
             },

@@ -108,12 +108,18 @@ impl Registries {
 /// The platform of a configuration; none for what is no image's.
 fn platform(config: &[u8]) -> Option<Platform> {
     let config: ImageConfig = serde_json::from_slice(config).ok()?;
-    let (os, architecture, variant) = (config.os, config.architecture, config.variant);
-    let os_version = config.os_version;
-    if os.is_empty() && architecture.is_empty() {
-        return None;
+    (!config.os.is_empty() || !config.architecture.is_empty()).then(|| platform_of(&config))
+}
+
+/// Whom an image with this configuration is for.
+pub(crate) fn platform_of(config: &ImageConfig) -> Platform {
+    Platform {
+        os: config.os.clone(),
+        architecture: config.architecture.clone(),
+        variant: config.variant.clone(),
+        os_version: config.os_version.clone(),
+        os_features: config.os_features.clone(),
     }
-    Some(Platform { os, architecture, variant, os_version, os_features: config.os_features })
 }
 
 /// Filters of a search.

@@ -30,6 +30,8 @@ use crate::{
     model::{Actor, EventKind},
 };
 
+pub(crate) use ask::platform_of;
+
 pub use ask::DistributionInfo;
 pub use encoding::Encoding;
 pub use progress::{Progress, ProgressSender};

@@ -19,6 +19,8 @@ pub(super) struct Original {
     pub(super) published: Published,
     /// Its layers, lowest first.
     pub(super) layers: Vec<Descriptor>,
+    /// Its manifest.
+    bytes: Bytes,
     images: Arc<ImageStore>,
 }
 
@@ -37,10 +39,12 @@ impl Original {
         let all = images.published(&image.id);
         let best = all.into_iter().max_by_key(|p| (here(p), !p.attestations.is_empty()))?;
         // What is damaged cannot be sent; the image itself can.
-        let Parsed::Manifest(manifest) = parsed(images, &best.manifest).ok()?.1 else { return None };
+        let (_, Parsed::Manifest(manifest), bytes) = parsed(images, &best.manifest).ok()? else {
+            return None;
+        };
         let Manifest { config, layers } = *manifest;
         let fits = config.digest == image.id.digest() && layers.len() == image.config.rootfs.diff_ids.len();
-        fits.then(|| Self { published: best, layers, images: Arc::clone(images) })
+        fits.then(|| Self { published: best, layers, bytes, images: Arc::clone(images) })
     }
 
     /// Puts the image's manifest under a tag, or the index if the registry can have one: the whole if it has all that this
@@ -50,7 +54,7 @@ impl Original {
     /// Those of asking and of the store.
     pub(super) async fn send(&self, repository: &Repository<'_>, tag: &str, alone: bool) -> Result<Tagged> {
         let Published { target, manifest, attestations, .. } = &self.published;
-        let (_, _, own) = self.document(manifest)?;
+        let own = self.bytes.clone();
         if alone || !self.published.is_index() {
             return self.tag(repository, tag, manifest.clone(), own).await;
         }

@@ -76,14 +76,25 @@ struct ManifestItem {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Descriptor {
+pub(super) struct Descriptor {
     #[serde(default)]
-    media_type: String,
+    pub(super) media_type: String,
     digest: String,
     #[serde(default)]
     size: Option<u64>,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
+}
+
+impl Descriptor {
+    pub(super) fn is_index(&self) -> bool {
+        ["image.index.v1+json", "manifest.list.v2+json"].iter().any(|kind| self.media_type.ends_with(kind))
+    }
+
+    /// The manifest that this is about, if it is about one.
+    pub(super) fn about(&self) -> Option<&str> {
+        self.annotations.as_ref()?.get(ABOUT).map(String::as_str)
+    }
 }
 
 fn docker(scan: &Scan, manifest: &[u8], images: &mut Images<'_>) -> Result<()> {
@@ -129,17 +140,17 @@ fn docker_item(scan: &Scan, item: &ManifestItem, images: &mut Images<'_>) -> Res
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Index {
+pub(super) struct Index {
     #[serde(default)]
-    manifests: Vec<Descriptor>,
+    pub(super) manifests: Vec<Descriptor>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest {
-    config: Descriptor,
+pub(super) struct Manifest {
+    pub(super) config: Descriptor,
     #[serde(default)]
-    layers: Vec<Descriptor>,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 /// An index may lead to other indexes; deeper than this it is no image's.
@@ -166,9 +177,7 @@ impl Oci<'_, '_> {
         let index: Index = json("index.json", bytes)?;
         let mut found = BTreeSet::new();
         // What is said about an image looks like one.
-        let is_image =
-            |entry: &&Descriptor| !entry.annotations.as_ref().is_some_and(|a| a.contains_key(ABOUT));
-        for entry in index.manifests.iter().filter(is_image) {
+        for entry in index.manifests.iter().filter(|entry| entry.about().is_none()) {
             let digest = digest_of(entry)?;
             let images = match self.seen.get(&digest) {
                 Some(images) => Rc::clone(images),
@@ -191,9 +200,7 @@ impl Oci<'_, '_> {
     }
 
     fn entry(&mut self, entry: &Descriptor, bytes: &[u8], depth: u32) -> Result<Vec<usize>> {
-        let nested = entry.media_type.ends_with("image.index.v1+json")
-            || entry.media_type.ends_with("manifest.list.v2+json");
-        if nested && depth < MAX_DEPTH {
+        if entry.is_index() && depth < MAX_DEPTH {
             return self.index(bytes, depth + 1);
         }
         let Some(image) = self.manifest(bytes)? else { return Ok(Vec::new()) };
@@ -250,7 +257,7 @@ fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
 }
 
 /// A description among the blobs with its digest, checked; nothing if it is not there.
-fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
+pub(super) fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
     let expected = digest_of(descriptor)?;
     let Some(bytes) = scan.files.get(&blob_path(&expected)) else { return Ok(None) };
     let found = Digest::of(bytes);
@@ -265,7 +272,7 @@ fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &
     }
 }
 
-fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
+pub(super) fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
     descriptor.digest.parse().map_err(|e| Error::Archive(format!("digest {:?}: {e}", descriptor.digest)))
 }
 

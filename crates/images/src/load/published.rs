@@ -1,42 +1,16 @@
 //! What images of an archive were published as: OCI layouts may have the index that an image is of, with attestations about it.
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
 use skiff_types::{Digest, ImageId};
 
 use super::{
     described::Described,
-    layout::LayerRef,
+    layout::{self, Descriptor, Index, LayerRef, Manifest, digest_of},
     scan::{Scan, ScannedLayer},
 };
-use crate::published::{ABOUT, Document, Published};
+use crate::{Document, Published};
 
 /// The most attestations of an image.
 const MOST: usize = 16;
-
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
-}
-
-#[derive(Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Descriptor {
-    #[serde(default)]
-    media_type: String,
-    digest: Digest,
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
-struct Manifest {
-    config: Descriptor,
-    #[serde(default)]
-    layers: Vec<Descriptor>,
-}
 
 /// An image with the bytes that are to be kept of it.
 pub(super) type Found = (ImageId, Published, Vec<Vec<u8>>);
@@ -47,11 +21,7 @@ pub(super) fn published(scan: &Scan, images: &[Described]) -> Vec<Found> {
     let Some(top) = scan.files.get(&b"index.json"[..]) else { return Vec::new() };
     let Ok(top) = serde_json::from_slice::<Index>(top) else { return Vec::new() };
     let mut found: Vec<Found> = Vec::new();
-    for entry in top
-        .manifests
-        .iter()
-        .filter(|entry| entry.media_type.contains("index") || entry.media_type.contains("manifest.list"))
-    {
+    for entry in top.manifests.iter().filter(|entry| entry.is_index()) {
         let Some((target, bytes)) = document(scan, entry) else { continue };
         let Ok(index) = serde_json::from_slice::<Index>(bytes) else { continue };
         for entry in &index.manifests {
@@ -63,8 +33,9 @@ pub(super) fn published(scan: &Scan, images: &[Described]) -> Vec<Found> {
             let mut kept = vec![bytes.to_vec(), own.to_vec()];
             let mut published =
                 Published { target: target.clone(), manifest, attestations: Vec::new(), blobs: Vec::new() };
-            let own = published.manifest.digest;
-            for entry in about(&index, &own).take(MOST) {
+            let own = published.manifest.digest.to_string();
+            let about = index.manifests.iter().filter(|entry| entry.about() == Some(own.as_str()));
+            for entry in about.take(MOST) {
                 attestation(scan, entry, &mut published, &mut kept);
             }
             found.push((id, published, kept));
@@ -76,26 +47,19 @@ pub(super) fn published(scan: &Scan, images: &[Described]) -> Vec<Found> {
 /// The image that a manifest describes: each file that it names has come, and is the layer that the image has there.
 fn image(scan: &Scan, manifest: &[u8], images: &[Described]) -> Option<ImageId> {
     let Manifest { config, layers } = serde_json::from_slice(manifest).ok()?;
-    let id = ImageId::from(config.digest);
+    let id = ImageId::from(digest_of(&config).ok()?);
     let image = images.iter().find(|image| image.config.id == id)?;
-    let proved =
-        |(blob, (layer, diff_id)): (&Descriptor, (&LayerRef, &Digest))| match scan.layers.get(&layer.path) {
-            Some(ScannedLayer::Staged { staged, digest, .. }) => {
-                blob.digest == *digest && staged.diff_id() == diff_id
-            }
-            // Only by its diff id a file is taken for a layer without being read.
-            _ => blob.digest == *diff_id,
-        };
-    let own = image.layers.iter().zip(&image.config.diff_ids);
-    (layers.len() == image.layers.len() && layers.iter().zip(own).all(proved)).then_some(id)
-}
-
-fn about<'a>(index: &'a Index, digest: &Digest) -> impl Iterator<Item = &'a Descriptor> {
-    let digest = digest.to_string();
-    let names = move |entry: &&Descriptor| {
-        entry.annotations.as_ref().and_then(|a| a.get(ABOUT)).is_some_and(|of| *of == digest)
+    let proved = |(blob, (layer, diff_id)): (&Digest, (&LayerRef, &Digest))| match scan
+        .layers
+        .get(&layer.path)
+    {
+        Some(ScannedLayer::Staged { staged, digest, .. }) => blob == digest && staged.diff_id() == diff_id,
+        // Only by its diff id a file is taken for a layer without being read.
+        _ => blob == diff_id,
     };
-    index.manifests.iter().filter(names)
+    let blobs: Vec<Digest> = layers.iter().map(|layer| digest_of(layer).ok()).collect::<Option<_>>()?;
+    let own = image.layers.iter().zip(&image.config.diff_ids);
+    (blobs.len() == image.layers.len() && blobs.iter().zip(own).all(proved)).then_some(id)
 }
 
 /// Adds an attestation if all of it is there.
@@ -114,8 +78,7 @@ fn attestation(scan: &Scan, entry: &Descriptor, published: &mut Published, kept:
 
 /// A file of the archive that is what its descriptor says.
 fn document<'a>(scan: &'a Scan, entry: &Descriptor) -> Option<(Document, &'a [u8])> {
-    let bytes = scan.files.get(format!("blobs/sha256/{}", entry.digest.hex()).as_bytes())?;
-    let document =
-        Document { media_type: entry.media_type.clone(), digest: entry.digest, size: bytes.len() as u64 };
-    (Digest::of(bytes) == entry.digest).then_some((document, bytes))
+    let (digest, bytes) = layout::blob(scan, entry).ok()??;
+    let media_type = entry.media_type.clone();
+    Some((Document { media_type, digest, size: bytes.len() as u64 }, bytes))
 }

@@ -101,6 +101,20 @@ pub(super) fn token(view: &View) -> Markup {
     html! { input type="hidden" name="token" value=(view.visitor.form_token(&view.registry)); }
 }
 
+/// The removal of a `user` or `project`, with everything that goes with it, in words.
+pub(super) fn removal(view: &View, what: &str, name: &str, with: &str) -> Markup {
+    html! {
+        details {
+            summary { "Remove this " (what) }
+            form.card method="post" action={ "/ui/" (what) "-remove/" (encode(name)) } {
+                (token(view))
+                p { "This removes " strong { (name) } " " (with) ". It cannot be undone." }
+                button.danger type="submit" { "Remove" }
+            }
+        }
+    }
+}
+
 /// A command to copy.
 pub(super) fn command(text: &str) -> Markup {
     html! {

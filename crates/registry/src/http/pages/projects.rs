@@ -154,7 +154,7 @@ pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
                 (members(view, name, &project))
                 (robots(view, name))
                 (settings(view, name, &project))
-                @if all == 0 && registry.require_admin(caller).is_ok() { (removal(view, name)) }
+                @if all == 0 && registry.require_admin(caller).is_ok() { (layout::removal(view, "project", name, "with its members and robots")) }
             }
         },
     ))
@@ -303,19 +303,6 @@ fn exact(bytes: u64) -> String {
     let units = [(30, "g"), (20, "m"), (10, "k")];
     let unit = units.iter().find(|(shift, _)| bytes.is_multiple_of(1 << shift));
     unit.map_or_else(|| bytes.to_string(), |(shift, unit)| format!("{}{unit}", bytes >> shift))
-}
-
-fn removal(view: &View, name: &str) -> Markup {
-    html! {
-        details {
-            summary { "Remove this project" }
-            form.card method="post" action={ "/ui/project-remove/" (encode(name)) } {
-                (layout::token(view))
-                p { "This removes " strong { (name) } " with its members and robots. It cannot be undone." }
-                button.danger type="submit" { "Remove" }
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -112,14 +112,7 @@ pub(super) fn one(view: &View, name: &str) -> Result<Page, Error> {
                 (new_password())
                 button type="submit" { "Set password" }
             }
-            details {
-                summary { "Remove this user" }
-                form.card method="post" action={ "/ui/user-remove/" (encode(name)) } {
-                    (layout::token(view))
-                    p { "This removes " strong { (name) } " from the registry and from all projects. It cannot be undone." }
-                    button.danger type="submit" { "Remove" }
-                }
-            }
+            (layout::removal(view, "user", name, "from the registry and from all projects"))
         },
     ))
 }
