@@ -23,6 +23,8 @@ struct Told {
     /// Networks whose removal was acknowledged.
     removed: BTreeSet<String>,
     rounds: u32,
+    /// How cycles failed.
+    failures: Vec<String>,
 }
 
 /// Names of networks that somebody made.
@@ -71,7 +73,8 @@ fn load(driver: &str, mut client: Client, container: &str, stop: &AtomicBool) ->
             }
             Ok(())
         })();
-        if cycle.is_err() {
+        if let Err(error) = cycle {
+            told.failures.push(format!("{name}: {error:#}"));
             client = Client::new(client.socket());
             thread::sleep(Duration::from_millis(2));
         }
@@ -107,7 +110,7 @@ fn networks_are_as_acknowledged_whenever_the_daemon_is_killed() -> Result<()> {
     for told in &told {
         ensure!(told.made.is_subset(&there), "lost: {:?}", told.made.difference(&there));
         ensure!(told.removed.is_disjoint(&there), "back: {:?}", told.removed.intersection(&there));
-        ensure!(!told.removed.is_empty(), "the load never got through");
+        ensure!(!told.removed.is_empty(), "none of {} rounds got through: {:#?}", told.rounds, told.failures);
     }
 
     // The container may be in a network whose disconnecting was not acknowledged; then it really is, and in no other.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::{
     EndpointRecord, NetworkError, ParentError,
     endpoint::Way,
-    link,
+    link::{self, Link},
     netlink::{Batch, Failure, Netlink},
     networks::{self, ChildKind, ChildOptions},
     plug::Plug,
@@ -80,6 +80,12 @@ fn create(
     }
 }
 
+/// Whether a link in a container's namespace is a child that we made.
+fn is_ours(link: &Link) -> bool {
+    matches!(link.kind.as_str(), "macvlan" | "ipvlan")
+        && (link.alias == link::ALIAS || link.group == link::UNFINISHED)
+}
+
 /// Removes the children that we made in a namespace and whose names are not among the `known`: a daemon was killed while it made or removed
 /// one. Answers the names of those that are there. `inside` is a socket of the namespace.
 pub(crate) fn remove_strays(inside: &mut Netlink, known: &[&str]) -> Result<Vec<String>, NetworkError> {
@@ -87,10 +93,7 @@ pub(crate) fn remove_strays(inside: &mut Netlink, known: &[&str]) -> Result<Vec<
     link::get_all(&mut batch);
     let mut ours = Vec::new();
     link::dump(inside, batch, "list a container's links", |kind, body| {
-        let is_child = |link: &link::Link| {
-            matches!(link.kind.as_str(), "macvlan" | "ipvlan") && link.alias == link::ALIAS
-        };
-        ours.extend(link::parse_link(kind, body).filter(is_child));
+        ours.extend(link::parse_link(kind, body).filter(is_ours));
     })?;
     let (there, strays): (Vec<_>, Vec<_>) =
         ours.into_iter().partition(|link| known.contains(&link.name.as_str()));
@@ -103,10 +106,10 @@ pub(crate) fn remove_strays(inside: &mut Netlink, known: &[&str]) -> Result<Vec<
 }
 
 /// Takes the child of an endpoint away whose container goes on; `inside` is a socket of its namespace. There is nothing to do if the
-/// container has called it otherwise or removed it itself.
+/// container has called it otherwise, removed it itself, or has one of its own of that name.
 pub(crate) fn remove(record: &EndpointRecord, inside: &mut Netlink) -> Result<(), NetworkError> {
     let there = link::find_by_name(inside, &record.interface)?;
-    let Some(child) = there.filter(|link| link.kind == record.driver.to_string()) else { return Ok(()) };
+    let Some(child) = there.filter(is_ours) else { return Ok(()) };
     let mut batch = Batch::default();
     link::delete(&mut batch, child.index);
     match inside.exchange(batch, |_, _| {}) {

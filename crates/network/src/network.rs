@@ -24,6 +24,7 @@ use crate::{
     pool::{Pool, Prepared},
     routes::Conflicts,
     sandbox,
+    stale::Stale,
     state::{State, again},
     sysctl,
 };
@@ -39,6 +40,7 @@ pub struct Network {
     pub(crate) state: Arc<Mutex<State>>,
     pub(crate) default: Option<BridgeInfo>,
     pub(crate) janitor: Janitor,
+    pub(crate) stale: Stale,
     pub(crate) shared: Shared,
     /// Tells the containers' programs who is called what.
     pub(crate) dns: Arc<Dns>,
@@ -252,6 +254,7 @@ impl Network {
         endpoint: &EndpointRequest,
         ports: &[PortSpec],
     ) -> Result<Vec<EndpointRecord>, NetworkError> {
+        self.stale.clear(|| sandbox::route(netns))?;
         let mut endpoint = endpoint.clone();
         let record = self.reserve(container, name, &mut endpoint)?;
         let (plug, ways) = {

@@ -23,7 +23,7 @@ use crate::{
     publish::Publisher,
     routes::{self, Conflicts},
     shards::{self, Shard},
-    stale,
+    stale::{self, Stale},
     state::{Net, State},
     sysctl,
 };
@@ -117,7 +117,7 @@ pub(crate) fn open(
     let (routes, look) = (routes::watch(&state)?, routes::look(&state, &conflicts));
     look(Seen::Changed)?;
     let scout = Guard::start("route-guard", routes, look)?;
-    stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
+    let stale = Stale::remove_later(&facts, &stale_parts(&state, &shared), &endpoints)?;
 
     let pool_size = if uplink.is_some() { config.pool_size } else { 0 };
     let pool = pool::Pool::start(uplink, pool_size, config.pool_size.div_ceil(2))?;
@@ -126,6 +126,7 @@ pub(crate) fn open(
         state,
         default,
         janitor: Janitor::start()?,
+        stale,
         shared,
         dns,
         sharding: Mutex::default(),

@@ -8,6 +8,7 @@ mod world;
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    os::fd::AsFd,
 };
 
 use skiff_network::{AttachRequest, EndpointRequest, NetConfig, NetworkError, Protocol};
@@ -229,6 +230,30 @@ fn stale_ports_go_and_strange_ones_stay() {
         let _network = host.open(config(), records);
         eventually("the stale port is gone", || !run("ip -o link").contains(" vethold@"));
         assert!(run("ip -o link").contains(" vethmine@"));
+    });
+}
+
+/// Its daemon was killed while it connected the container: nobody knows of the link, which has the name that is next.
+#[test]
+fn a_stale_port_is_not_in_the_way_of_a_connection() {
+    on_a_host(|host| {
+        let network = host.open(config(), vec![]);
+        let other = make(&network, "other", &["10.1.0.0/24"], &[]);
+        let web = attach(&network, vec![]);
+        let records = network.endpoints();
+        let (id, netns, wanted) =
+            (web.record.container, web.inside.netns.as_fd(), EndpointRequest::new(other.id));
+        network.connect(netns, id, "web", &wanted, &[]).unwrap();
+        let all = network.endpoints_of(&id);
+        let link = &all.iter().find(|e| e.network == other.id).unwrap().host_interface;
+        drop(network);
+
+        let network = host.open_with(config(), vec![other.clone()], records);
+        assert!(run("ip -o link").contains(link), "it is there yet");
+        network.connect(netns, id, "web", &wanted, &[]).unwrap();
+        assert!(!run("ip -o link").contains(link));
+        let inside = web.inside.run("ip -o -4 address");
+        assert_eq!(inside.matches("10.1.0.").count(), 2, "an address and its broadcast: {inside}");
     });
 }
 

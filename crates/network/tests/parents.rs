@@ -6,7 +6,10 @@
 
 mod world;
 
-use std::{collections::BTreeMap, os::fd::AsFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, AsRawFd},
+};
 
 use skiff_network::{Driver, EndpointRequest, Network, NetworkRecord, NetworkRequest};
 use world::*;
@@ -161,6 +164,35 @@ fn containers_come_to_and_leave_a_lan_while_they_run() {
         assert!(neighbour.within(|| tcp_refused(ip("198.51.100.10"), 80)));
         network.connect(web.inside.netns.as_fd(), container, "web", &endpoint, &[]).unwrap();
         assert!(neighbour.within(|| tcp(ip("198.51.100.10"), 80)).is_some(), "and back");
+    });
+}
+
+/// A daemon may be killed between making and marking a child; others may have brought one of theirs.
+#[test]
+fn children_that_nobody_knows_go_and_strange_ones_stay() {
+    on_a_host(|host| {
+        let _neighbour = host.neighbour(2);
+        let network = host.open(config(), vec![]);
+        let net = macvlan(&network, "198.51.100.0/24", "bridge");
+        let web = attach_to(&network, &[&net], vec![]);
+        let inside = &web.inside;
+        // The group of what is not marked yet has our name in letters.
+        for (name, group) in [("new", 0x736b_6966), ("marked", 0), ("brought", 0)] {
+            run(&format!("ip link add link lan2 name {name} group {group} type macvlan mode bridge"));
+            run(&format!(
+                "ip link set {name} netns /proc/{}/fd/{}",
+                std::process::id(),
+                inside.netns.as_raw_fd()
+            ));
+        }
+        inside.run("ip link set marked alias skiff up");
+        inside.run("ip link set brought up");
+        inside.run("ip link add own type veth peer name peer");
+        inside.run("ip link add link eth0 name grandchild type macvlan mode bridge");
+        network.tidy(inside.netns.as_fd(), &web.record.container).unwrap();
+        let links = inside.run("ip -o link");
+        let names: Vec<_> = links.lines().filter_map(|l| l.split(": ").nth(1)?.split('@').next()).collect();
+        assert_eq!(names, ["lo", "eth0", "peer", "own", "grandchild", "brought"], "{links}");
     });
 }
 

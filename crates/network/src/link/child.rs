@@ -3,8 +3,8 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::{
-    IFLA_ADDRESS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO, IFLA_NET_NS_FD,
-    NEW_LINK, link,
+    IFLA_ADDRESS, IFLA_GROUP, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND, IFLA_LINK, IFLA_LINKINFO,
+    IFLA_NET_NS_FD, NEW_LINK, UNFINISHED, link,
 };
 use crate::{
     endpoint::MacAddr,
@@ -20,7 +20,7 @@ const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
 
-/// Make a child of the link `parent` in `netns`, down.
+/// Make a child of the link `parent` in `netns`, down and yet to be given its alias.
 pub(crate) fn create_child(
     batch: &mut Batch,
     name: &str,
@@ -32,6 +32,7 @@ pub(crate) fn create_child(
     link(batch, NEW_LINK, CREATE | EXCL, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.u32(IFLA_LINK, parent);
+        m.u32(IFLA_GROUP, UNFINISHED);
         m.u32(IFLA_NET_NS_FD, netns.as_raw_fd() as u32);
         if let Some(mac) = mac {
             m.bytes(IFLA_ADDRESS, &mac.0);

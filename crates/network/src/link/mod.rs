@@ -40,6 +40,7 @@ const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_STATS64: u16 = 23;
 const IFLA_AF_SPEC: u16 = 26;
+const IFLA_GROUP: u16 = 27;
 const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -61,6 +62,8 @@ pub(crate) const MAX_NAME: usize = 15;
 pub(crate) const CONTAINER_INTERFACE: &str = "eth0";
 /// The alias of the bridge ports that Skiff made, by which it knows them again.
 pub(crate) const ALIAS: &str = "skiff";
+/// The group of links that we made and have not given their alias yet, which the kernel does not take when it makes a link.
+pub(crate) const UNFINISHED: u32 = u32::from_be_bytes(*b"skif");
 
 /// A link as the kernel describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,6 +76,10 @@ pub(crate) struct Link {
     pub(crate) kind: String,
     /// Its alias.
     pub(crate) alias: String,
+    /// The index of the link it is bound to, a pair's other end or a child's parent, which may be in another namespace; or zero.
+    pub(crate) bound_to: u32,
+    /// The number of the group it is in.
+    pub(crate) group: u32,
     /// The bridge it is a port of, or zero.
     pub(crate) master: u32,
     /// Whether it is a bridge's port and forwards frames.
@@ -83,6 +90,14 @@ pub(crate) struct Link {
     pub(crate) mac: Option<MacAddr>,
     /// What went through it, as this end sees it.
     pub(crate) stats: LinkStats,
+}
+
+impl Link {
+    /// Whether the two may be the ends of one pair. Indexes are numbers of their namespaces: which those are is not asked.
+    pub(crate) fn is_other_end_of(&self, other: &Self) -> bool {
+        let is_end = |link: &Self| link.kind == "veth";
+        is_end(self) && is_end(other) && (self.index, other.index) == (other.bound_to, self.bound_to)
+    }
 }
 
 /// How a bridge treats a port.
@@ -229,6 +244,7 @@ pub(crate) fn set_alias(batch: &mut Batch, name: &str, alias: &str) {
     link(batch, NEW_LINK, 0, 0, 0, |m| {
         m.str(IFLA_IFNAME, name);
         m.str(IFLA_IFALIAS, alias);
+        m.u32(IFLA_GROUP, 0);
     });
 }
 
@@ -268,6 +284,8 @@ pub(crate) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
         name: text(attributes, IFLA_IFNAME),
         kind: text(info, IFLA_INFO_KIND),
         alias: text(attributes, IFLA_IFALIAS),
+        bound_to: attribute(attributes, IFLA_LINK).and_then(|v| u32_at(v, 0)).unwrap_or(0),
+        group: attribute(attributes, IFLA_GROUP).and_then(|v| u32_at(v, 0)).unwrap_or(0),
         master: attribute(attributes, IFLA_MASTER).and_then(|v| u32_at(v, 0)).unwrap_or(0),
         forwarding: attribute(port, IFLA_BRPORT_STATE) == Some(&[FORWARDING]),
         operational: attribute(attributes, IFLA_OPERSTATE) == Some(&[OPERATIONAL]),
