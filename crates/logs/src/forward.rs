@@ -42,14 +42,15 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// The shortest.
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 
-/// Sends what there is and what comes. Returns when the producer has ended and everything is sent.
+/// Sends what there is and what comes. Returns when the producer has ended and everything is sent; a change of the producer that was not
+/// looked at by then is still one for the caller ([`watch::Receiver::has_changed`]).
 ///
 /// # Errors
 /// The spool cannot be read.
 pub async fn forward(
     spool: &Spool,
     receiver: &mut Receiver,
-    mut producer: watch::Receiver<Producer>,
+    producer: &mut watch::Receiver<Producer>,
     told: impl Fn(Progress),
 ) -> io::Result<()> {
     let opened = {

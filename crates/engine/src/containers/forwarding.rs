@@ -87,10 +87,11 @@ impl Forwarders {
         remove(&spool);
     }
 
-    /// Whether a task is to go on; else it is forgotten, and its spool removed if its container is gone.
-    fn goes_on(&self, id: &ContainerId) -> bool {
+    /// Whether a task is to go on, because its container writes again or has written since the task looked; else it is forgotten, and its
+    /// spool removed if its container is gone.
+    fn goes_on(&self, id: &ContainerId, producer: &watch::Receiver<Producer>) -> bool {
         let mut tasks = self.tasks();
-        if tasks.get(id).is_some_and(|task| *task.borrow() == Producer::Writes) {
+        if *producer.borrow() == Producer::Writes || producer.has_changed().unwrap_or(false) {
             return true;
         }
         tasks.remove(id);
@@ -159,20 +160,22 @@ fn run(parts: &Arc<Parts>, id: ContainerId, state: Producer) {
         }
         return;
     }
-    let (sender, producer) = watch::channel(state);
+    let (sender, mut producer) = watch::channel(state);
     tasks.insert(id, sender);
     let parts = parts.clone();
     tokio::spawn(async move {
         loop {
-            if let Err(reason) = send(&parts, id, producer.clone()).await {
+            // What changes from here on is a reason to go on.
+            producer.borrow_and_update();
+            if let Err(reason) = send(&parts, id, &mut producer).await {
                 tracing::error!(container = %id, "its log cannot be sent: {reason}");
                 if !is_over(&parts.forwarders.spool(&id)) {
                     tokio::time::sleep(PAUSE).await;
                     continue;
                 }
             }
-            let parts = parts.clone();
-            if !blocking(move || parts.forwarders.goes_on(&id)).await.unwrap_or(false) {
+            let (parts, producer) = (parts.clone(), producer.clone());
+            if !blocking(move || parts.forwarders.goes_on(&id, &producer)).await.unwrap_or(false) {
                 return;
             }
         }
@@ -183,7 +186,7 @@ fn run(parts: &Arc<Parts>, id: ContainerId, state: Producer) {
 async fn send(
     parts: &Arc<Parts>,
     id: ContainerId,
-    producer: watch::Receiver<Producer>,
+    producer: &mut watch::Receiver<Producer>,
 ) -> Result<(), String> {
     let spool = parts.forwarders.spool(&id);
     let opened = blocking({
@@ -280,5 +283,28 @@ impl Teller<'_> {
             let attributes = [("lines", lost.to_string()), ("driver", driver.to_owned()), ("reason", reason)];
             self.parts.tell(&container, "log_lost", &attributes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_goes_on_for_a_run_that_it_has_not_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let forwarders = Forwarders::new(dir.path());
+        let id = ContainerId::random();
+        let (sender, mut seen) = watch::channel(Producer::Ended);
+        forwarders.tasks().insert(id, sender);
+        let tell = |state| forwarders.tasks()[&id].send_replace(state);
+
+        tell(Producer::Writes);
+        assert!(forwarders.goes_on(&id, &seen), "it writes");
+        tell(Producer::Ended);
+        assert!(forwarders.goes_on(&id, &seen), "it has written");
+        seen.borrow_and_update();
+        assert!(!forwarders.goes_on(&id, &seen), "all was seen");
+        assert!(forwarders.tasks().is_empty());
     }
 }

@@ -53,9 +53,9 @@ impl Scene {
 
     /// Sends until all is sent.
     async fn run(&self, receiver: &mut Receiver) {
-        let (_ended, producer) = watch::channel(Producer::Ended);
+        let (_ended, mut producer) = watch::channel(Producer::Ended);
         let told = |progress| self.told.lock().unwrap().push(progress);
-        forward(&self.spool, receiver, producer, told).await.unwrap();
+        forward(&self.spool, receiver, &mut producer, told).await.unwrap();
     }
 
     fn told(&self) -> Vec<Progress> {
@@ -205,9 +205,9 @@ fn a_running_container_is_followed_until_it_ends() {
         let mut scene = Scene::new();
         let (listener, address) = listener().await;
         let mut receiver = scene.receiver(&address);
-        let (ends, producer) = watch::channel(Producer::Writes);
+        let (ends, mut producer) = watch::channel(Producer::Writes);
         let spool = scene.spool.clone();
-        let sending = async { forward(&spool, &mut receiver, producer, |_| {}).await.unwrap() };
+        let sending = async { forward(&spool, &mut receiver, &mut producer, |_| {}).await.unwrap() };
         let writing = async {
             scene.write(1);
             let mut socket = listener.accept().await.unwrap().0;
@@ -249,11 +249,11 @@ fn the_cursor_stays_before_lines_that_are_held() {
     block_on(async {
         let mut scene = Scene::new();
         scene.write(4);
-        let (still, producer) = watch::channel(Producer::Writes);
+        let (still, mut producer) = watch::channel(Producer::Writes);
         // This daemon is killed when the first event is there.
         let mut first = receiver();
         tokio::select! {
-            _ = forward(&scene.spool, &mut first, producer, |_| {}) => {}
+            _ = forward(&scene.spool, &mut first, &mut producer, |_| {}) => {}
             () = async { while messages.lock().unwrap().is_empty() { tokio::task::yield_now().await } } => {}
         }
         drop(still);
