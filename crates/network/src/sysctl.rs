@@ -70,10 +70,12 @@ pub(crate) fn disable_ipv6(link: &str) -> Result<(), NetworkError> {
 }
 
 /// Switches IPv6 on for a link whose addresses we give it, and a change is announced. Unless it `listens` to routers it has none
-/// by itself but its link-local one.
+/// by itself but its link-local one, and that at once: while the kernel still asks whether somebody else has it, for a second or two, it
+/// looks for no neighbour that another host's packet is for.
 pub(crate) fn enable_ipv6(link: &str, listens: bool) -> Result<(), NetworkError> {
     if !listens {
         write(&format!("net/ipv6/conf/{link}/accept_ra"), "0")?;
+        write(&format!("net/ipv6/conf/{link}/accept_dad"), "0")?;
     }
     for (name, value) in [("ndisc_notify", "1"), ("disable_ipv6", "0")] {
         write(&format!("net/ipv6/conf/{link}/{name}"), value)?;

@@ -222,6 +222,8 @@ fn ipv6_is_published_and_masqueraded_as_ipv4_is() {
         let web = attach_to(&network, &[&net], vec![port("8080", 80, TCP)]);
         serve6(&web.inside, 80);
         let outside = ip("2001:db8::2");
+        let addresses = run(&format!("ip -6 address show dev {}", net.link));
+        assert!(!addresses.contains("tentative"), "the bridge may ask for its neighbours: {addresses}");
         assert_eq!(neighbour.within(|| tcp(ip("2001:db8::1"), 8080)), Some(outside), "the source is kept");
         assert!(tcp(ip("::1"), 8080).is_some(), "from the host's loopback");
         neighbour.run("ip -6 route add fd00:1::/64 via 2001:db8::1");
