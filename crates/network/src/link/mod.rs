@@ -110,9 +110,9 @@ pub(crate) struct PortFlags {
     pub(crate) isolated: bool,
 }
 
-/// A name for the host's end of a pair.
+/// A name for the host's end of a pair, as long as a name may be: of a thousand shorter ones now and then two would be the same.
 pub(crate) fn random_name() -> String {
-    format!("veth{:07x}", rand::random::<u32>() >> 4)
+    format!("veth{:011x}", rand::random::<u64>() >> 20)
 }
 
 fn link(batch: &mut Batch, kind: u16, flags: u16, index: u32, on: u32, build: impl FnOnce(&mut Message<'_>)) {
