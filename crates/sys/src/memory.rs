@@ -4,6 +4,16 @@ use std::{fs::File, io::Read};
 
 use rustix::fs::{Mode, OFlags};
 
+/// Has all threads share so many heaps. By itself the C library makes eight for each processor, and what lives long lies thinly spread over
+/// all that ever had a thread: pages that can never be given back. To be called before there are threads.
+pub fn share_heaps(count: u8) {
+    // SAFETY: `mallopt` may be called at any time.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, count.into());
+    }
+}
+
 /// Asks the C library's allocator to give every page it does not need back to the kernel. Takes some microseconds
 /// for a small heap.
 pub fn trim_heap() {

@@ -98,6 +98,7 @@ fn run(config: DaemonConfig, tls: Tls, flags: Settings, name: Name) -> Result<()
     for host in &config.hosts {
         listeners.open(host, config.group.as_deref()).map_err(|e| failed(&e))?;
     }
+    skiff_sys::memory::share_heaps(2);
     let log = logging::start(&config.log);
     // Requests are answered at once even when containers use every processor; a kernel that cannot do it serves them too.
     let _ = skiff_sys::sched::short_turns(false);

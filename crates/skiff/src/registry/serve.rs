@@ -46,6 +46,7 @@ fn run(config: Config) -> Result<(), String> {
     skiff_runtime::launcher::raise_open_files().map_err(|error| error.to_string())?;
     let tls = config.tls.as_ref().map(load_tls).transpose()?;
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 8));
+    skiff_sys::memory::share_heaps(workers as u8);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         // What blocks is short: a write, a flush, a password.
