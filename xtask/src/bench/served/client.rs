@@ -1,16 +1,17 @@
 //! A client of registries that costs little itself: plain HTTP/1.1 on one connection.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{BufRead, BufReader, Write},
     net::TcpStream,
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::net::{RecvFlags, recv};
 use skiff_testkit::registry::digest;
 
 pub(super) struct Client {
     stream: BufReader<TcpStream>,
-    /// What came, to be thrown away.
+    /// What would come, if it were not thrown away.
     buffer: Vec<u8>,
 }
 
@@ -66,12 +67,7 @@ impl Client {
                 self.stream.read_line(&mut size)?;
                 length = u64::from_str_radix(size.trim(), 16)?;
             }
-            let mut left = length;
-            while left > 0 {
-                let want = self.buffer.len().min(usize::try_from(left)?);
-                self.stream.read_exact(&mut self.buffer[..want])?;
-                left -= want as u64;
-            }
+            self.throw_away(length)?;
             total += length;
             if chunked {
                 self.stream.read_line(&mut String::new())?;
@@ -80,6 +76,20 @@ impl Client {
                 return Ok((status, location, total));
             }
         }
+    }
+
+    /// Takes so many bytes off the connection; the kernel does not copy those that are not here yet (`MSG_TRUNC` of tcp(7)).
+    fn throw_away(&mut self, count: u64) -> Result<()> {
+        let here = self.stream.buffer().len().min(usize::try_from(count)?);
+        self.stream.consume(here);
+        let mut left = count - here as u64;
+        while left > 0 {
+            let want = self.buffer.len().min(usize::try_from(left)?);
+            let (_, taken) = recv(self.stream.get_ref(), &mut self.buffer[..want], RecvFlags::TRUNC)?;
+            ensure!(taken > 0, "the registry closed the connection");
+            left -= taken as u64;
+        }
+        Ok(())
     }
 
     /// Asks for something that is there; how many bytes it has.
