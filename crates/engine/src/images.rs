@@ -140,14 +140,10 @@ impl Images {
     /// The image, which must be for the platform `only` unless that is empty.
     fn find(&self, name: &str, only: &str) -> Result<Image> {
         let image = self.store.get(name)?;
-        let fits = |wanted: &Platform| {
-            let config = &image.config;
-            config.os == wanted.os
-                && config.architecture == wanted.architecture
-                && (wanted.variant.is_empty() || config.variant == wanted.variant)
-        };
         match platform(only)? {
-            Some(wanted) if !fits(&wanted) => Err(not_for(name, &image, &wanted.to_string())),
+            Some(wanted) if !Platform::of(&image.config).fits(&wanted) => {
+                Err(not_for(name, &image, &wanted.to_string()))
+            }
             _ => Ok(image),
         }
     }

@@ -77,6 +77,22 @@ impl Platform {
         };
         Self { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: variant.to_owned() }
     }
+
+    /// What an image with this configuration is for.
+    pub fn of(config: &ImageConfig) -> Self {
+        Self {
+            os: config.os.clone(),
+            architecture: config.architecture.clone(),
+            variant: config.variant.clone(),
+        }
+    }
+
+    /// Whether an image for this platform is what is `wanted`; who wants no variant takes any.
+    pub fn fits(&self, wanted: &Self) -> bool {
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && (wanted.variant.is_empty() || self.variant == wanted.variant)
+    }
 }
 
 /// `os/architecture[/variant]`.

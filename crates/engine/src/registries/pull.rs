@@ -198,10 +198,7 @@ impl Pull<'_> {
         let image = self.service.images.get(&reference.at_digest(*digest).to_string()).ok()?;
         let host = Platform::host();
         let wanted = self.platform.unwrap_or(&host);
-        let config = &image.config;
-        let fits = config.os == wanted.os
-            && config.architecture == wanted.architecture
-            && (wanted.variant.is_empty() || config.variant == wanted.variant);
+        let fits = Platform::of(&image.config).fits(wanted);
         let published = self.service.images.published(&image.id);
         let complete = published.iter().any(|p| p.target.digest == *digest);
         (fits && complete && self.is_whole(&image)).then_some(image.id)
@@ -405,16 +402,10 @@ impl Pull<'_> {
     fn warn_of_platform(&self) -> Result<()> {
         let Some(wanted) = self.platform else { return Ok(()) };
         let Ok(image) = self.service.images.get(&self.reference.to_string()) else { return Ok(()) };
-        let config = &image.config;
-        if config.os == wanted.os
-            && config.architecture == wanted.architecture
-            && (wanted.variant.is_empty() || wanted.variant == config.variant)
-        {
+        let have = Platform::of(&image.config);
+        if have.fits(wanted) {
             return Ok(());
         }
-        let (os, architecture, variant) =
-            (config.os.clone(), config.architecture.clone(), config.variant.clone());
-        let have = Platform { os, architecture, variant };
         self.progress.status(
             "",
             format!(

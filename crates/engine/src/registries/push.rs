@@ -118,11 +118,7 @@ impl Registries {
         }
         let wanted: Platform = wanted.parse()?;
         let image = self.images.get(&reference.to_string())?;
-        let config = &image.config;
-        let fits = config.os == wanted.os
-            && config.architecture == wanted.architecture
-            && (wanted.variant.is_empty() || config.variant == wanted.variant);
-        match fits {
+        match Platform::of(&image.config).fits(&wanted) {
             true => Ok(()),
             false => Err(not_for(&reference.familiar(), &image, &wanted.to_string())),
         }

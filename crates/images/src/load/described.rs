@@ -31,7 +31,7 @@ pub(super) struct Config {
     pub(super) bytes: Vec<u8>,
     /// The digests of the layers' uncompressed tars, lowest first.
     pub(super) diff_ids: Vec<Digest>,
-    platform: Platform,
+    pub(super) platform: Platform,
     history: Steps,
 }
 
@@ -71,16 +71,9 @@ impl Config {
             id: Digest::of(bytes).into(),
             bytes: bytes.to_vec(),
             history: Steps::of(&config.history),
-            platform: Platform { os: config.os, architecture: config.architecture, variant: config.variant },
+            platform: Platform::of(&config),
             diff_ids: config.rootfs.diff_ids,
         })
-    }
-
-    /// Whether an image with this configuration is for the platform.
-    pub(super) fn is_for(&self, platform: &Platform) -> bool {
-        self.platform.os == platform.os
-            && self.platform.architecture == platform.architecture
-            && (platform.variant.is_empty() || self.platform.variant == platform.variant)
     }
 
     /// A child has its parent's history and one step more; images need not have a history.

@@ -53,7 +53,7 @@ pub(super) fn describe(scan: &Scan, platform: Option<&Platform>) -> Result<Vec<D
     }
     let mut images = images.list;
     let Some(platform) = platform else { return Ok(images) };
-    images.retain(|image| image.config.is_for(platform));
+    images.retain(|image| image.config.platform.fits(platform));
     match images.is_empty() {
         true => Err(Error::Platform(format!("image does not provide the specified platform ({platform})"))),
         false => Ok(images),
@@ -213,7 +213,7 @@ impl Oci<'_, '_> {
         let here = Platform::host();
         let wanted = self.platform.unwrap_or(&here);
         let list = &mut self.images.list;
-        let at = candidates.iter().find(|i| list[**i].config.is_for(wanted)).or(candidates.first());
+        let at = candidates.iter().find(|i| list[**i].config.platform.fits(wanted)).or(candidates.first());
         if let Some(at) = at {
             list[*at].names.extend(names);
         }
