@@ -13,6 +13,9 @@ use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
+/// How often a copy is tried to be sealed that somebody holds a page of.
+const SEALINGS: u32 = 50;
+
 /// A copy of the running binary in memory, sealed against every change.
 pub fn sealed_copy(name: &CStr) -> Result<OwnedFd, Errno> {
     let source = rustix::fs::open("/proc/self/exe", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
@@ -27,8 +30,14 @@ pub fn sealed_copy(name: &CStr) -> Result<OwnedFd, Errno> {
     }
     rustix::fs::fchmod(&copy, Mode::RUSR | Mode::XUSR)?;
     let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-    rustix::fs::fcntl_add_seals(&copy, seals)?;
-    Ok(copy)
+    // The kernel waits for whoever holds one of the pages at the moment, to move it for instance, but a fifth of a second at most.
+    let mut tries = 0..SEALINGS;
+    loop {
+        match rustix::fs::fcntl_add_seals(&copy, seals) {
+            Err(Errno::BUSY) if tries.next().is_some() => {}
+            sealed => return sealed.map(|()| copy),
+        }
+    }
 }
 
 /// The running binary through a detached overlay mount without an upper layer, open for execution only.
