@@ -14,6 +14,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::UnixStream,
     sync::mpsc,
+    time::Instant,
 };
 
 use crate::{
@@ -80,8 +81,7 @@ pub(crate) fn head(upgrade: bool, content_type: &str) -> String {
 /// How often an attached client that has closed its standard input is looked at: it may be gone altogether.
 const HANG_UP_CHECK: Duration = Duration::from_secs(1);
 
-/// The head travels alone for so long: docker-py reads it through a buffer and what follows past that buffer, and loses
-/// what came with it. Starting a program takes longer anyway.
+/// For so long at least the head travels alone where nobody sees whether the client has read it.
 const HEAD_GAP: Duration = Duration::from_millis(1);
 
 /// For so long a client may take to read what it was sent before it counts as having read it, and how often that is looked at.
@@ -107,8 +107,9 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
     if client.write_all(&head).await.is_err() || client.flush().await.is_err() {
         return;
     }
-    let (Opened { refusal, backlog, stream, detach_keys }, ()) =
-        tokio::join!(open, tokio::time::sleep(HEAD_GAP));
+    let sent = Instant::now();
+    let Opened { refusal, backlog, stream, detach_keys } = open.await;
+    let_head_be_read(&client, sent).await;
     if send_first(&mut client, &refusal, backlog, &mut outgoing).await.is_err() {
         return;
     }
@@ -164,6 +165,16 @@ pub(crate) async fn run(hijack: Hijack, mut client: Socket, ahead: Bytes) {
     let _ = client_out.shutdown().await;
     if reader.is_some() {
         let _ = tokio::time::timeout(READ_WITHIN, taken(&watched)).await;
+    }
+}
+
+/// The head travels alone: docker-py reads it through a buffer and what follows past that buffer, and loses what came with it. As a rule
+/// it was read while a program was started.
+async fn let_head_be_read(client: &Socket, sent: Instant) {
+    match client {
+        // Who never reads it does not see the rest either.
+        Socket::Unix(client) => drop(tokio::time::timeout(READ_WITHIN, taken(client)).await),
+        Socket::Tcp(_) | Socket::Tls(_) => tokio::time::sleep_until(sent + HEAD_GAP).await,
     }
 }
 

@@ -123,6 +123,22 @@ async fn a_client_that_is_gone_is_noticed_without_output() {
     drop(monitor);
 }
 
+/// The clock stands until everybody waits, and goes on to where somebody is woken.
+#[tokio::test(start_paused = true)]
+async fn output_follows_the_head_when_that_was_read_or_never_will_be() {
+    let (mut client, mut monitor, _, _task) = attached(false, b"").await;
+    monitor.write_all(b"output").await.unwrap();
+    tokio::time::sleep(READ_WITHIN / 2).await;
+    let mut first = [0; 64];
+    assert_eq!(client.read(&mut first).await.unwrap(), b"HEAD".len(), "the head alone");
+    assert_eq!(client.read(&mut first).await.unwrap(), b"output".len());
+
+    let (mut client, mut monitor, _, _task) = attached(false, b"").await;
+    monitor.write_all(b"output").await.unwrap();
+    tokio::time::sleep(READ_WITHIN * 2).await;
+    assert_eq!(client.read(&mut first).await.unwrap(), b"HEADoutput".len());
+}
+
 #[tokio::test]
 async fn a_websocket_carries_messages_without_frames() {
     let transport = Transport::WebSocket { kind: Opcode::Binary, framed: true };
