@@ -110,12 +110,5 @@ pub(crate) fn remove_strays(inside: &mut Netlink, known: &[&str]) -> Result<Vec<
 pub(crate) fn remove(record: &EndpointRecord, inside: &mut Netlink) -> Result<(), NetworkError> {
     let there = link::find_by_name(inside, &record.interface)?;
     let Some(child) = there.filter(is_ours) else { return Ok(()) };
-    let mut batch = Batch::default();
-    link::delete(&mut batch, child.index);
-    match inside.exchange(batch, |_, _| {}) {
-        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => Ok(()),
-        Err(Failure { errno, .. }) => {
-            Err(NetworkError::Kernel { operation: format!("remove {}", record.interface), errno })
-        }
-    }
+    link::remove(inside, child.index).map_err(NetworkError::kernel(format!("remove {}", record.interface)))
 }

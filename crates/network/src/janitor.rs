@@ -10,12 +10,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::Errno;
-
-use crate::{
-    NetworkError, link,
-    netlink::{Batch, Failure, Netlink},
-};
+use crate::{NetworkError, link, netlink::Netlink};
 
 /// How long nothing must have been asked for.
 const QUIET: Duration = Duration::from_millis(300);
@@ -123,12 +118,7 @@ impl Shared {
 }
 
 fn remove(route: &mut Netlink, link: &Dead) {
-    let mut batch = Batch::default();
-    link::delete(&mut batch, link.index);
-    match route.exchange(batch, |_, _| {}) {
-        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => {}
-        Err(Failure { errno, .. }) => {
-            tracing::warn!(link = link.name, %errno, "a link that nobody uses could not be removed");
-        }
+    if let Err(errno) = link::remove(route, link.index) {
+        tracing::warn!(link = link.name, %errno, "a link that nobody uses could not be removed");
     }
 }

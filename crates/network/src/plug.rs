@@ -2,14 +2,12 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
-
 use crate::{
     EndpointRecord, EndpointRequest, NetworkError,
     bridge::DEFAULT_MTU,
     endpoint::Way,
     link::{self, CONTAINER_INTERFACE, PortFlags},
-    netlink::{Batch, Failure, Netlink},
+    netlink::{Batch, Netlink},
     networks::{Carrier, ChildOptions},
     pool::Prepared,
     sandbox,
@@ -146,12 +144,6 @@ pub(crate) fn remove(record: &EndpointRecord) -> Result<(), NetworkError> {
     if record.host_index == 0 || there.is_none_or(|link| link.name != record.host_interface) {
         return Ok(());
     }
-    let mut batch = Batch::default();
-    link::delete(&mut batch, record.host_index);
-    match route.exchange(batch, |_, _| {}) {
-        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => Ok(()),
-        Err(Failure { errno, .. }) => {
-            Err(NetworkError::Kernel { operation: format!("remove {}", record.host_interface), errno })
-        }
-    }
+    link::remove(&mut route, record.host_index)
+        .map_err(NetworkError::kernel(format!("remove {}", record.host_interface)))
 }

@@ -11,14 +11,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::io::Errno;
-
 use crate::{
     NetworkError,
     bridge::HostFacts,
     endpoint::EndpointRecord,
     link::{self, Link},
-    netlink::{Batch, Failure, Netlink},
+    netlink::{Batch, Netlink},
     network::lock,
 };
 
@@ -97,13 +95,8 @@ impl Stale {
 }
 
 fn remove(route: &mut Netlink, link: &Link) {
-    let mut batch = Batch::default();
-    link::delete(&mut batch, link.index);
-    match route.exchange(batch, |_, _| {}) {
-        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => {}
-        Err(Failure { errno, .. }) => {
-            tracing::warn!(link = link.name, %errno, "a link that nobody needs could not be removed");
-        }
+    if let Err(errno) = link::remove(route, link.index) {
+        tracing::warn!(link = link.name, %errno, "a link that nobody needs could not be removed");
     }
 }
 

@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use rustix::io::Errno;
 
-use super::{Link, get_by_index, get_by_name, parse_link};
+use super::{Link, delete, get_by_index, get_by_name, parse_link};
 use crate::{
     NetworkError,
     netlink::{Batch, Failure, Netlink},
@@ -36,6 +36,16 @@ pub(crate) fn one_link(route: &mut Netlink, batch: Batch, operation: &str) -> Re
     let mut link = None;
     dump(route, batch, operation, |kind, body| link = parse_link(kind, body))?;
     link.ok_or_else(|| failed(operation, Errno::NODEV.into()))
+}
+
+/// Removes a link. One that is gone already is no error.
+pub(crate) fn remove(route: &mut Netlink, index: u32) -> Result<(), Errno> {
+    let mut batch = Batch::default();
+    delete(&mut batch, index);
+    match route.exchange(batch, |_, _| {}) {
+        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => Ok(()),
+        Err(Failure { errno, .. }) => Err(errno),
+    }
 }
 
 /// The link of an index, if there is one.

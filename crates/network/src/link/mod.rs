@@ -19,7 +19,7 @@ pub(crate) use address::{
     get_routes, parse_address, parse_route, route_to,
 };
 pub(crate) use child::{create_child, create_dummy, create_vlan};
-pub(crate) use exchange::{dump, find, find_by_name, one_link, run, wait_until};
+pub(crate) use exchange::{dump, find, find_by_name, one_link, remove, run, wait_until};
 
 const NEW_LINK: u16 = 16;
 const DELETE_LINK: u16 = 17;

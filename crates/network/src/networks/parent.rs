@@ -165,14 +165,7 @@ pub(crate) fn make_parent(
 
 /// Removes a parent that was made.
 pub(crate) fn unmake_parent(route: &mut Netlink, name: &str, index: u32) -> Result<(), NetworkError> {
-    let mut batch = Batch::default();
-    link::delete(&mut batch, index);
-    match route.exchange(batch, |_, _| {}) {
-        Ok(()) | Err(Failure { errno: Errno::NODEV, .. }) => Ok(()),
-        Err(Failure { errno, .. }) => {
-            Err(NetworkError::Kernel { operation: format!("remove {name}"), errno })
-        }
-    }
+    link::remove(route, index).map_err(NetworkError::kernel(format!("remove {name}")))
 }
 
 /// The link of a name; there is none whose name is longer than the kernel allows.
