@@ -49,13 +49,18 @@ fn traces(daemon: &Daemon) -> Result<Vec<String>> {
 
 /// Waits until that many containers have left traces; answers their ids.
 fn until_traces(daemon: &Daemon, count: usize) -> Result<Vec<String>> {
+    until_traces_of_others(daemon, count, &[])
+}
+
+/// The same, none of them one of those `before`.
+fn until_traces_of_others(daemon: &Daemon, count: usize, before: &[String]) -> Result<Vec<String>> {
     let end = Instant::now() + PATIENCE;
     loop {
         let ids = traces(daemon)?;
-        if ids.len() == count {
+        if ids.len() == count && !ids.iter().any(|id| before.contains(id)) {
             return Ok(ids);
         }
-        ensure!(Instant::now() < end, "traces of {ids:?}, not of {count}");
+        ensure!(Instant::now() < end, "traces of {ids:?}, not of {count} beside {before:?}");
         thread::sleep(Duration::from_millis(5));
     }
 }
@@ -68,15 +73,7 @@ fn with_a_spare() -> Result<(Daemon, Client, String)> {
     let mut client = daemon.client();
     let before = [cycle(&mut client)?, cycle(&mut client)?];
     // What the last one leaves goes behind its answer, too.
-    let end = Instant::now() + PATIENCE;
-    let spare = loop {
-        let id = until_traces(&daemon, 1)?.remove(0);
-        if !before.contains(&id) {
-            break id;
-        }
-        ensure!(Instant::now() < end, "no spare after {before:?}");
-        thread::sleep(Duration::from_millis(5));
-    };
+    let spare = until_traces_of_others(&daemon, 1, &before)?.remove(0);
     // One that is being made is nobody's yet, and from outside looks as one that is made.
     thread::sleep(Duration::from_millis(300));
     Ok((daemon, client, spare))

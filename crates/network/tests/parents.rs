@@ -6,10 +6,7 @@
 
 mod world;
 
-use std::{
-    collections::BTreeMap,
-    os::fd::{AsFd, AsRawFd},
-};
+use std::{collections::BTreeMap, os::fd::AsFd};
 
 use skiff_network::{Driver, EndpointRequest, Network, NetworkRecord, NetworkRequest};
 use world::*;
@@ -179,11 +176,7 @@ fn children_that_nobody_knows_go_and_strange_ones_stay() {
         // The group of what is not marked yet has our name in letters.
         for (name, group) in [("new", 0x736b_6966), ("marked", 0), ("brought", 0)] {
             run(&format!("ip link add link lan2 name {name} group {group} type macvlan mode bridge"));
-            run(&format!(
-                "ip link set {name} netns /proc/{}/fd/{}",
-                std::process::id(),
-                inside.netns.as_raw_fd()
-            ));
+            run(&format!("ip link set {name} netns {}", inside.path()));
         }
         inside.run("ip link set marked alias skiff up");
         inside.run("ip link set brought up");

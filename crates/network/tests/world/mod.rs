@@ -81,8 +81,7 @@ impl Host {
     /// Another host on the same cable, with address 198.51.100.`n` and 2001:db8::`n`; this host is …1.
     pub(crate) fn neighbour(&self, n: u8) -> Namespace {
         let neighbour = Namespace::new();
-        let path = format!("/proc/{}/fd/{}", std::process::id(), neighbour.netns.as_raw_fd());
-        run(&format!("ip link add lan{n} type veth peer name lan netns {path}"));
+        run(&format!("ip link add lan{n} type veth peer name lan netns {}", neighbour.path()));
         if n == 2 {
             run(&format!("ip address add {HOST}/24 dev lan{n}"));
             run(&format!("ip address add 2001:db8::1/64 dev lan{n} nodad"));
@@ -184,6 +183,11 @@ impl Namespace {
             current_netns()
         });
         Self { netns: made.join().expect("a namespace") }
+    }
+
+    /// By which other programs find it.
+    pub(crate) fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.netns.as_raw_fd())
     }
 
     pub(crate) fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
