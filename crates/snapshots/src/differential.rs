@@ -76,22 +76,43 @@ fn apply(driver: &Arc<dyn Snapshotter>, layers: &[Vec<Step>]) -> Result<Listing,
     }
 }
 
+fn agree(layers: &[Vec<Step>]) -> Result<(), TestCaseError> {
+    let results = DRIVERS.map(|name| {
+        let store = Store::new(name);
+        (name, apply(&store.open(), layers).map_err(|e| e.to_string()))
+    });
+    let (_, first) = &results[0];
+    for (name, result) in &results[1..] {
+        match (first, result) {
+            (Ok(first), Ok(other)) => prop_assert_eq!(first, other, "{} {:?}", name, layers),
+            (Err(_), Err(_)) => {}
+            (first, other) => prop_assert!(false, "{first:?}\n{name}: {other:?}\n{layers:?}"),
+        }
+    }
+    Ok(())
+}
+
+/// overlayfs shows the names of whiteouts in a directory that it does not merge.
+#[test]
+fn a_whiteout_in_what_the_layer_hides_anyway_is_none() {
+    let below = [Step::File("a/b", 0), Step::File("a/b/d", 0)];
+    for hides in [Step::Whiteout("a"), Step::Opaque("a")] {
+        for layer in [
+            vec![Step::Whiteout("a/b"), hides.clone()],
+            vec![hides.clone(), Step::Whiteout("a/b")],
+            vec![Step::Whiteout("a/b/d"), hides.clone()],
+        ] {
+            agree(&[below[..1].to_vec(), layer.clone()]).unwrap();
+            agree(&[below[1..].to_vec(), layer]).unwrap();
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn drivers_agree(layers in proptest::collection::vec(proptest::collection::vec(step(), 1..9), 1..4)) {
-        let results = DRIVERS.map(|name| {
-            let store = Store::new(name);
-            (name, apply(&store.open(), &layers).map_err(|e| e.to_string()))
-        });
-        let (_, first) = &results[0];
-        for (name, result) in &results[1..] {
-            match (first, result) {
-                (Ok(first), Ok(other)) => prop_assert_eq!(first, other, "{} {:?}", name, layers),
-                (Err(_), Err(_)) => {}
-                (first, other) => prop_assert!(false, "{first:?}\n{name}: {other:?}\n{layers:?}"),
-            }
-        }
+        agree(&layers)?;
     }
 }

@@ -80,7 +80,7 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
     for path in tree.whiteouts() {
         let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
         // overlayfs shows a whiteout's name in a directory that no other layer has.
-        if below.lookup(&path).map_err(failed)?.is_none() {
+        if below.lookup(&path).map_err(failed)?.is_none() || is_below_opaque(tree, &path) {
             tree.remove(&path);
         }
     }
@@ -101,6 +101,11 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
 /// Whether the layer takes a directory above the path away.
 fn is_hidden(tree: &Tree, path: &[u8]) -> bool {
     above(tree, path).any(|content| matches!(content, Content::Whiteout))
+}
+
+/// Whether the layer hides everything that is below a directory above the path.
+fn is_below_opaque(tree: &Tree, path: &[u8]) -> bool {
+    above(tree, path).any(|content| matches!(content, Content::Directory(directory) if directory.opaque))
 }
 
 /// Whether the layer leads the path elsewhere. What was there when the link came was linked then.
