@@ -35,6 +35,8 @@ fn starts() {
     (10..310).for_each(run);
     eventually("only the spare monitor is left", || children(launcher).split_ascii_whitespace().count() == 1);
     let after = (descriptors(own), descriptors(launcher), memory(launcher));
-    assert_eq!((after.0, after.1), (before.0, before.1));
+    assert_eq!(after.0, before.0);
+    // While it makes a spare monitor it has two descriptors more than while it rests. A leak would be hundreds.
+    assert!(after.1 <= before.1 + 2, "{} descriptors have become {}", before.1, after.1);
     assert!(after.2 <= before.2 + 64, "{} KiB have become {}", before.2, after.2);
 }
