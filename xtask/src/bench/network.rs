@@ -45,9 +45,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("start with 500 published ports", Unit::Milliseconds, 5, publish).target(200.0),
     Row::new("20,000 names, 8 clients", Unit::Milliseconds, 5, |s| Ok(names(s)?.0)).around(two, alone),
     Row::new("a name, 99 of 100, 8 clients", Unit::Milliseconds, 5, |s| Ok(names(s)?.1)).around(two, alone),
-    Row::new("2,000 connections to a neighbour", Unit::Milliseconds, 5, |s| connections(s, Way::Neighbour))
+    Row::new("2,000 connections to a neighbour", Unit::Milliseconds, 20, |s| connections(s, Way::Neighbour))
         .around(two, alone),
-    Row::new("2,000 connections to a published port", Unit::Milliseconds, 5, |s| {
+    Row::new("2,000 connections to a published port", Unit::Milliseconds, 20, |s| {
         connections(s, Way::Published)
     })
     .around(two, alone),
