@@ -152,6 +152,36 @@ fn networks_are_as_acknowledged_whenever_the_daemon_is_killed() -> Result<()> {
     nothing_is_left(&daemon)
 }
 
+/// A start is answered before the store has it.
+#[test]
+fn the_addresses_of_a_start_outlive_a_daemon_that_is_killed_at_once() -> Result<()> {
+    let mut daemon = daemon(&[])?;
+    let mut client = daemon.client();
+    client.post("/networks/create", &json!({ "Name": "lan" }))?.ok()?;
+    for _ in 0..10 {
+        let id = create(&mut client, &["sleep", "1000"], "lan")?;
+        start(&mut client, &id)?;
+        let before = inspect(&mut client, &id)?["NetworkSettings"].clone();
+        for _ in 0..2 {
+            daemon.kill()?;
+            daemon.start_again()?;
+            client = daemon.client();
+            assert_eq!(inspect(&mut client, &id)?["NetworkSettings"], before);
+        }
+        client.post(&format!("/containers/{id}/kill"), &Value::Null)?.ok()?;
+        wait(&mut client, &id)?;
+        // Nothing that an earlier start has noted is taken for the next one's.
+        start(&mut client, &id)?;
+        let before = inspect(&mut client, &id)?["NetworkSettings"].clone();
+        daemon.kill()?;
+        daemon.start_again()?;
+        client = daemon.client();
+        assert_eq!(inspect(&mut client, &id)?["NetworkSettings"], before);
+        client.delete(&format!("/containers/{id}?force=1"))?.ok()?;
+    }
+    Ok(())
+}
+
 /// No bridge, no rule and no subnet of a network that somebody made.
 fn nothing_is_left(daemon: &Daemon) -> Result<()> {
     assert!(!output(daemon, "nft list table inet skiff")?.contains("br-"), "rules");

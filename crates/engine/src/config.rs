@@ -7,6 +7,8 @@ use std::{
     path::PathBuf,
 };
 
+use skiff_types::ContainerId;
+
 use crate::{
     model::{LogConfig, Ulimit},
     registries::Encoding,
@@ -113,6 +115,11 @@ impl Config {
             true => Some(Runtime::Own),
             false => self.runtimes.get(name).cloned(),
         }
+    }
+
+    /// A container's run directory: its monitor's socket, its exit record, and what its start noted.
+    pub(crate) fn run_dir(&self, id: &ContainerId) -> PathBuf {
+        self.run.join("containers").join(id.to_string())
     }
 }
 

@@ -1,6 +1,10 @@
 //! Starting and ending the engine.
 
-use std::{collections::HashSet, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use skiff_images::ImageStore;
 use skiff_network::{AddressPool, EndpointRecord, NetConfig, Network, Opener};
@@ -14,15 +18,16 @@ use crate::{
     System, Volumes,
     budget::{self, Budget},
     container::Container,
-    containers::{Departed, Forwarders, LauncherSlot, MOST_AHEAD, Parts, Spares, blocking},
+    containers::{Departed, Forwarders, LauncherSlot, MOST_AHEAD, Parts, Spares, blocking, noted},
     host::Host,
     last_use::{self, LastUse},
     metrics::Counters,
-    model::{Timestamp, UserNetwork},
+    model::{ContainerRecord, Timestamp, UserNetwork},
     networks::NetworkIndex,
     prune::Turn,
     records::{
-        Boot, CONTAINERS, ENDPOINTS, ENGINE, IDENTITY, Identity, LAST_USE, NETWORKS, Records, SCHEMA, VOLUMES,
+        Boot, CONTAINERS, ENDPOINTS, ENGINE, Endpoints, IDENTITY, Identity, LAST_USE, NETWORKS, Records,
+        SCHEMA, VOLUMES,
     },
     registry::Registry,
     seccomp::Filters,
@@ -119,17 +124,26 @@ fn open(config: Config) -> Result<Opened> {
         .map_err(|e| Error::Internal(store_text(&e)))?;
     let read = |e: skiff_state::OpenError| Error::Internal(store_text(&e));
     let identity = store.all(&ENGINE).map_err(read)?.pop().map(|(_, identity)| identity);
-    let containers = store.all(&CONTAINERS).map_err(read)?;
-    let endpoints = store.all(&ENDPOINTS).map_err(read)?;
+    let boot = Boot::read(&store)?;
+    let mut containers: BTreeMap<_, _> = store.all(&CONTAINERS).map_err(read)?.into_iter().collect();
+    let mut endpoints: BTreeMap<_, _> = store.all(&ENDPOINTS).map_err(read)?.into_iter().collect();
+    let noted = |record: &ContainerRecord| noted::read(record, &config.run_dir(&record.id));
+    let noted: Vec<_> = match boot.is_new {
+        true => Vec::new(),
+        false => containers.values().filter_map(noted).collect(),
+    };
+    for (record, own) in &noted {
+        containers.insert(record.id.to_string(), record.clone());
+        endpoints.insert(record.id.to_string(), Endpoints::All(own.clone()));
+    }
     // A child of a parent link is there for as long as its container is known to run: one without a container would be for ever.
-    let known: HashSet<ContainerId> = containers.iter().map(|(_, record)| record.id).collect();
-    let endpoints = endpoints.into_iter().flat_map(|(_, all)| Vec::from(all));
+    let known: HashSet<ContainerId> = containers.values().map(|record| record.id).collect();
+    let endpoints = endpoints.into_values().flat_map(Vec::from);
     let endpoints =
         endpoints.filter(|endpoint: &EndpointRecord| known.contains(&endpoint.container)).collect();
     let made: Vec<UserNetwork> = store.all(&NETWORKS).map_err(read)?.into_iter().map(|(_, n)| n).collect();
     let volumes = store.all(&VOLUMES).map_err(read)?.into_iter().map(|(_, v)| v).collect();
     let last_use = store.all(&LAST_USE).map_err(read)?;
-    let boot = Boot::read(&store)?;
     let writer = store.into_writer().map_err(read)?;
     let identity = match identity {
         Some(identity) => identity,
@@ -156,7 +170,7 @@ fn open(config: Config) -> Result<Opened> {
     let bridge = network.bridge().zip(network.net(&identity.bridge));
     let networks = NetworkIndex::new(&identity, bridge, made);
     let registry = Arc::new(Registry::default());
-    for (_, mut record) in containers {
+    for mut record in containers.into_values() {
         if registry.reserve(&record.name, record.id).is_err() {
             // Not to be, but no reason for all the others not to come up.
             let name = std::mem::replace(&mut record.name, record.id.short());
@@ -171,6 +185,9 @@ fn open(config: Config) -> Result<Opened> {
         .map_err(|e| Error::Internal(format!("cannot start the launcher: {e}")))?;
     let events = Events::open(&config.root);
     let records = Records::new(writer);
+    for (record, endpoints) in &noted {
+        records.put_with_endpoints(record, endpoints).detach();
+    }
     let intents = records.clone();
     network.keep_intents_by(move |container, endpoints| {
         if let Err(e) = intents.put_endpoints(container, endpoints).wait() {

@@ -24,6 +24,7 @@ mod logging;
 mod logs;
 mod merge;
 mod mounts;
+pub(crate) mod noted;
 mod parts;
 mod policy;
 mod probe;

@@ -71,9 +71,9 @@ impl Parts {
         self.config.root.join("containers").join(id.to_string())
     }
 
-    /// The container's run directory: the monitor's socket and the exit record.
+    /// The container's run directory.
     pub(crate) fn run_dir(&self, id: &ContainerId) -> PathBuf {
-        self.config.run.join("containers").join(id.to_string())
+        self.config.run_dir(id)
     }
 
     /// Where the container's log is with the driver `json-file`.

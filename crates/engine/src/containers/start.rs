@@ -17,6 +17,7 @@ use skiff_runtime::{
 use super::{
     WaitOutcome, ahead, endpoint, etc, exit, foreign, forwarding, health, links, logging, mounts,
     mounts::Ready,
+    noted,
     parts::{Parts, in_place, to_the_end},
     remove, stop,
 };
@@ -99,6 +100,8 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     }
     container.unhealthy.store(false, std::sync::atomic::Ordering::Release);
     let others = Others::find(parts, container)?;
+    let run_dir = parts.run_dir(&container.id);
+    noted::forget(&run_dir)?;
     let apparmor = apparmor::profile(&container.record().host, &parts.config, &parts.host.facts)?;
     let change = |record: &mut ContainerRecord| {
         record.state.status = Status::Starting;
@@ -149,7 +152,12 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
         mounts::set_sources(record, &sources);
     };
     let queue = |record: &ContainerRecord| parts.records.put_with_endpoints(record, &endpoints);
-    let (_, committed) = container.commit(change, queue);
+    let (record, committed) = container.commit(change, queue);
+    // That it runs, its monitor says too; its addresses and where its volumes are nobody else knows.
+    let is_known = (endpoints.is_empty() && sources.is_empty())
+        || noted::write(&record, &endpoints, &run_dir)
+            .inspect_err(|e| tracing::warn!(container = record.name, "cannot note its start: {e}"))
+            .is_ok();
     container.stopping.store(false, std::sync::atomic::Ordering::Release);
     let live = Live { pid: started.pid, pidfd: started.pidfd, link, cgroup, foreign };
     container.began(Arc::new(live));
@@ -157,17 +165,17 @@ async fn bring_up(parts: &Arc<Parts>, container: &Arc<Container>, reason: Reason
     parts.tell(container, "start", &[]);
     health::keep_checking(parts, container);
     forwarding::began(parts, container);
-    // Only now: nobody hears of the end before the beginning. Whoever asked for the start is answered before the commit.
-    tokio::spawn({
-        let (parts, container) = (parts.clone(), container.clone());
-        async move {
-            // That it runs, its monitor says too; its address nobody else knows.
-            let committed = if endpoints.is_empty() { committed.unhurried() } else { committed.at_once() };
-            committed.detach();
-            exit::supervise(parts, container, reader).await;
+    // Only now: nobody hears of the end before the beginning.
+    tokio::spawn(exit::supervise(parts.clone(), container.clone(), reader));
+    let intended = match is_known {
+        true => {
+            // Whoever asked for the start is answered before the commit.
+            let intended = durable(intent).await;
+            committed.unhurried().detach();
+            intended
         }
-    });
-    let intended = durable(intent).await;
+        false => durable(intent).await.and(durable(committed).await),
+    };
     if intended.is_err() {
         container.stopping.store(true, std::sync::atomic::Ordering::Release);
         stop::kill_and_wait(parts, container).await?;
