@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use skiff_testkit::http::{Client, frames};
 
 use crate::{create, daemon, inspect, kill_at_odd_moments, start, wait};
@@ -144,6 +144,61 @@ fn a_daemon_that_comes_back_knows_what_ended_meanwhile() -> Result<()> {
     assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(7)));
     let answer = client.get(&format!("/containers/{id}/logs?stdout=1"))?.ok()?;
     assert_eq!(frames(&mut answer.body.as_slice())?.0, b"done\n");
+    Ok(())
+}
+
+/// Every act is looked at through the next daemon, the last one having been killed as soon as it had answered.
+#[test]
+fn what_was_answered_is_so_for_the_next_daemon() -> Result<()> {
+    let mut daemon = daemon(&[])?;
+    let id = create(&mut daemon.client(), &["sleep", "1000"], "bridge")?;
+    start(&mut daemon.client(), &id)?;
+    for round in 0..5 {
+        let mut ask = |method: &str, path: &str, body: Value| -> Result<Client> {
+            let mut client = daemon.client();
+            match method {
+                "DELETE" => client.delete(path)?.ok()?,
+                _ => client.post(path, &body)?.ok()?,
+            };
+            daemon.kill()?;
+            daemon.start_again()?;
+            Ok(daemon.client())
+        };
+        let name = format!("name{round}");
+        let container = format!("/containers/{id}");
+        let mut client = ask("POST", &format!("{container}/rename?name={name}"), Value::Null)?;
+        assert_eq!(inspect(&mut client, &id)?["Name"], format!("/{name}"));
+        let shares = 512 + round;
+        let mut client = ask("POST", &format!("{container}/update"), json!({ "CpuShares": shares }))?;
+        assert_eq!(inspect(&mut client, &id)?["HostConfig"]["CpuShares"], shares);
+        let mut client = ask("POST", &format!("{container}/pause"), Value::Null)?;
+        assert_eq!(inspect(&mut client, &id)?["State"]["Status"], "paused");
+        let mut client = ask("POST", &format!("{container}/unpause"), Value::Null)?;
+        assert_eq!(inspect(&mut client, &id)?["State"]["Status"], "running");
+
+        let mut client = ask("POST", "/networks/create", json!({ "Name": name }))?;
+        client.get(&format!("/networks/{name}"))?.ok()?;
+        let member = json!({ "Container": id });
+        let mut client = ask("POST", &format!("/networks/{name}/connect"), member.clone())?;
+        let networks = |client: &mut Client| -> Result<Value> {
+            Ok(inspect(client, &id)?["NetworkSettings"]["Networks"][&name].clone())
+        };
+        assert_ne!(networks(&mut client)?["IPAddress"], "");
+        let mut client = ask("POST", &format!("/networks/{name}/disconnect"), member)?;
+        assert_eq!(networks(&mut client)?, Value::Null);
+        let mut client = ask("DELETE", &format!("/networks/{name}"), Value::Null)?;
+        assert_eq!(client.get(&format!("/networks/{name}"))?.status, 404);
+
+        let mut client = ask("POST", "/volumes/create", json!({ "Name": name }))?;
+        client.get(&format!("/volumes/{name}"))?.ok()?;
+        let mut client = ask("DELETE", &format!("/volumes/{name}"), Value::Null)?;
+        assert_eq!(client.get(&format!("/volumes/{name}"))?.status, 404);
+
+        let mut client = ask("POST", &format!("/images/busybox/tag?repo={name}"), Value::Null)?;
+        client.get(&format!("/images/{name}/json"))?.ok()?;
+        let mut client = ask("DELETE", &format!("/images/{name}"), Value::Null)?;
+        assert_eq!(client.get(&format!("/images/{name}/json"))?.status, 404);
+    }
     Ok(())
 }
 

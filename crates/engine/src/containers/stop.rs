@@ -187,21 +187,22 @@ async fn send(parts: &Arc<Parts>, container: &Arc<Container>, live: &Live, numbe
     parts.tell(container, "kill", &[("signal", number.to_string())]);
     if container.status() == Status::Paused {
         thaw(parts, live).await?;
-        resumed(parts, container);
+        resumed(parts, container).await?;
     }
     Ok(())
 }
 
 /// A thawed container runs again.
-fn resumed(parts: &Arc<Parts>, container: &Arc<Container>) {
+async fn resumed(parts: &Arc<Parts>, container: &Arc<Container>) -> Result<()> {
     let change = |record: &mut ContainerRecord| {
         if record.state.status == Status::Paused {
             record.state.status = Status::Running;
         }
     };
-    container.commit(change, |record| parts.records.put(record)).1.detach();
+    let (_, committed) = container.commit(change, |record| parts.records.put(record));
     parts.tell(container, "unpause", &[]);
     health::keep_checking(parts, container);
+    durable(committed).await
 }
 
 pub(super) async fn kill(parts: &Arc<Parts>, reference: &str, asked: Option<&str>) -> Result<()> {
@@ -275,7 +276,14 @@ pub(super) async fn pause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
             record.state.status = Status::Paused;
             health::nobody_checks(record);
         };
-        container.commit(change, |record| parts.records.put(record)).1.detach();
+        let (_, committed) = container.commit(change, |record| parts.records.put(record));
+        // The next daemon lets run what its record says runs.
+        if let Err(e) = durable(committed).await {
+            thaw(&parts, &live).await?;
+            container.change(|record| record.state.status = Status::Running);
+            health::keep_checking(&parts, &container);
+            return Err(e);
+        }
         parts.tell(&container, "pause", &[]);
         Ok(())
     })
@@ -316,8 +324,7 @@ pub(super) async fn unpause(parts: &Arc<Parts>, reference: &str) -> Result<()> {
         }
         let live = container.live()?;
         thaw(&parts, &live).await?;
-        resumed(&parts, &container);
-        Ok(())
+        resumed(&parts, &container).await
     })
     .await
 }
