@@ -1,12 +1,16 @@
 //! Files that a registry and an engine of the same machine hand to each other, instead of their bytes (ADR 33).
 //!
 //! Over HTTP they agree as ever on who may do what: an upload's id is the right to fill it, a ticket the right to one blob.
-//! The file itself goes over a Unix socket in the registry's directory, one packet each way. Whoever gets one puts a hard
+//! Which file it is goes over a Unix socket in the registry's directory, one packet each way. Whoever gets one puts a hard
 //! link to it into a directory of its own, and hashes what is there before it believes anything. From then on each side has
 //! a name of its own for the same bytes, and removing one leaves the other.
 //!
 //! Two processes with names for one file can both write to it. So each refuses what anybody but itself and root could write
 //! to ([`link`]), and both promise never to write to a file that has its name.
+//!
+//! Anybody may call himself a registry, also root in a container, who is root to a socket. The engine therefore gives no file away but
+//! says where it lies: only who sees the host's files can do anything with that. A file that it is given it links, which the kernel
+//! refuses if the file was opened through a mount of somebody else's.
 //!
 //! What does not work here, for whatever reason, is no failure: the bytes go over HTTP then.
 
@@ -85,7 +89,7 @@ pub(crate) fn system(call: &'static str) -> impl Fn(rustix::io::Errno) -> Error 
     move |errno| Error::System { call, source: errno.into() }
 }
 
-/// Gives the registry behind `socket` a file as the whole content of an upload of a repository. When this returns, the
+/// Gives the registry behind `socket` a file, by its path, as the whole content of an upload of a repository. When this returns, the
 /// repository has the blob, durably. Blocks.
 ///
 /// # Errors
@@ -98,8 +102,10 @@ pub fn give(
     file: BorrowedFd<'_>,
 ) -> Result<(), Error> {
     let (repository, upload, digest) = (repository.to_owned(), upload.to_owned(), digest.to_owned());
+    let path =
+        fs_err::read_link(fd_path(file)).map_err(|source| Error::System { call: "readlink", source })?;
     let socket = connect(socket)?;
-    packet::send(&socket, &Request::Give { repository, upload, digest }, Some(file))?;
+    packet::send(&socket, &Request::Give { repository, upload, digest, path }, None)?;
     match packet::receive(&socket)? {
         (Answer::Done, _) => Ok(()),
         (Answer::Refused(reason), _) => Err(Error::Refused(reason)),
@@ -137,8 +143,12 @@ pub fn link(file: impl AsFd, path: &Path) -> Result<(), Error> {
         return Err(Error::Shared("its mode lets others write"));
     }
     // By its number: a link to an open file itself needs a privilege.
-    let name = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, name, CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(system("linkat"))
+    rustix::fs::linkat(CWD, fd_path(file), CWD, path, AtFlags::SYMLINK_FOLLOW).map_err(system("linkat"))
+}
+
+/// An open file's name in `/proc`.
+fn fd_path(file: BorrowedFd<'_>) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
 fn connect(path: &Path) -> Result<OwnedFd, Error> {

@@ -29,7 +29,7 @@ pub struct Listener(OwnedFd);
 
 /// A client of it, for one request.
 #[derive(Debug)]
-pub struct Connection(OwnedFd);
+pub struct Connection(pub(crate) OwnedFd);
 
 impl Listener {
     /// Opens the socket in place of whatever is there. Accepting does not block.
@@ -70,12 +70,12 @@ impl Connection {
         Ok(Self(socket))
     }
 
-    /// What the client wants, and the file that it gives. Blocks.
+    /// What the client wants. Blocks.
     ///
     /// # Errors
     /// It says nothing, or nothing that can be understood.
-    pub fn request(&self) -> Result<(Request, Option<File>), Error> {
-        packet::receive(&self.0)
+    pub fn request(&self) -> Result<Request, Error> {
+        Ok(packet::receive(&self.0)?.0)
     }
 
     /// Says that it is done, with the file that was asked for. Blocks.

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
 };
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -16,7 +17,7 @@ const LONGEST: usize = 4096;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Request {
-    /// The file that comes with this is the content of an upload.
+    /// A file is the content of an upload.
     Give {
         /// The upload's repository.
         repository: String,
@@ -24,6 +25,8 @@ pub enum Request {
         upload: String,
         /// What the content must have: `sha256:…`.
         digest: String,
+        /// Where it lies on the host.
+        path: PathBuf,
     },
     /// The file of a ticket is wanted.
     Take {

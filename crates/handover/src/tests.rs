@@ -22,10 +22,11 @@ fn a_file_is_given_and_its_link_has_the_same_bytes() {
     fs_err::write(&own, "hello").unwrap();
     let to = theirs.clone();
     let server = serve(Listener::bind(&socket).unwrap(), move |connection| {
-        let (request, file) = connection.request().unwrap();
+        let request = connection.request().unwrap();
         let (repository, upload, digest) = ("a/b".to_owned(), "id".to_owned(), "sha256:x".to_owned());
-        assert_eq!(request, Request::Give { repository, upload, digest });
-        link(file.unwrap(), &to).unwrap();
+        let Request::Give { path, .. } = &request else { panic!("{request:?}") };
+        link(fs_err::File::open(path).unwrap().file(), &to).unwrap();
+        assert_eq!(request, Request::Give { repository, upload, digest, path: path.clone() });
         connection.done(None).unwrap();
     });
     let file = fs_err::File::open(&own).unwrap().into_file();
@@ -35,13 +36,47 @@ fn a_file_is_given_and_its_link_has_the_same_bytes() {
     assert_eq!(fs_err::read_to_string(&theirs).unwrap(), "hello");
 }
 
+/// Who answers may be root of a container, and then sees other files.
+#[test]
+fn no_file_is_given_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let (socket, own) = (dir.path().join(SOCKET), dir.path().join("own"));
+    fs_err::write(&own, "hello").unwrap();
+    let server = serve(Listener::bind(&socket).unwrap(), |connection| {
+        let (request, file) = packet::receive::<Request>(&connection.0).unwrap();
+        assert!(matches!(request, Request::Give { .. }) && file.is_none());
+        connection.refuse("I only wanted to look").unwrap();
+    });
+    let file = fs_err::File::open(&own).unwrap().into_file();
+    assert!(matches!(give(&socket, "a", "id", "sha256:x", file.as_fd()), Err(Error::Refused(_))));
+    server.join().unwrap();
+}
+
+/// As from a registry in a container, which could write to it later.
+#[test]
+fn a_file_that_comes_through_another_mount_is_not_linked() {
+    use rustix::mount::{OpenTreeFlags, open_tree};
+    let dir = tempfile::tempdir().unwrap();
+    let (path, to) = (dir.path().join("file"), dir.path().join("link"));
+    fs_err::write(&path, "x").unwrap();
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let mount = open_tree(CWD, dir.path(), flags).unwrap();
+    let file =
+        rustix::fs::openat(&mount, "file", rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).unwrap();
+    let refused = link(&file, &to).unwrap_err();
+    assert!(
+        matches!(&refused, Error::System { source, .. } if source.raw_os_error() == Some(18)),
+        "{refused}"
+    );
+}
+
 #[test]
 fn a_file_is_taken_or_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (socket, path) = (dir.path().join(SOCKET), dir.path().join("blob"));
     fs_err::write(&path, "hello").unwrap();
     let server = serve(Listener::bind(&socket).unwrap(), move |connection| {
-        assert_eq!(connection.request().unwrap().0, Request::Take { ticket: "t".to_owned() });
+        assert_eq!(connection.request().unwrap(), Request::Take { ticket: "t".to_owned() });
         connection.done(Some(&fs_err::File::open(path).unwrap().into_file())).unwrap();
     });
     let mut text = String::new();

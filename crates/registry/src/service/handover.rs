@@ -7,11 +7,13 @@
 use std::{
     collections::HashMap,
     fs::File,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
+use rustix::fs::{Mode, OFlags};
 use skiff_handover::{Connection, Listener, Request, SOCKET, link};
 use tokio::net::UnixListener;
 use tracing::{debug, error};
@@ -92,14 +94,14 @@ impl Registry {
 
     async fn answer_handover(self: Arc<Self>, connection: Connection) {
         let asked = blocking(move || connection.request().map(|asked| (connection, asked))).await;
-        let (connection, (request, file)) = match asked {
+        let (connection, request) = match asked {
             Ok(Ok(asked)) => asked,
             Ok(Err(error)) => return debug!(%error, "a request for a file was not understood"),
             Err(error) => return debug!(%error, "a request for a file was not read"),
         };
         let done = match request {
-            Request::Give { repository, upload, digest } => {
-                self.take_over(&repository, &upload, &digest, file).await.map(|()| None)
+            Request::Give { repository, upload, digest, path } => {
+                self.take_over(&repository, &upload, &digest, path).await.map(|()| None)
             }
             Request::Take { ticket } => self.redeem(&ticket).map(Some),
         };
@@ -130,11 +132,10 @@ impl Registry {
         repository: &str,
         upload: &str,
         digest: &str,
-        file: Option<File>,
+        file: PathBuf,
     ) -> Result<(), Error> {
         self.writable()?;
         let (name, id, digest) = (repository.parse::<Name>()?, upload.parse::<UploadId>()?, digest.parse()?);
-        let file = file.ok_or_else(|| Error::UploadInvalid { reason: "no file came".into() })?;
         let this = self.clone();
         unstoppable(async move {
             let (registry, of) = (this.clone(), name.clone());
@@ -150,7 +151,7 @@ impl Registry {
         name: &Name,
         id: &UploadId,
         digest: Digest,
-        file: &File,
+        file: &Path,
     ) -> Result<Received, Error> {
         let writing = self.uploads.write(name, id, None)?;
         if writing.offset() != 0 {
@@ -158,8 +159,10 @@ impl Registry {
             return Err(Error::UploadInvalid { reason: "some of it has come already".into() });
         }
         let path = self.content.staging();
-        let linked = link(file, &path)
-            .map_err(|error| Error::Unsupported { reason: error.to_string() })
+        let linked = open(file)
+            .and_then(|file| {
+                link(file, &path).map_err(|error| Error::Unsupported { reason: error.to_string() })
+            })
             .and_then(|()| size_of(&path, &digest))
             .and_then(|size| self.room(name, size).map(|()| size));
         let size = match linked {
@@ -175,6 +178,12 @@ impl Registry {
         self.uploads.cancel(name, id)?;
         Ok(Received { id: id.clone(), path, digest, size })
     }
+}
+
+/// Takes hold of what a client calls a file, without opening it.
+fn open(path: &Path) -> Result<OwnedFd, Error> {
+    let file = rustix::fs::open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    file.map_err(|errno| Error::Unsupported { reason: errno.to_string() })
 }
 
 /// The size of a file that has this digest.
@@ -206,19 +215,22 @@ mod tests {
         let registry = blocking(|| Registry::open(settings)).await.unwrap().unwrap();
         let (name, path) = ("a/b".parse::<Name>().unwrap(), dir.path().join("layer"));
         fs_err::write(&path, b"hello").unwrap();
-        let open = || Some(fs_err::File::open(&path).unwrap().into_file());
         let id = registry.begin_upload(&name, Algorithm::Sha256).await.unwrap().to_string();
         let (right, wrong) = (
             Digest::of(Algorithm::Sha256, b"hello").to_string(),
             Digest::of(Algorithm::Sha256, b"other").to_string(),
         );
-        let refused = registry.take_over("a/b", &id, &wrong, open()).await.unwrap_err();
+        let refused = registry.take_over("a/b", &id, &wrong, path.clone()).await.unwrap_err();
         assert!(matches!(refused, Error::DigestInvalid { .. }));
-        assert!(matches!(registry.take_over("a/c", &id, &right, open()).await, Err(Error::UploadUnknown)));
-        assert!(registry.take_over("a/b", &id, &right, None).await.is_err());
+        assert!(matches!(
+            registry.take_over("a/c", &id, &right, path.clone()).await,
+            Err(Error::UploadUnknown)
+        ));
+        let nothing = dir.path().join("nothing");
+        assert!(registry.take_over("a/b", &id, &right, nothing).await.is_err());
         // The upload is still there, for bytes.
         assert_eq!(registry.uploads.size(&name, &id.parse().unwrap()).unwrap(), 0);
-        registry.take_over("a/b", &id, &right, open()).await.unwrap();
+        registry.take_over("a/b", &id, &right, path.clone()).await.unwrap();
         assert_eq!(registry.blob(&name, &right.parse().unwrap()).await.unwrap(), 5);
         assert!(registry.uploads.size(&name, &id.parse().unwrap()).is_err());
         // Two names for one file; either may go.
