@@ -7,7 +7,7 @@ use serde::Serialize;
 use skiff_snapshots::ChainId;
 use skiff_types::{Digest, ImageId};
 
-use crate::{ContainerConfig, History, ImageStore, Reference, Result, RootFs, gojson};
+use crate::{ContainerConfig, History, ImageStore, Reference, Result, RootFs, gojson, hold::Hold};
 
 /// How `commit` makes an image.
 #[derive(Clone, Debug)]
@@ -63,21 +63,22 @@ impl ImageStore {
     /// # Errors
     /// [`Error::NotFound`](crate::Error::NotFound) for the parent, and those of the snapshotter.
     pub fn commit(&self, changes: &mut (dyn Read + Send), options: &CommitOptions) -> Result<ImageId> {
-        let mut pins = self.pins.begin();
+        let mut hold = Hold::new(self);
         let parent = self.by_id(&options.parent)?;
         let mut diff_ids = parent.config.rootfs.diff_ids.clone();
         for chain in ChainId::all(&diff_ids) {
-            pins.pin(chain);
+            hold.pin(chain);
         }
         let staged = self.stage(changes)?;
         let diff_id = *staged.diff_id();
         let empty = diff_id == NOTHING.parse::<Digest>().expect("a digest");
-        let mut new_layer = None;
         if !empty {
             let chain = ChainId::new(parent.chain.as_ref(), &diff_id);
-            pins.pin(chain);
-            new_layer = self.snapshots.layer(&chain).is_err().then_some(chain);
-            self.snapshots.commit(staged, parent.chain.as_ref())?;
+            hold.pin(chain);
+            if self.snapshots.layer(&chain).is_err() {
+                self.snapshots.commit(staged, parent.chain.as_ref())?;
+                hold.has_made(chain);
+            }
             diff_ids.push(diff_id);
         }
         let created = options.created.unwrap_or_else(Timestamp::now);
@@ -104,11 +105,6 @@ impl ImageStore {
             rootfs: RootFs { diff_ids, ..RootFs::default() },
             variant: &parent.config.variant,
         });
-        self.adopt(&bytes, options.reference.as_ref(), Some(&options.parent)).inspect_err(|_| {
-            if let Some(chain) = new_layer {
-                // Of use to another operation, or removed at the next start.
-                let _ = self.snapshots.remove_layer(&chain);
-            }
-        })
+        self.adopt(&bytes, options.reference.as_ref(), Some(&options.parent)).inspect(|_| hold.keep())
     }
 }

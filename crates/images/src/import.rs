@@ -11,6 +11,7 @@ use crate::{
     changes::apply_changes,
     decompress::{Compression, decompressed, peek},
     gojson,
+    hold::Hold,
 };
 
 /// How `import` makes an image.
@@ -66,12 +67,14 @@ impl ImageStore {
         }
         let (head, mut tar) = peek(tar)?;
         let staged = decompressed(&mut tar, Compression::detect(&head), |plain| self.stage(plain))??;
-        let mut pins = self.pins.begin();
+        let mut hold = Hold::new(self);
         let diff_id = *staged.diff_id();
         let chain = skiff_snapshots::ChainId::new(None, &diff_id);
-        pins.pin(chain);
-        let known = self.snapshots.layer(&chain).is_ok();
-        self.snapshots.commit(staged, None)?;
+        hold.pin(chain);
+        if self.snapshots.layer(&chain).is_err() {
+            self.snapshots.commit(staged, None)?;
+            hold.has_made(chain);
+        }
         let created = options.created.unwrap_or_else(Timestamp::now);
         let comment = match options.message.as_str() {
             "" => "Imported from -",
@@ -89,12 +92,7 @@ impl ImageStore {
             rootfs: RootFs { diff_ids: vec![diff_id], ..RootFs::default() },
             variant: &platform.variant,
         });
-        self.adopt(&bytes, options.reference.as_ref(), None).inspect_err(|_| {
-            if !known {
-                // Of use to another operation, or removed at the next start.
-                let _ = self.snapshots.remove_layer(&chain);
-            }
-        })
+        self.adopt(&bytes, options.reference.as_ref(), None).inspect(|_| hold.keep())
     }
 
     /// Makes a configuration whose layers are all there an image of the store.

@@ -21,7 +21,7 @@ use self::{described::Described, layout::LayerRef, published::Found, scan::Scann
 use crate::{
     Error, ImageStore, Platform, Reference, Result,
     decompress::{Compression, decompressed, peek},
-    pins::PinSet,
+    hold::Hold,
 };
 
 /// What `load` tells while it works.
@@ -70,36 +70,25 @@ impl ImageStore {
         })??;
         let described = layout::describe(&scan, platform)?;
         let published = published::published(&scan, &described);
-        let mut loading = Loading {
-            store: self,
-            layers: scan.layers,
-            files: scan.files,
-            committed: Vec::new(),
-            by_path: HashMap::new(),
-            _scan_pins: scan.pins,
-            pins: self.pins.begin(),
-        };
+        let mut loading =
+            Loading { hold: scan.hold, layers: scan.layers, files: scan.files, by_path: HashMap::new() };
         for image in &described {
             loading.layers_of(image)?;
         }
         let loaded = loading.record(&described, published)?;
-        loading.committed.clear();
+        loading.hold.keep();
         Ok(loaded)
     }
 }
 
 /// Images on their way into the store; what was committed is removed again unless they arrive.
 struct Loading<'a> {
-    store: &'a ImageStore,
+    hold: Hold<&'a ImageStore>,
     layers: HashMap<Vec<u8>, ScannedLayer>,
     /// Files that were not taken for layers.
     files: HashMap<Vec<u8>, Vec<u8>>,
-    /// Layers that were not there before, in order.
-    committed: Vec<ChainId>,
     /// Where layers that have been used once are now.
     by_path: HashMap<Vec<u8>, ChainId>,
-    _scan_pins: PinSet,
-    pins: PinSet,
 }
 
 impl Loading<'_> {
@@ -108,8 +97,8 @@ impl Loading<'_> {
         let mut parent = None;
         for (number, (layer, diff_id)) in image.layers.iter().zip(&image.config.diff_ids).enumerate() {
             let chain = ChainId::new(parent.as_ref(), diff_id);
-            self.pins.pin(chain);
-            if self.store.snapshots.layer(&chain).is_err() {
+            self.hold.pin(chain);
+            if self.hold.store().snapshots.layer(&chain).is_err() {
                 let staged = self.staged(layer, diff_id)?;
                 if staged.diff_id() != diff_id {
                     let found = staged.diff_id().to_string();
@@ -118,8 +107,8 @@ impl Loading<'_> {
                         diff_id.to_string()
                     )));
                 }
-                self.store.snapshots.commit(staged, parent.as_ref())?;
-                self.committed.push(chain);
+                self.hold.store().snapshots.commit(staged, parent.as_ref())?;
+                self.hold.has_made(chain);
             }
             self.by_path.insert(layer.path.clone(), chain);
             parent = Some(chain);
@@ -129,8 +118,8 @@ impl Loading<'_> {
 
     /// The layer as the archive has it, or once more from the store if the archive's is used already.
     fn staged(&mut self, layer: &LayerRef, diff_id: &Digest) -> Result<StagedLayer> {
-        let snapshots = &self.store.snapshots;
-        let again = |chain: &ChainId| self.store.stage(&mut snapshots.layer_tar(chain)?);
+        let snapshots = &self.hold.store().snapshots;
+        let again = |chain: &ChainId| self.hold.store().stage(&mut snapshots.layer_tar(chain)?);
         match self.layers.remove(&layer.path) {
             Some(ScannedLayer::Staged { staged, digest, len }) => {
                 layer.check(&digest, len)?;
@@ -140,9 +129,10 @@ impl Loading<'_> {
             None => match (self.by_path.get(&layer.path), self.files.get(&layer.path)) {
                 (Some(chain), _) => again(chain),
                 // An empty one, or none: the reader says.
-                (None, Some(file)) => self.store.stage(&mut &file[..]),
+                (None, Some(file)) => self.hold.store().stage(&mut &file[..]),
                 (None, None) => {
-                    match snapshots.layers().into_iter().find(|c| has_diff_id(self.store, c, diff_id)) {
+                    match snapshots.layers().into_iter().find(|c| has_diff_id(self.hold.store(), c, diff_id))
+                    {
                         Some(chain) => again(&chain),
                         None => Err(layout::missing(&layer.path)),
                     }
@@ -156,13 +146,13 @@ impl Loading<'_> {
         let parents = parents(described)?;
         let now = Timestamp::now();
         let mut forgotten = Vec::new();
-        let loaded = self.store.records.update(|records| {
+        let loaded = self.hold.store().records.update(|records| {
             let mut loaded = Vec::new();
             let mut kept = HashSet::new();
             for Described { config, names, .. } in described {
                 // Within the update: a removal of the same image does not take the blob away again.
                 if kept.insert(config.id) {
-                    self.store.blobs.put(&config.bytes)?;
+                    self.hold.store().blobs.put(&config.bytes)?;
                 }
                 records.images.entry(config.id.digest()).or_default();
                 let mut renamed = Vec::new();
@@ -179,12 +169,12 @@ impl Loading<'_> {
                 }
             }
             for (id, published, bytes) in published {
-                self.store.blobs.put_all(&bytes)?;
+                self.hold.store().blobs.put_all(&bytes)?;
                 forgotten.extend(records.publish(&id, published));
             }
             Ok(loaded)
         })?;
-        self.store.drop_blobs(&forgotten)?;
+        self.hold.store().drop_blobs(&forgotten)?;
         Ok(loaded)
     }
 }
@@ -203,15 +193,6 @@ fn parents(described: &[Described]) -> Result<Vec<(ImageId, ImageId)>> {
         parents.push((child.id, parent.id));
     }
     Ok(parents)
-}
-
-impl Drop for Loading<'_> {
-    fn drop(&mut self) {
-        for chain in self.committed.iter().rev() {
-            // Of use to another operation, or removed at the next start.
-            let _ = self.store.snapshots.remove_layer(chain);
-        }
-    }
 }
 
 fn has_diff_id(store: &ImageStore, chain: &ChainId, diff_id: &Digest) -> bool {

@@ -14,8 +14,8 @@ use skiff_types::{Digest, Hasher, ImageId};
 use crate::{
     Error, ImageConfig, ImageStore, Publication, Reference, Result,
     decompress::{Compression, decompressed, peek},
+    hold::Hold,
     partial::PartialLayer,
-    pins::PinSet,
 };
 
 /// How far a layer may expand whatever its size: no gzip stream exceeds the factor, and no layer that people make exceeds both.
@@ -118,29 +118,19 @@ impl ImageStore {
         let parsed: ImageConfig = serde_json::from_slice(&config).map_err(invalid)?;
         let diff_ids = parsed.rootfs.diff_ids.clone();
         let chains = ChainId::all(&diff_ids);
-        let mut pins = self.pins.begin();
-        chains.iter().for_each(|chain| pins.pin(*chain));
+        let mut hold = Hold::new(Arc::clone(self));
+        chains.iter().for_each(|chain| hold.pin(*chain));
         let config = (config, parsed);
-        Ok(Receiving {
-            store: Arc::clone(self),
-            config,
-            diff_ids,
-            chains,
-            pins: Some(pins),
-            committed: Vec::new(),
-        })
+        Ok(Receiving { hold, config, diff_ids, chains })
     }
 }
 
 /// An image on its way into the store; what was committed of it is removed again unless it arrives.
 pub struct Receiving {
-    store: Arc<ImageStore>,
+    hold: Hold<Arc<ImageStore>>,
     config: (Vec<u8>, ImageConfig),
     diff_ids: Vec<Digest>,
     chains: Vec<ChainId>,
-    pins: Option<PinSet>,
-    /// Layers that were not there before, in order.
-    committed: Vec<ChainId>,
 }
 
 impl Receiving {
@@ -161,7 +151,7 @@ impl Receiving {
 
     /// Whether the store has a layer of it already, counted from the lowest.
     pub fn has(&self, layer: usize) -> bool {
-        self.chains.get(layer).is_some_and(|chain| self.store.snapshots.layer(chain).is_ok())
+        self.chains.get(layer).is_some_and(|chain| self.hold.store().snapshots.layer(chain).is_ok())
     }
 
     /// Whether a layer with this diff id is the one that the configuration says.
@@ -193,16 +183,16 @@ impl Receiving {
         let staged = match staged {
             Some(staged) => staged,
             None => {
-                let elsewhere = crate::load::find_diff_id(&self.store, &diff_id);
+                let elsewhere = crate::load::find_diff_id(self.hold.store(), &diff_id);
                 let elsewhere = elsewhere
                     .ok_or_else(|| Error::Archive(format!("layer {diff_id} has gone while it was needed")))?;
-                self.store.stage(&mut self.store.snapshots.layer_tar(&elsewhere)?)?
+                self.hold.store().stage(&mut self.hold.store().snapshots.layer_tar(&elsewhere)?)?
             }
         };
         self.check(layer, staged.diff_id())?;
         let parent = layer.checked_sub(1).map(|below| self.chains[below]);
-        self.store.snapshots.commit(staged, parent.as_ref())?;
-        self.committed.push(chain);
+        self.hold.store().snapshots.commit(staged, parent.as_ref())?;
+        self.hold.has_made(chain);
         Ok(())
     }
 
@@ -214,30 +204,15 @@ impl Receiving {
         publication: Option<Publication>,
     ) -> Result<(ImageId, Vec<Reference>)> {
         let id = self.id();
-        let (changed, forgotten) = self.store.records.update(|records| {
+        let (changed, forgotten) = self.hold.store().records.update(|records| {
             // Within the update: a removal of the same image does not take the blob away again.
-            self.store.blobs.put(&self.config.0)?;
+            self.hold.store().blobs.put(&self.config.0)?;
             records.images.entry(id.digest()).or_default();
             Ok(records.call(&id, names, publication.as_ref()))
         })?;
-        self.committed.clear();
-        self.store.drop_blobs(&forgotten)?;
+        self.hold.keep();
+        self.hold.store().drop_blobs(&forgotten)?;
         Ok((id, changed))
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.pins = None;
-        for chain in self.committed.iter().rev() {
-            let remove = || {
-                if matches!(self.store.is_top_of_an_image(chain, &[]), Ok(false)) {
-                    // It is of use to somebody, or removed at the next start.
-                    let _ = self.store.snapshots.remove_layer(chain);
-                }
-            };
-            self.store.pins.unless_pinned(chain, remove);
-        }
     }
 }
 

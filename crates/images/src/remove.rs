@@ -79,7 +79,9 @@ impl ImageStore {
             };
             match self.pins.unless_pinned(chain, remove).transpose()? {
                 Some(true) => removed.push(*chain),
-                _ => break,
+                // Who pins it removes it when he is done, and what is below.
+                None => {}
+                Some(false) => break,
             }
         }
         self.forget_config(id);

@@ -17,7 +17,7 @@ use skiff_snapshots::{
 };
 use skiff_types::{Digest, ImageId};
 
-use crate::{Error, Image, ImageStore, Platform, Reference, Result, gojson};
+use crate::{Error, Image, ImageStore, Platform, Reference, Result, gojson, hold::Hold};
 
 /// A sink for any writer.
 #[derive(Debug)]
@@ -60,14 +60,14 @@ impl ImageStore {
         platform: Option<&Platform>,
         out: &mut dyn ArchiveSink,
     ) -> Result<()> {
-        let mut pins = self.pins.begin();
+        let mut hold = Hold::new(self);
         let images = self.selection(names)?;
         for selected in &images {
             if let Some(platform) = platform {
                 selected.check(platform)?;
             }
             for chain in ChainId::all(&selected.image.config.rootfs.diff_ids) {
-                pins.pin(chain);
+                hold.pin(chain);
                 self.snapshots.layer(&chain)?;
             }
         }

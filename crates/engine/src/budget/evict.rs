@@ -89,6 +89,7 @@ pub(super) async fn unused(parts: &Arc<Parts>, measured: &Measured, tried: &Trie
 /// What would be free if all of these went, and what only they keep.
 pub(super) fn most_freed(parts: &Parts, measured: &Measured, layers: &Layers, unused: &[Candidate]) -> u64 {
     let mut going = HashSet::new();
+    let mut freeable = HashSet::new();
     let mut free = 0;
     for candidate in unused {
         free += match candidate {
@@ -97,11 +98,17 @@ pub(super) fn most_freed(parts: &Parts, measured: &Measured, layers: &Layers, un
                 going.insert(container.id);
                 measured.containers.get(&container.id).copied().unwrap_or(0)
             }
-            Candidate::Image { .. } => 0,
+            Candidate::Image { id, .. } => {
+                freeable.extend(layers_of(parts, id));
+                0
+            }
         };
     }
+    // Of containers that may go the images may, too. Layers that no image has, yet or any more, are not for the budget to free.
+    freeable.extend(held(parts, |container| going.contains(&container.id)));
     let kept = held(parts, |container| !going.contains(&container.id));
-    free + layers.iter().filter(|(chain, _)| !kept.contains(chain)).map(|(_, bytes)| bytes).sum::<u64>()
+    let goes = |chain: &ChainId| freeable.contains(chain) && !kept.contains(chain);
+    free + layers.iter().filter(|(chain, _)| goes(chain)).map(|(_, bytes)| bytes).sum::<u64>()
 }
 
 /// The layers of images that some containers have.
@@ -110,11 +117,14 @@ fn held(parts: &Parts, some: impl Fn(&Container) -> bool) -> HashSet<ChainId> {
     for container in parts.registry.all().iter().filter(|container| some(container)) {
         let record = container.record();
         let mounted = record.mounts.iter().filter_map(|mount| mount.image);
-        for image in mounted.chain([record.image]).filter_map(|id| parts.images.by_id(&id).ok()) {
-            held.extend(ChainId::all(&image.config.rootfs.diff_ids));
-        }
+        held.extend(mounted.chain([record.image]).flat_map(|id| layers_of(parts, &id)));
     }
     held
+}
+
+/// The layers of an image, if it is still there.
+fn layers_of(parts: &Parts, image: &ImageId) -> Vec<ChainId> {
+    parts.images.by_id(image).map_or_else(|_| Vec::new(), |image| ChainId::all(&image.config.rootfs.diff_ids))
 }
 
 /// When a container was last used that may go.

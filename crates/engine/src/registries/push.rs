@@ -84,6 +84,7 @@ impl Registries {
         }
         let images = self.named(&reference)?;
         let _held: Vec<_> = images.iter().map(|(_, image)| self.last_use.hold(&image.id)).collect();
+        let _layers: Vec<_> = images.iter().map(|(_, image)| self.images.hold_layers(image)).collect();
         let candidates = self.client.candidates(reference.domain(), Purpose::Push).await?;
         let mut last = Error::Internal(format!("no endpoints found for {}", reference.domain()));
         for candidate in candidates {

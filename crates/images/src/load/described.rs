@@ -97,7 +97,7 @@ impl Steps {
 
 /// The images described so far, and the configurations they share.
 pub(super) struct Images<'a> {
-    scan: &'a Scan,
+    scan: &'a Scan<'a>,
     configs: HashMap<Vec<u8>, Rc<Config>>,
     layers: usize,
     pub(super) list: Vec<Described>,

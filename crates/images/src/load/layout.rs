@@ -161,7 +161,7 @@ const MOST_LISTED: usize = 1 << 20;
 
 /// The way through an OCI layout.
 struct Oci<'a, 'b> {
-    scan: &'a Scan,
+    scan: &'a Scan<'a>,
     platform: Option<&'a Platform>,
     images: &'b mut Images<'a>,
     /// For each index or manifest that has been read where its images are in the list: it may be listed under several
@@ -336,7 +336,7 @@ fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| Error::Archive(format!("{what}: {e}")))
 }
 
-impl Scan {
+impl Scan<'_> {
     /// The description at a path.
     pub(super) fn file(&self, path: &[u8]) -> Result<&[u8]> {
         self.files.get(path).map(Vec::as_slice).ok_or_else(|| missing(path))

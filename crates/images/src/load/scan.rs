@@ -15,7 +15,7 @@ use super::{LoadEvent, Progress, find_diff_id};
 use crate::{
     Error, ImageStore, Result,
     decompress::{Compression, decompressed, peek},
-    pins::PinSet,
+    hold::Hold,
 };
 
 /// The longest description that is kept, in bytes: that of a manifest in a registry (OCI distribution-spec).
@@ -28,14 +28,14 @@ const MAX_KEPT: u64 = 64 << 20;
 const ENTRY: u64 = 256;
 
 /// What an archive holds.
-pub(super) struct Scan {
+pub(super) struct Scan<'s> {
     /// Descriptions by path.
     pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
     /// Layers by path.
     pub(super) layers: HashMap<Vec<u8>, ScannedLayer>,
     /// Links by path: `docker save` once wrote the same layer as a link.
     pub(super) links: HashMap<Vec<u8>, Vec<u8>>,
-    pub(super) pins: PinSet,
+    pub(super) hold: Hold<&'s ImageStore>,
 }
 
 /// A layer of the archive.
@@ -54,18 +54,14 @@ pub(super) enum ScannedLayer {
 }
 
 /// Reads the archive.
-pub(super) fn scan(
-    store: &ImageStore,
+pub(super) fn scan<'s>(
+    store: &'s ImageStore,
     archive: &mut (dyn Read + Send),
     progress: Progress<'_>,
-) -> Result<Scan> {
+) -> Result<Scan<'s>> {
     let mut reader = Reader::new(BufReader::with_capacity(256 << 10, archive));
-    let mut scan = Scan {
-        files: HashMap::new(),
-        layers: HashMap::new(),
-        links: HashMap::new(),
-        pins: store.pins.begin(),
-    };
+    let mut scan =
+        Scan { files: HashMap::new(), layers: HashMap::new(), links: HashMap::new(), hold: Hold::new(store) };
     let mut kept = 0;
     while let Some(entry) = reader.next_entry().map_err(snapshot)? {
         check(&entry.path)?;
@@ -94,7 +90,7 @@ pub(super) fn scan(
             _ => continue,
         }
         if let Some(chain) = blob_digest(&path).and_then(|d| find_diff_id(store, &d)) {
-            scan.pins.pin(chain);
+            scan.hold.pin(chain);
             // Pinned or gone: if it went just now, the archive's has to be read.
             if store.snapshots.layer(&chain).is_ok() {
                 scan.layers.insert(path, ScannedLayer::Present(chain));
@@ -250,7 +246,7 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-impl Scan {
+impl Scan<'_> {
     /// The diff id of the layer at a path.
     pub(super) fn diff_id(&self, path: &[u8]) -> Option<Digest> {
         match self.layers.get(path)? {

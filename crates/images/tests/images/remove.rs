@@ -144,3 +144,29 @@ fn force_removes_all_names_and_keeps_what_a_container_stands_on() {
     drop(store);
     assert_eq!(dir.open().snapshotter().layers().len(), 0, "garbage goes at the next start");
 }
+
+/// Removes an image while it is being written somewhere.
+struct Removing<'a>(&'a ImageStore, bool);
+
+impl std::io::Write for Removing<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if !std::mem::replace(&mut self.1, true) {
+            remove(self.0, "busy:1", FORCE).unwrap();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn layers_of_an_image_that_is_removed_while_it_is_saved_go_when_that_is_done() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let empty = dir.paths(&store);
+    load(&store, &docker_archive(&[image(&[layer("a"), layer("b")], &["busy:1"])])).unwrap();
+    store.save(&["busy:1".to_owned()], None, &mut skiff_images::Plain(Removing(&store, false))).unwrap();
+    assert_eq!(dir.paths(&store), empty);
+}
