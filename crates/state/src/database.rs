@@ -1,6 +1,10 @@
 //! The open store, before anything is written to it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::Permissions,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use serde::{Serialize, de::DeserializeOwned};
@@ -37,8 +41,14 @@ pub struct Database {
     pub(crate) path: PathBuf,
 }
 
+/// Opens the file, or makes it. Nobody else may read what is in it.
 pub(crate) fn open_file(path: &Path) -> Result<redb::Database, redb::DatabaseError> {
-    redb::Builder::new().set_cache_size(CACHE).create(path)
+    const MODE: u32 = 0o600;
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path);
+    let file = file.map_err(redb::StorageError::Io)?;
+    file.set_permissions(Permissions::from_mode(MODE)).map_err(redb::StorageError::Io)?;
+    redb::Builder::new().set_cache_size(CACHE).create_file(file)
 }
 
 impl Database {
