@@ -182,6 +182,54 @@ fn tokens_give_what_the_role_allows_and_no_more() -> Result<()> {
 }
 
 #[test]
+fn a_token_makes_no_tokens_and_is_good_for_one_registry() -> Result<()> {
+    let secret = [("REGISTRY_HTTP_SECRET", "shared")];
+    let mut test = Test::ours_in(&[], &secret)?;
+    let mut other = Test::ours_in(&[], &secret)?;
+    for test in [&mut test, &mut other] {
+        let root = test.server().root().display().to_string();
+        let run =
+            |args: &[&str], input: &str| skiff(&[args, &["--root", &root]].concat(), input).and_then(ok);
+        run(&["user", "add", "--password-stdin", "bob"], "bobs password")?;
+        run(&["project", "add", "team"], "")?;
+        run(&["project", "member", "team", "bob", "developer"], "")?;
+    }
+    let refused = test.client.get("/v2/team/app/tags/list")?.expect(401)?;
+    let challenge = refused.header("www-authenticate").context("no challenge")?.to_owned();
+    let narrow = token(&mut test.client, &challenge, Some(("bob", "bobs password")))?;
+    test.client.authorization = Some(narrow.clone());
+    let wide = "/auth/token?scope=repository:team/app:pull,push";
+    let refused = test.client.get(wide)?.expect(401)?;
+    assert!(refused.header("www-authenticate").is_some_and(|text| text.starts_with("Basic ")));
+    // The other registry has the same users and the same secret.
+    test.client.get("/v2/")?.expect(200)?;
+    other.client.authorization = Some(narrow);
+    other.client.get("/v2/")?.expect(401)?;
+    Ok(())
+}
+
+#[test]
+fn what_only_the_operator_may_know_nobody_else_reads() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root();
+    let mode =
+        |path: &std::path::Path| Ok::<_, anyhow::Error>(fs_err::metadata(path)?.permissions().mode() & 0o777);
+    let files = ["registry.redb", "audit.jsonl"];
+    for name in files {
+        assert_eq!(mode(&root.join(name))?, 0o600, "{name}");
+        // As an earlier version made them.
+        fs_err::set_permissions(root.join(name), std::fs::Permissions::from_mode(0o644))?;
+    }
+    test.server().kill()?;
+    test.server().start_again()?;
+    for name in files {
+        assert_eq!(mode(&root.join(name))?, 0o600, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_robot_pushes_until_it_is_removed() -> Result<()> {
     let mut test = Test::ours(&[])?;
     let root = test.server().root().display().to_string();
@@ -306,5 +354,16 @@ fn the_audit_log_says_who_did_what() -> Result<()> {
     );
     assert_eq!(lines[0]["what"], "library/a:v1");
     assert_eq!(lines[0]["from"], "127.0.0.1");
+    // Strangers are heard of, and write only a few lines.
+    let right = test.client.authorization.replace(basic("library+nobody", "guess"));
+    for _ in 0..100 {
+        test.client.get("/v2/")?.expect(401)?;
+    }
+    test.client.authorization = right;
+    let lines = test.client.get("/api/v1/audit?n=50")?.expect(200)?.json()?;
+    let failed = |line: &&serde_json::Value| line["action"] == "login.failed";
+    let failed = lines.as_array().into_iter().flatten().filter(failed).count();
+    // A minute may end meanwhile.
+    assert!((10..=21).contains(&failed), "{failed}");
     Ok(())
 }

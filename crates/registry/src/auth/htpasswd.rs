@@ -36,8 +36,8 @@ impl Htpasswd {
         Ok(Self { path: path.to_owned(), realm: realm.to_owned(), read })
     }
 
-    /// The hash of a user.
-    pub(crate) fn hash(&self, user: &str) -> Option<String> {
+    /// The hash of a user, or the cost of those of others.
+    pub(crate) fn hash(&self, user: &str) -> Result<String, u32> {
         let mut read = self.read.lock().expect("no panic under this lock");
         let now = stamp(&self.path);
         if now != read.stamp {
@@ -48,7 +48,8 @@ impl Htpasswd {
             }
             read.stamp = now;
         }
-        read.users.get(user).cloned()
+        let most = || read.users.values().map(|hash| passwords::cost(hash)).max();
+        read.users.get(user).cloned().ok_or_else(|| most().unwrap_or(passwords::COST))
     }
 }
 
@@ -156,12 +157,12 @@ mod tests {
         let path = dir.path().join("htpasswd");
         fs_err::write(&path, line("a", "x", 4).unwrap()).unwrap();
         let users = Htpasswd::open(&path, "r").unwrap();
-        assert!(users.hash("a").is_some() && users.hash("b").is_none());
+        assert!(users.hash("a").is_ok() && users.hash("b") == Err(4));
         fs_err::write(&path, format!("{}\n{}\n", line("a", "x", 4).unwrap(), line("b", "x", 4).unwrap()))
             .unwrap();
-        assert!(users.hash("b").is_some());
+        assert!(users.hash("b").is_ok());
         fs_err::write(&path, "half a li").unwrap();
-        assert!(users.hash("b").is_some());
+        assert!(users.hash("b").is_ok());
     }
 
     proptest! {

@@ -7,12 +7,9 @@ pub(crate) mod token;
 
 use std::{net::IpAddr, sync::Arc};
 
-use http::HeaderMap;
-
 use crate::{Error, accounts::Accounts, config::AuthMode, name::Name};
 
 use self::{
-    credentials::Credentials,
     htpasswd::Htpasswd,
     passwords::Passwords,
     token::{Claims, Signer},
@@ -125,38 +122,11 @@ impl Auth {
         Ok(Self { mode, signer: Signer::new(secret.as_bytes()), passwords: Passwords::default() })
     }
 
-    /// Who sends this. Wrong credentials are an error; none are nobody's.
-    pub(crate) async fn identify(
-        &self,
-        accounts: &Accounts,
-        headers: &HeaderMap,
-        base: &str,
-    ) -> Result<Caller, Error> {
-        let caller = Caller::nobody(base);
-        let refused = |caller: &Caller| self.unauthorized(caller, None);
-        match Credentials::read(headers) {
-            _ if matches!(self.mode, Mode::Open) => Ok(caller),
-            Credentials::None => Ok(caller),
-            Credentials::Basic { user, password } => {
-                let right = self.password_is_right(accounts, &user, &password).await?;
-                if right { Ok(Caller::known(&user, base)) } else { Err(refused(&caller)) }
-            }
-            Credentials::Bearer(token) if matches!(self.mode, Mode::Accounts) => {
-                let claims = self.signer.verify(&token).ok_or_else(|| refused(&caller))?;
-                Ok(Caller {
-                    name: Arc::from(claims.sub.as_str()),
-                    kind: CallerKind::Token(Arc::new(claims)),
-                    ..caller
-                })
-            }
-            Credentials::Bearer(_) | Credentials::Unknown => Err(refused(&caller)),
-        }
-    }
-
     /// Whether this is the password of a user, or the token of a robot.
     pub(crate) async fn password_is_right(
         &self,
         accounts: &Accounts,
+        from: Option<IpAddr>,
         user: &str,
         password: &str,
     ) -> Result<bool, Error> {
@@ -164,15 +134,31 @@ impl Auth {
             Mode::Open => return Ok(true),
             Mode::Htpasswd(file) => file.hash(user),
             Mode::Accounts if user.contains('+') => return Ok(accounts.robot(user, password)),
-            Mode::Accounts => accounts.password(user),
+            Mode::Accounts => accounts.password(user).ok_or(passwords::COST),
         };
         match hash {
-            Some(hash) => self.passwords.verify(password, &hash).await,
-            None => {
+            Ok(hash) => self.passwords.verify(from, password, &hash).await,
+            Err(cost) => {
                 // As slow as for a user who is there: names are not to be found out.
-                self.passwords.refuse(password).await?;
+                self.passwords.refuse(from, password, cost).await?;
                 Ok(false)
             }
+        }
+    }
+
+    /// Whose token this is, if it is good.
+    pub(crate) fn bearer(&self, nobody: Caller, token: &str) -> Result<Caller, Error> {
+        let claims = match self.mode {
+            Mode::Accounts => self.signer.verify(token),
+            _ => None,
+        };
+        match claims {
+            Some(claims) => Ok(Caller {
+                name: Arc::from(claims.sub.as_str()),
+                kind: CallerKind::Token(Arc::new(claims)),
+                ..nobody
+            }),
+            None => Err(self.unauthorized(&nobody, None)),
         }
     }
 
@@ -235,7 +221,8 @@ impl Auth {
         Err(Error::Denied { reason })
     }
 
-    fn unauthorized(&self, caller: &Caller, scope: Option<(&Name, Action)>) -> Error {
+    /// That the caller has to say who it is, and how.
+    pub(crate) fn unauthorized(&self, caller: &Caller, scope: Option<(&Name, Action)>) -> Error {
         let challenge = match &self.mode {
             Mode::Open => String::new(),
             Mode::Htpasswd(file) => {

@@ -125,6 +125,7 @@ impl Reply {
             Error::RangeInvalid { held, location } => {
                 reply.with(header::RANGE, held_range(*held)).with(header::LOCATION, location)
             }
+            Error::TooMany { .. } => reply.with(header::RETRY_AFTER, "5"),
             _ => reply,
         }
     }

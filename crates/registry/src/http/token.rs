@@ -14,7 +14,7 @@ use super::{
 use crate::{
     Error, Registry,
     auth::{
-        Action, Caller, Mode,
+        Action, Caller, CallerKind, Mode,
         token::{Access, LIFETIME, scopes},
     },
     clock,
@@ -41,13 +41,16 @@ async fn give(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) 
     let (caller, query) = match *request.method() {
         Method::GET => {
             let caller = registry.identify(peer, request.headers()).await?;
+            if matches!(caller.kind, CallerKind::Token(_)) {
+                return Err(needs_password(&base));
+            }
             (caller, Query::parse(request.uri().query().unwrap_or_default()))
         }
         Method::POST => {
             let body = receive::whole(&mut request.into_body(), MAX_FORM).await?;
             let body = body.ok_or_else(|| Error::Invalid { reason: "the form is too long".into() })?;
             let form = Query::parse(&String::from_utf8_lossy(&body));
-            (password_grant(registry, &base, &form).await?, form)
+            (password_grant(registry, peer, &base, &form).await?, form)
         }
         _ => return Ok(route::wrong_method("GET, POST")),
     };
@@ -62,17 +65,23 @@ async fn give(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) 
     })))
 }
 
-/// OAuth 2 with a password. Tokens that make tokens are not given: a password can be changed, they could not.
-async fn password_grant(registry: &Registry, base: &str, form: &Query) -> Result<Caller, Error> {
+/// Tokens make no tokens: a password can be changed, and a token has the rights that were asked for with it.
+fn needs_password(base: &str) -> Error {
+    Error::Unauthorized { challenge: format!("Basic realm=\"{base}\"") }
+}
+
+/// OAuth 2 with a password.
+async fn password_grant(registry: &Registry, peer: &Peer, base: &str, form: &Query) -> Result<Caller, Error> {
     if form.get("grant_type") != Some("password") {
         return Err(Error::Unsupported { reason: "only grant_type=password is supported".into() });
     }
     let (user, password) =
         (form.get("username").unwrap_or_default(), form.get("password").unwrap_or_default());
-    if registry.auth.password_is_right(&registry.accounts, user, password).await? {
+    let from = peer.address.map(|address| address.ip());
+    if registry.password_is_right(from, user, password).await? {
         Ok(Caller::known(user, base))
     } else {
-        Err(Error::Unauthorized { challenge: format!("Basic realm=\"{base}\"") })
+        Err(needs_password(base))
     }
 }
 

@@ -1,24 +1,50 @@
 //! Permissions and limits, as the rest of the service asks for them.
 
+use std::net::IpAddr;
+
 use http::HeaderMap;
 
 use super::Registry;
 use crate::{
     Error,
     accounts::{State, records::Role},
-    auth::{Action, Caller, CallerKind, Mode},
+    auth::{Action, Caller, CallerKind, Mode, credentials::Credentials},
     http::route::Peer,
     name::Name,
 };
 
 impl Registry {
-    /// Who sends a request.
+    /// Who sends a request. Wrong credentials are an error; none are nobody's.
     pub(crate) async fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Caller, Error> {
-        if peer.address.is_none() {
-            return Ok(Caller::operator());
+        let Some(address) = peer.address else { return Ok(Caller::operator()) };
+        let base = self.base(peer, headers);
+        let nobody = Caller::nobody(&base).at(Some(address.ip()));
+        match Credentials::read(headers) {
+            _ if matches!(self.auth.mode, Mode::Open) => Ok(nobody),
+            Credentials::None => Ok(nobody),
+            Credentials::Basic { user, password } => {
+                match self.password_is_right(nobody.address, &user, &password).await? {
+                    true => Ok(Caller::known(&user, &base).at(nobody.address)),
+                    false => Err(self.auth.unauthorized(&nobody, None)),
+                }
+            }
+            Credentials::Bearer(token) => self.auth.bearer(nobody, &token),
+            Credentials::Unknown => Err(self.auth.unauthorized(&nobody, None)),
         }
-        let caller = self.auth.identify(&self.accounts, headers, &self.base(peer, headers)).await?;
-        Ok(caller.at(peer.address.map(|address| address.ip())))
+    }
+
+    /// Whether this is the password of a user, or the token of a robot. The audit log hears of it if not.
+    pub(crate) async fn password_is_right(
+        &self,
+        from: Option<IpAddr>,
+        user: &str,
+        password: &str,
+    ) -> Result<bool, Error> {
+        let right = self.auth.password_is_right(&self.accounts, from, user, password).await?;
+        if !right {
+            self.audit.refused(from, user);
+        }
+        Ok(right)
     }
 
     /// Where clients reach the registry.

@@ -134,7 +134,11 @@ impl Registry {
         let content = Content::open(root, settings.bucket.as_ref()).map_err(text)?;
         let uploads = Uploads::open(root).map_err(text)?;
         let accounts = Accounts::new(store.clone(), state)?;
-        let auth = Auth::new(&settings.auth, settings.secret.as_deref().unwrap_or(&accounts.secret()))?;
+        // Accounts are those of this directory, so another registry's tokens are never good, whatever secret is shared with it.
+        let auth = Auth::new(
+            &settings.auth,
+            &[settings.secret.as_deref().unwrap_or_default(), &accounts.secret()].concat(),
+        )?;
         Ok(Arc::new(Self {
             catalog: Arc::new(Catalog::new(store.clone(), contents)),
             store,

@@ -95,7 +95,8 @@ async fn login(view: &View, user: &str, password: &str, to: &str) -> Result<Page
     let registry = &view.registry;
     // Robots have the API.
     let person = !user.contains('+');
-    let right = person && registry.auth.password_is_right(&registry.accounts, user, password).await?;
+    let from = view.visitor.caller.address;
+    let right = person && registry.password_is_right(from, user, password).await?;
     match session::sign_in(registry, user, view.secure).filter(|_| right) {
         Some(cookie) => {
             // Nowhere but to a page of this registry.
@@ -103,7 +104,6 @@ async fn login(view: &View, user: &str, password: &str, to: &str) -> Result<Page
             Ok(Page::Go(if good { to } else { "/ui/" }.to_owned(), Some(cookie)))
         }
         None => {
-            registry.note(&view.visitor.caller, "login.failed", user.chars().take(64).collect::<String>());
             let page = layout::login(view, to, user, Some("The user name or the password is wrong."));
             Ok(Page::Html(http::StatusCode::FORBIDDEN, page))
         }
@@ -114,7 +114,7 @@ async fn login(view: &View, user: &str, password: &str, to: &str) -> Result<Page
 async fn account(view: &View, current: &str, password: &str) -> Result<Page, Error> {
     let (registry, caller) = (&view.registry, &view.visitor.caller);
     users::require_account(view)?;
-    if !registry.auth.password_is_right(&registry.accounts, &caller.name, current).await? {
+    if !registry.password_is_right(caller.address, &caller.name, current).await? {
         return Err(Error::Denied { reason: "the password until now is wrong".into() });
     }
     registry.accounts.change_user(&caller.name, None, None, Some(password)).await?;

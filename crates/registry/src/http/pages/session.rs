@@ -96,7 +96,7 @@ fn sealed(nonce: &str, expires: &str, user: &str, hash: &str) -> String {
 fn hash(registry: &Registry, user: &str) -> Option<String> {
     match &registry.auth.mode {
         Mode::Open => None,
-        Mode::Htpasswd(file) => file.hash(user),
+        Mode::Htpasswd(file) => file.hash(user).ok(),
         Mode::Accounts => registry.accounts.password(user),
     }
 }

@@ -266,7 +266,7 @@ impl Registry {
         let targets = self.replicator.targets();
         let again = scheduled.iter().filter(|(_, to)| to.every > 0).filter_map(|(project, to)| {
             let looked = targets.get(&(project.clone(), to.target()))?.looked?;
-            Some(looked + Duration::from_secs(to.every))
+            looked.checked_add(Duration::from_secs(to.every))
         });
         let waits = targets.values().filter(|t| !t.busy).filter_map(|t| t.due).chain(again);
         let now = Instant::now();
