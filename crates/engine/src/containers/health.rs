@@ -134,7 +134,10 @@ impl Notes {
 pub(super) fn note(parts: &Parts, container: &Container, probe: Option<ExecId>) {
     let Some(health) = container.record().state.health.clone() else { return };
     let notes = serde_json::to_vec(&Notes { health, probe }).expect("records are plain data");
-    if let Err(e) = fs_err::write(parts.run_dir(&container.id).join(NOTES), notes) {
+    let path = parts.run_dir(&container.id).join(NOTES);
+    let new = path.with_extension("new");
+    // A daemon that is killed meanwhile leaves the older notes.
+    if let Err(e) = fs_err::write(&new, notes).and_then(|()| fs_err::rename(&new, &path)) {
         tracing::debug!("cannot note a health check: {e}");
     }
 }

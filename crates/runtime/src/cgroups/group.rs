@@ -357,7 +357,7 @@ impl Directory {
             return Err(CgroupError::kernel(Operation::CreateDirectory, &self.path, Errno::NOENT));
         }
         if self.controllers.contains(&Controller::Cpuset) && !self.is_v2 {
-            inherit_cpuset(&self.path)?;
+            inherit_cpuset(&self.path, &self.mount)?;
         }
         Ok(matches!(made, Made::Now))
     }
@@ -374,7 +374,7 @@ impl Directory {
         for ancestor in self.ancestors() {
             let made = make_directory(ancestor)?;
             if matches!(made, Made::Now) && self.controllers.contains(&Controller::Cpuset) && !self.is_v2 {
-                inherit_cpuset(ancestor)?;
+                inherit_cpuset(ancestor, &self.mount)?;
                 // From now on the kernel copies processors and memory nodes into new children itself.
                 OpenFile::default().write(&ancestor.join("cgroup.clone_children"), "1")?;
             }
@@ -433,17 +433,19 @@ fn make_directory(path: &Path) -> Result<Made, CgroupError> {
     }
 }
 
-/// A new v1 cpuset is empty, and nobody can enter an empty one: it takes its parent's processors and memory nodes.
-fn inherit_cpuset(directory: &Path) -> Result<(), CgroupError> {
+/// A new v1 cpuset is empty, and nobody can enter an empty one: it takes its parent's processors and memory nodes. Whoever makes the
+/// parent at this moment may not have come so far, and then it is done for him.
+fn inherit_cpuset(directory: &Path, mount: &Path) -> Result<(), CgroupError> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
-        let read = |path: PathBuf| read_text(&path);
         let path = directory.join(file);
-        if !read(path.clone())?.trim().is_empty() {
-            // With clone_children both have been copied at once.
-            return Ok(());
+        if !read_text(&path)?.trim().is_empty() {
+            continue;
         }
         let above = directory.parent().unwrap_or(directory);
-        OpenFile::default().write(&path, read(above.join(file))?.trim())?;
+        if above != mount && read_text(&above.join(file))?.trim().is_empty() {
+            inherit_cpuset(above, mount)?;
+        }
+        OpenFile::default().write(&path, read_text(&above.join(file))?.trim())?;
     }
     Ok(())
 }

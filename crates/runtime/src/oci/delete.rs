@@ -43,11 +43,7 @@ pub(super) fn delete(global: &Global, id: &str, force: bool) -> Result<(), OciEr
 
 /// Removes a container whose record cannot be read: what has its id, in the places that containers have by default.
 fn clear(directory: &Directory, id: &str) -> Result<(), OciError> {
-    let cgroup = Cgroup::open(&Layout::probe()?, &CgroupPath::parse(&format!("/skiff/{id}"))?);
-    if cgroup.exists() {
-        cgroup.kill_all()?;
-        cgroup.remove()?;
-    }
+    remove_group(&Cgroup::open(&Layout::probe()?, &CgroupPath::parse(&format!("/skiff/{id}"))?))?;
     directory.remove()
 }
 
@@ -69,6 +65,15 @@ pub(super) fn await_end(pidfd: &OwnedFd) -> Result<(), OciError> {
     if ended > 0 { Ok(()) } else { Err(OciError::State("the container does not end".to_owned())) }
 }
 
+/// Removes a control group with everything in it.
+fn remove_group(cgroup: &Cgroup) -> Result<(), OciError> {
+    if cgroup.exists() {
+        cgroup.kill_all()?;
+        cgroup.remove()?;
+    }
+    Ok(())
+}
+
 /// Removes what is left of a container whose first process has ended.
 pub(super) fn destroy(global: &Global, directory: &Directory, record: &Record) -> Result<(), OciError> {
     if record.creating {
@@ -76,15 +81,16 @@ pub(super) fn destroy(global: &Global, directory: &Directory, record: &Record) -
         apply::dismiss_from_gate(directory.path());
     }
     let cgroup = record.cgroup();
-    if cgroup.exists() {
-        // Without a pid namespace of its own, processes may have survived the first one.
-        cgroup.kill_all()?;
-        cgroup.remove()?;
-    }
+    // Without a pid namespace of its own, processes may have survived the first one.
+    remove_group(&cgroup)?;
     if let Some(rdt) = &record.rdt {
         rdt.remove()?;
     }
     directory.remove()?;
+    if record.creating {
+        // From now on its creation cannot be recorded. It may have been, a moment ago.
+        remove_group(&cgroup)?;
+    }
     log::debug(global, || format!("{} is deleted", record.id));
     create::after_deletion(global, record);
     Ok(())
