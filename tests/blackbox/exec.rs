@@ -89,7 +89,7 @@ fn a_tty_is_one() -> Result<()> {
 fn a_detached_exec_answers_at_once() -> Result<()> {
     let mut test = Test::new()?;
     let id = sleeping(&mut test)?;
-    let exec_id = exec(&mut test, &id, &json!({ "Cmd": ["sh", "-c", "sleep 0.3; touch /done"] }))?;
+    let exec_id = exec(&mut test, &id, &json!({ "Cmd": ["sh", "-c", "sleep 1000"] }))?;
     let start = test.client.post(&format!("/exec/{exec_id}/start"), &json!({ "Detach": true }))?;
     assert_eq!(start.status, 200);
     assert_eq!(test.client.get(&format!("/exec/{exec_id}/json"))?.ok()?.json()?["Running"], true);

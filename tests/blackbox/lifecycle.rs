@@ -41,11 +41,27 @@ fn a_stopped_container_starts_again_on_its_own_files() -> Result<()> {
     Ok(())
 }
 
+/// A shell line that sets traps, says so and waits.
+fn waiting(traps: &str) -> String {
+    format!("{traps}; echo up; while :; do sleep 0.05; done")
+}
+
+/// Waits for the line of [`waiting`].
+fn until_up(test: &mut Test, id: &str) -> Result<()> {
+    test.until("it is up", |test| Ok(test.logs(id, "stdout=1")?.0 == "up\n"))
+}
+
+/// A container that has set its traps by the time this returns.
+pub(crate) fn trapping(test: &mut Test, traps: &str) -> Result<String> {
+    let id = test.up(&Test::body(&["sh", "-c", &waiting(traps)]))?;
+    until_up(test, &id)?;
+    Ok(id)
+}
+
 #[test]
 fn stop_asks_first_and_kills_after_the_time() -> Result<()> {
     let mut test = Test::new()?;
-    let polite = test.up(&Test::body(&["sh", "-c", "trap 'exit 7' TERM; while :; do sleep 0.05; done"]))?;
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let polite = trapping(&mut test, "trap 'exit 7' TERM")?;
     assert_eq!(test.act(&polite, "stop")?.status, 204);
     assert_eq!(test.inspect(&polite)?["State"]["ExitCode"], 7);
     assert_eq!(test.act(&polite, "stop")?.status, 304);
@@ -59,10 +75,10 @@ fn stop_asks_first_and_kills_after_the_time() -> Result<()> {
 #[test]
 fn the_stop_signal_is_the_container_s_own() -> Result<()> {
     let mut test = Test::new()?;
-    let mut body = Test::body(&["sh", "-c", "trap 'exit 9' USR1; while :; do sleep 0.05; done"]);
+    let mut body = Test::body(&["sh", "-c", &waiting("trap 'exit 9' USR1")]);
     body["StopSignal"] = json!("SIGUSR1");
     let id = test.up(&body)?;
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    until_up(&mut test, &id)?;
     test.act(&id, "stop")?.ok()?;
     assert_eq!(test.inspect(&id)?["State"]["ExitCode"], 9);
     Ok(())
@@ -71,8 +87,7 @@ fn the_stop_signal_is_the_container_s_own() -> Result<()> {
 #[test]
 fn kill_sends_the_signal_that_is_named() -> Result<()> {
     let mut test = Test::new()?;
-    let id = test.up(&Test::body(&["sh", "-c", "trap 'exit 5' HUP; while :; do sleep 0.05; done"]))?;
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    let id = trapping(&mut test, "trap 'exit 5' HUP")?;
     assert_eq!(test.act(&id, "kill?signal=HUP")?.status, 204);
     assert_eq!(test.wait(&id)?, 5);
     let again = test.act(&id, "kill")?;
@@ -102,7 +117,12 @@ fn pause_stops_the_clock_of_every_process() -> Result<()> {
     let twice = test.act(&id, "pause")?;
     assert_eq!(twice.status, 409);
     assert!(twice.message().ends_with("is already paused"), "{}", twice.message());
-    let count = test.logs(&id, "stdout=1")?.0.len();
+    // What it had written before may be on its way to the log.
+    let mut count = 0;
+    test.until("the log stands still", |test| {
+        let now = test.logs(&id, "stdout=1")?.0.len();
+        Ok(std::mem::replace(&mut count, now) == now)
+    })?;
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert_eq!(test.logs(&id, "stdout=1")?.0.len(), count);
     assert_eq!(test.act(&id, "unpause")?.status, 204);

@@ -82,7 +82,7 @@ fn a_link_tells_where_the_other_is_and_what_it_offers() -> Result<()> {
         if address(&mut test, &other)? == there {
             break;
         }
-        assert!(attempt < 50, "{there} is never given to anybody again");
+        assert!(attempt < 600, "{there} is never given to anybody again");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     test.start(&target)?;

@@ -153,13 +153,13 @@ impl Test {
 
     /// Waits until something is so, for as long as a slow machine may need.
     fn until(&mut self, what: &str, mut so: impl FnMut(&mut Self) -> Result<bool>) -> Result<()> {
-        for _ in 0..600 {
+        for _ in 0..2400 {
             if so(self)? {
                 return Ok(());
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        anyhow::bail!("not within half a minute: {what}")
+        anyhow::bail!("not within two minutes: {what}")
     }
 
     /// Runs a shell line in busybox; answers its standard output, and fails when its exit code is not 0.

@@ -76,9 +76,8 @@ fn containers_on_the_bridge_reach_each_other() -> Result<()> {
     let mut test = Test::new()?;
     let id = server(&mut test, "neighbour", &json!({}))?;
     let address = address(&mut test, &id)?;
-    let line = format!(
-        "for i in 1 2 3 4 5 6 7 8 9; do nc -w 2 {address} 8000 </dev/null && exit 0; sleep 0.1; done"
-    );
+    let line =
+        format!("for i in $(seq 100); do nc -w 2 {address} 8000 </dev/null && exit 0; sleep 0.1; done");
     assert_eq!(test.shell_with(&line, &json!({ "NetworkMode": "bridge" }))?, "neighbour\n");
     Ok(())
 }

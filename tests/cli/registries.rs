@@ -229,7 +229,7 @@ fn a_registry_is_an_image_away() -> Result<()> {
         command.env("DOCKER_CONFIG", &config);
         super::run_command(command, password.as_bytes())
     };
-    let up = Instant::now() + Duration::from_secs(20);
+    let up = Instant::now() + Duration::from_secs(120);
     let refused = loop {
         let said = signed_in("wrong")?;
         if said.err.contains("401") || Instant::now() > up {

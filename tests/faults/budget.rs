@@ -313,7 +313,7 @@ fn the_times_of_last_use_outlive_a_killed_daemon() -> Result<()> {
     };
     let before = noted(&mut client)?;
     // Times are written together, some moments later.
-    thread::sleep(Duration::from_secs(4));
+    thread::sleep(Duration::from_secs(15));
     daemon.kill()?;
     daemon.start_again()?;
     let mut client = daemon.client();

@@ -30,7 +30,7 @@ fn daemon_on_a_small_disk() -> Result<(Daemon, tempfile::TempDir)> {
 
 fn fill(daemon: &Daemon, dir: &std::path::Path) -> Result<()> {
     let file = dir.join("data/filler");
-    let line = "cat /dev/zero > \"$1\" 2>/dev/null; sync; true";
+    let line = "cat /dev/zero > \"$1\" 2>/dev/null; sync -f \"$1\"; true";
     daemon.inside("sh").args(["-c", line, "sh"]).arg(file).status()?;
     Ok(())
 }

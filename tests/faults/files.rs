@@ -91,7 +91,7 @@ fn a_commit_is_whole_or_not_at_all_when_the_daemon_is_killed() -> Result<()> {
         Ok(String::from_utf8(found.stdout)?)
     };
     // Garbage is collected behind the first answers.
-    for _ in 0..100 {
+    for _ in 0..600 {
         if left()?.is_empty() {
             break;
         }

@@ -86,6 +86,9 @@ fn neighbours_on_a_cable_outlive_their_daemons() -> Result<()> {
     let state = inspect(&mut near, &one)?["State"]["Pid"].as_i64().context("no Pid")?;
     here.kill()?;
     succeeds(Command::new("kill").args(["-9", &state.to_string()]))?;
+    while std::path::Path::new(&format!("/proc/{state}")).exists() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     here.start_again()?;
     let mut near = here.client();
     start(&mut near, &third)?;

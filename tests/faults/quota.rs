@@ -73,7 +73,7 @@ fn run(client: &mut Client, line: &str, host: Value) -> Result<(i64, String)> {
 fn filled(client: &mut Client, file: &str, host: Value) -> Result<(u64, u64)> {
     let place = Path::new(file).parent().and_then(Path::to_str).context("a path")?;
     let line = format!(
-        "dd if=/dev/zero of={file} bs=64k count=512 2>/dev/null && echo all || sync; du -k {file}; df -k {place} | tail -n 1"
+        "dd if=/dev/zero of={file} bs=64k count=512 2>/dev/null && echo all || sync -f {file}; du -k {file}; df -k {place} | tail -n 1"
     );
     let (_, said) = run(client, &line, host)?;
     let mut lines = said.lines();

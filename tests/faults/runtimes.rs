@@ -194,7 +194,7 @@ fn a_runtime_that_is_stuck_holds_up_only_what_it_was_asked_for() -> Result<()> {
 }
 
 fn until(what: &str, mut done: impl FnMut() -> Result<bool>) -> Result<()> {
-    for _ in 0..1000 {
+    for _ in 0..6000 {
         if done()? {
             return Ok(());
         }

@@ -117,7 +117,7 @@ fn a_container_that_cannot_be_created_leaves_no_secret() -> Result<()> {
 
 fn nothing_is_left(daemon: &Daemon) -> Result<()> {
     // They are in the daemon's mount namespace.
-    for _ in 0..500 {
+    for _ in 0..6000 {
         let listed = daemon.inside("ls").arg(daemon.exec_root().join("secrets")).output()?;
         if listed.stdout.is_empty() {
             return Ok(());

@@ -15,7 +15,7 @@ use skiff_testkit::{
 
 use crate::{daemon, inspect, start, wait};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const MILLISECOND: u64 = 1_000_000;
 
 fn create(client: &mut Client, body: &Value) -> Result<String> {

@@ -81,7 +81,7 @@ fn a_client_that_leaves_may_come_back_and_go_on() -> Result<()> {
     // The answer, or the end: then it has been noticed.
     let _ = BufReader::new(stream).read_to_end(&mut Vec::new());
     let mut held = 0;
-    for _ in 0..200 {
+    for _ in 0..3000 {
         let status = test.client.get(&location)?;
         let range = status.header("range").unwrap_or("0-0").to_owned();
         held = range.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()).map_or(0, |n| n + 1);

@@ -131,9 +131,24 @@ fn alone(command: &mut Command) {
     command.env("HOME", "/nonexistent");
 }
 
-/// A port that nobody listens on at the moment.
+/// A port for this process alone, also while it is between two servers: below those that the kernel gives to anybody, and locked against
+/// tests that run at the same time.
 fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    use std::os::{linux::net::SocketAddrExt, unix::net};
+    const FIRST: u16 = 20_000;
+    const PORTS: u16 = 12_000;
+    // The locks go with the process.
+    static LOCKS: std::sync::Mutex<Vec<net::UnixDatagram>> = std::sync::Mutex::new(Vec::new());
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS))?;
+    for port in (begin..PORTS).chain(0..begin).map(|n| FIRST + n) {
+        let name = net::SocketAddr::from_abstract_name(format!("skiff-test-port-{port}"))?;
+        let Ok(lock) = net::UnixDatagram::bind_addr(&name) else { continue };
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            LOCKS.lock().expect("no panic").push(lock);
+            return Ok(port);
+        }
+    }
+    bail!("no port is free")
 }
 
 impl Test {

@@ -164,7 +164,7 @@ mod tests {
             set(Instant::now());
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
-        set(Instant::now() - hour + Duration::from_millis(5));
+        set(Instant::now() - hour + Duration::from_millis(500));
         assert_eq!(moved.or_silence(hour, hour, late).await, Some(()));
         set(before);
         assert_eq!(moved.or_silence(hour, 9 * hour, std::future::pending::<()>()).await, None);

@@ -293,7 +293,7 @@ mod tests {
         let events = Events::open(dir.path());
         let began = Timestamp::now();
         events.publish(EventKind::Container, "create", actor("a", &[]));
-        let until = Timestamp::now() + jiff::SignedDuration::from_millis(200);
+        let until = Timestamp::now() + jiff::SignedDuration::from_secs(3);
         let mut stream = events.subscribe(Some(began), Some(until), Filters::none()).unwrap();
         let mut only_new = events.subscribe(None, None, Filters::none()).unwrap();
         events.publish(EventKind::Container, "start", actor("a", &[]));

@@ -123,7 +123,7 @@ mod tests {
         commit(&store, &mut hold);
         let config = serde_json::json!({
             "architecture": "amd64", "os": "linux",
-            "rootfs": { "type": "layers", "diff_ids": [Digest::of(&TAR).to_string()] },
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(TAR).to_string()] },
         });
         store.adopt(config.to_string().as_bytes(), None, None).unwrap();
         drop(hold);

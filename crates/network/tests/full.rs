@@ -38,8 +38,9 @@ fn explained(network: &Network, from: &Container, to: std::net::IpAddr, port: u1
     let reach = network.reach(place, to, published, &namespaces);
     let steps = match reach {
         Ok(reach) => {
-            let really = from.inside.within(|| !tcp_refused(to, port));
-            assert_eq!(reach.verdict == Verdict::Reaches, really, "{reach:#?}");
+            let told = reach.verdict == Verdict::Reaches;
+            let really = from.inside.within(|| tcp_reached(to, port, told));
+            assert_eq!(told, really, "{reach:#?}");
             reach.steps
         }
         Err(error) => panic!("{error}"),

@@ -189,7 +189,7 @@ fn a_port_is_open_to_the_outside_if_the_hosts_firewall_opens_it() {
                 assert!(tcp(ip(place), to).is_some(), "{name}: the host itself, by {place}");
             }
             for to in [HOST.into(), ip(GATEWAY)] {
-                let reached = other.inside.within(|| !tcp_refused(to, 8080));
+                let reached = other.inside.within(|| tcp_reached(to, 8080, policy.forwards));
                 assert_eq!(reached, policy.forwards, "{name}: a container, by {to}, as before");
             }
 

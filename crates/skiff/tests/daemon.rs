@@ -110,7 +110,7 @@ fn versions_paths_and_bodies_are_refused_in_dockers_words() -> Result<()> {
 fn a_body_without_end_is_cut_off() -> Result<()> {
     let daemon = start(&[])?;
     let mut stream = UnixStream::connect(daemon.socket())?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let head = "POST /containers/create HTTP/1.1\r\nHost: d\r\nContent-Type: application/json\r\n\
                 Content-Length: 9000000000\r\n\r\n{\"Image\":\"";
     stream.write_all(head.as_bytes())?;
@@ -194,7 +194,7 @@ fn systemd_may_hold_the_socket_and_is_told_when_the_daemon_is_ready() -> Result<
     let (socket, notify) = (dir.path().join("api.sock"), dir.path().join("notify.sock"));
     let listener = UnixListener::bind(&socket)?;
     let told = UnixDatagram::bind(&notify)?;
-    told.set_read_timeout(Some(Duration::from_secs(10)))?;
+    told.set_read_timeout(Some(Duration::from_secs(60)))?;
     // The shell puts its own pid where systemd would: it becomes the daemon.
     let script = "exec 3<&0 0</dev/null; ip link set lo up; export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\"";
     let mut daemon = Command::new("unshare")
@@ -291,7 +291,7 @@ fn a_plain_post_takes_the_connection_over() -> Result<()> {
     });
     client.request("POST", "/containers/create?name=cat", &Body::Json(&body))?.ok()?;
     let mut stream = UnixStream::connect(daemon.socket())?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
     let request = "POST /containers/cat/attach?stream=1&stdin=1&stdout=1 HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n";
     stream.write_all(request.as_bytes())?;
     let head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n";

@@ -3,7 +3,7 @@
 
 use std::{io::Read, sync::Arc};
 
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::RngSeed};
 
 use crate::{
     ChainId, Error, Snapshotter,
@@ -109,7 +109,16 @@ fn a_whiteout_in_what_the_layer_hides_anyway_is_none() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    // The same cases each time, so that who changes something else does not meet what is wrong here. PROPTEST_RNG_SEED has others.
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        failure_persistence: None,
+        rng_seed: match std::env::var_os("PROPTEST_RNG_SEED") {
+            None => RngSeed::Fixed(1),
+            Some(_) => ProptestConfig::default().rng_seed,
+        },
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn drivers_agree(layers in proptest::collection::vec(proptest::collection::vec(step(), 1..9), 1..4)) {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use skiff_testkit::{http::Body, image::Tar};
 
 use super::{answers, images, update, websocket};
-use crate::Test;
+use crate::{Test, lifecycle::trapping};
 
 /// An endpoint, what of it is covered, and how.
 pub(super) type Check = (&'static str, &'static [&'static str], fn(&mut Test) -> Result<()>);
@@ -102,14 +102,6 @@ fn post(test: &mut Test, path: &str) -> Result<u16> {
 
 pub(super) fn length(list: &Value) -> usize {
     list.as_array().map_or(0, Vec::len)
-}
-
-/// A container that has set its traps by the time this returns.
-fn trapping(test: &mut Test, traps: &str) -> Result<String> {
-    let line = format!("{traps}; echo up; while :; do sleep 0.1; done");
-    let id = test.up(&Test::body(&["sh", "-c", &line]))?;
-    test.until("it is up", |test| Ok(test.logs(&id, "stdout=1")?.0 == "up\n"))?;
-    Ok(id)
 }
 
 pub(super) fn sleeper(test: &mut Test) -> Result<String> {

@@ -17,7 +17,7 @@ use crate::client::Client;
 /// The member of an object that stands for an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// How long a page may take to be as expected.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// What the checks in pages are made of.
 const CHECKS: &str = include_str!("checks.js");
 

@@ -462,7 +462,8 @@ fn the_keyboard_is_enough() -> Result<()> {
     let (mut browser, mut test) = open()?;
     browser.resize(1200, 900)?;
     browser.go("/ui/login")?;
-    // The field for the name has the focus from the start.
+    // The field for the name has the focus from the start, once the page is drawn.
+    browser.until("the field has the focus", |b| Ok(b.ask("document.activeElement.name")? == "user"))?;
     browser.press("root")?;
     tab_to(&mut browser, "[name=password]")?;
     browser.press(PASSWORD)?;

@@ -26,13 +26,18 @@ fn child_that_is_killed() {
     for i in 0.. {
         let name: &'static str = format!("img:{i}").leak();
         load(&store, &docker_archive(&[image(&[layer("same"), layer(name)], &[name])])).unwrap();
-        writeln!(std::io::stderr(), "\nhas {name}").unwrap();
+        say(&format!("has {name}"));
         if i >= 3 {
             let old = format!("img:{}", i - 3);
             store.remove(&old, skiff_images::RemoveOptions::default(), &|_| Vec::new()).unwrap();
-            writeln!(std::io::stderr(), "\nlacks {old}").unwrap();
+            say(&format!("lacks {old}"));
         }
     }
+}
+
+/// In one piece: who is killed meanwhile has said it or not.
+fn say(line: &str) {
+    std::io::stderr().write_all(format!("\n{line}\n").as_bytes()).unwrap();
 }
 
 #[test]

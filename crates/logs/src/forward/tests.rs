@@ -170,7 +170,13 @@ fn what_comes_while_nobody_listens_is_sent_when_somebody_does() {
             while !told.lock().unwrap().iter().any(|p| matches!(p, Progress::Failing(_))) {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            let listener = TcpListener::bind(port).await.unwrap();
+            // Somebody else may have it for a moment.
+            let listener = loop {
+                match TcpListener::bind(port).await {
+                    Ok(listener) => break listener,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            };
             let mut socket = listener.accept().await.unwrap().0;
             (messages(&mut socket, 2).await, socket)
         };

@@ -278,6 +278,11 @@ pub(crate) fn tcp_refused(to: impl Into<IpAddr>, port: u16) -> bool {
     tcp_within(to.into(), port, NEVER).is_none()
 }
 
+/// Whether a server is reached, in the time that what is expected takes.
+pub(crate) fn tcp_reached(to: impl Into<IpAddr>, port: u16, expected: bool) -> bool {
+    if expected { tcp(to, port).is_some() } else { !tcp_refused(to, port) }
+}
+
 fn tcp_within(to: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
     let mut stream = TcpStream::connect_timeout(&SocketAddr::new(to, port), timeout).ok()?;
     stream.set_read_timeout(Some(timeout)).ok()?;
@@ -286,12 +291,17 @@ fn tcp_within(to: IpAddr, port: u16, timeout: Duration) -> Option<IpAddr> {
     seen.parse().ok()
 }
 
-/// As [`udp`], for what is expected to fail. A host with many addresses may answer from another one.
+/// As [`udp`], for what is expected to fail.
 pub(crate) fn udp_refused(to: impl Into<IpAddr>, port: u16) -> bool {
+    !udp_reached(to, port, false)
+}
+
+/// Whether a server answers a datagram, in the time that what is expected takes. A host with many addresses may answer from another one.
+pub(crate) fn udp_reached(to: impl Into<IpAddr>, port: u16, expected: bool) -> bool {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
-    socket.set_read_timeout(Some(NEVER)).expect("a timeout");
+    socket.set_read_timeout(Some(if expected { ARRIVES } else { NEVER })).expect("a timeout");
     let sent = socket.send_to(b"who am I", (to.into(), port));
-    sent.is_err() || socket.recv_from(&mut [0; 64]).is_err()
+    sent.is_ok() && socket.recv_from(&mut [0; 64]).is_ok()
 }
 
 /// Sends a datagram and gives the address the server saw.

@@ -54,6 +54,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
+        // Who may not run cannot die either.
+        _ = self.apply(json!({"cpu": {"quota": -1}}));
         _ = self.group.kill_all();
         _ = self.group.thaw();
         let removed = self.parent.remove();

@@ -20,7 +20,9 @@ impl Other {
     fn pid(&self) -> String {
         let path = format!("/proc/{0}/task/{0}/children", self.0.id());
         let read = || fs_err::read_to_string(&path).unwrap().trim().to_owned();
-        eventually("a child", || !read().is_empty());
+        // Until it has become `sleep` it is what made it.
+        let name = |pid: &str| fs_err::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        eventually("a child", || name(&read()) == "sleep\n");
         read()
     }
 }

@@ -58,11 +58,13 @@ fn started(running: &Running, wanted: ExecId) -> i32 {
 fn runs() {
     let fixture = Fixture::new();
     let running = fixture.container(&["/bin/sleep", "1000"]).start();
-    let script = "/bin/sh|-c|cat /proc/1/comm; echo err >&2; sleep 0.2; exit 6";
+    let script =
+        "/bin/sh|-c|cat /proc/1/comm; echo err >&2; while [ ! -e /tmp/seen ]; do sleep 0.02; done; exit 6";
     let exec = exec(&fixture, &running, script, Stdio::default());
     let pid = started(&running, exec.id);
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains(&format!("PPid:\t{}\n", running.started.monitor_pid)), "{status}");
+    fs_err::write(fixture.dir.path().join("rootfs/tmp/seen"), "").unwrap();
     assert_eq!(exited(&running, exec.id), code(6));
     assert_eq!(read_frames(exec.client), (b"sleep\n".to_vec(), b"err\n".to_vec()));
     // Only the container's own output is logged.

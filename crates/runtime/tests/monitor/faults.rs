@@ -81,13 +81,16 @@ fn ends_without_a_daemon() {
 
 fn start_takes_long() {
     let fixture = Fixture::new();
+    let connected = fixture.dir.path().join("connected");
     let slowly = |spec: &mut serde_json::Value| {
-        let hook = serde_json::json!({ "path": "/bin/busybox", "args": ["sleep", "0.5"] });
+        let until = format!("while [ ! -e {} ]; do sleep 0.02; done", connected.display());
+        let hook = serde_json::json!({ "path": "/bin/busybox", "args": ["sh", "-c", until] });
         spec["hooks"] = serde_json::json!({ "createRuntime": [hook] });
     };
     for (program, starts) in [("/bin/sleep", true), ("/bin/nothing", false)] {
         let container = fixture.container(&[program, "1000"]).spec(slowly);
         let run_dir = container.run_dir();
+        let _ = fs_err::remove_file(&connected);
         std::thread::scope(|scope| {
             let other = scope.spawn(|| {
                 let mut connection = None;
@@ -95,6 +98,7 @@ fn start_takes_long() {
                     connection = MonitorConnection::connect(&run_dir).ok();
                     connection.is_some()
                 });
+                fs_err::write(&connected, "").unwrap();
                 connection.unwrap().recv(30)
             });
             let started = container.try_start();

@@ -384,9 +384,13 @@ fn servers_that_fail_or_are_silent_are_followed_by_others() {
         world.serve(NameServers::Host);
         assert_eq!(addresses(&world.ask(&query("c.example", 1))), [ip("3.3.3.3")]);
         assert_eq!(silent.questions(), 1);
-        // Now it is asked last.
-        assert_eq!(addresses(&world.ask(&query("d.example", 1))), [ip("3.3.3.3")]);
-        assert_eq!((silent.questions(), good.questions()), (1, 3));
+        // Now it is asked last: not at all, unless the other is slow on a busy machine.
+        let is_spared = (0..5).any(|n| {
+            let before = silent.questions();
+            assert_eq!(addresses(&world.ask(&query(&format!("d{n}.example"), 1))), [ip("3.3.3.3")]);
+            silent.questions() == before
+        });
+        assert!(is_spared);
         // If all fail, their failure is told.
         world.resolv_conf(&["127.0.0.1", "127.0.0.9"]);
         world.begin();
