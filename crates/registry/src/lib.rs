@@ -18,6 +18,7 @@ mod error;
 mod http;
 mod manifest;
 mod name;
+mod places;
 mod range;
 mod remote;
 mod server;

@@ -2,16 +2,19 @@
 
 use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    net::{TcpListener, UnixListener},
-    sync::Semaphore,
-};
+use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing::{debug, error, warn};
 
 use crate::{
     Registry,
-    http::{connection, io::Socket, route::Peer},
+    http::{
+        connection::{self, PATIENCE},
+        io::Socket,
+        patience::Patient,
+        route::Peer,
+    },
+    places::Places,
 };
 
 /// A client that does not finish its handshake by then is dropped.
@@ -20,6 +23,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Clients that are served at once; others wait to be accepted.
 const CONNECTIONS: usize = 8192;
+/// Of them, those of one address: no single host keeps all others out. A proxy in front is one, and has room.
+const EACH: usize = CONNECTIONS / 2;
 
 /// Where a server listens.
 #[derive(Debug, Default)]
@@ -120,9 +125,9 @@ fn operator(path: &PathBuf) -> io::Result<UnixListener> {
 }
 
 async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: Arc<Registry>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::new(CONNECTIONS, EACH);
     loop {
-        let place = places.clone().acquire_owned().await.expect("it is never closed");
+        let free = places.free().await;
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -131,12 +136,17 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: 
                 continue;
             }
         };
+        let Some(place) = places.take(free, address.ip()) else {
+            debug!(%address, "a client has too many connections");
+            continue;
+        };
         let _ = stream.set_nodelay(true);
         let (registry, acceptor) = (registry.clone(), acceptor.clone());
         tokio::spawn(async move {
             let own = stream.local_addr().map(|own| own.ip());
             let local = address.ip().to_canonical().is_loopback() || own.is_ok_and(|own| own == address.ip());
             let peer = Peer { address: Some(address), secure: acceptor.is_some(), local };
+            let stream = Patient::new(stream, PATIENCE);
             let socket = match acceptor {
                 None => Socket::Tcp(stream),
                 Some(acceptor) => {
@@ -158,7 +168,11 @@ async fn accept_operator(listener: UnixListener, registry: Arc<Registry>) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let peer = Peer { address: None, secure: false, local: false };
-                tokio::spawn(connection::serve(registry.clone(), Socket::Operator(stream), peer));
+                tokio::spawn(connection::serve(
+                    registry.clone(),
+                    Socket::Operator(Patient::new(stream, PATIENCE)),
+                    peer,
+                ));
             }
             Err(error) => {
                 error!(%error, "cannot accept the operator's connection");

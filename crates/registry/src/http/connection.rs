@@ -2,7 +2,8 @@
 //!
 //! A large file goes from the page cache to a plain TCP socket without being copied: the service parks its answer,
 //! hyper is taken apart once everything before it is flushed, the head is written and the kernel sends the file; then
-//! hyper serves the same socket on. A client that neither sends nor takes anything for a minute is dropped.
+//! hyper serves the same socket on. A client that neither sends nor takes anything for a minute is dropped; where hyper
+//! writes, [`super::patience`] looks after that.
 
 use std::{
     convert::Infallible,
@@ -37,7 +38,7 @@ use super::{
 use crate::Registry;
 
 /// A client that does nothing for so long is gone.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes of a request's head, and of a piece of its body.
 const BUFFER: usize = 128 << 10;
 /// Bytes that one call may send, so that one client does not hold a thread.
@@ -119,7 +120,7 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
         io = parts.io.into_inner();
         io.unread(parts.read_buf);
         let Socket::Tcp(stream) = &io.socket else { return };
-        match send(stream, &file).await {
+        match send(stream.get_ref(), &file).await {
             Ok(()) if !file.close => {}
             Ok(()) => return,
             Err(error) => return debug!(%error, "connection ended in a file"),

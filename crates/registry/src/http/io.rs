@@ -17,15 +17,17 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
+use super::patience::Patient;
+
 /// A client's connection.
 #[derive(Debug)]
 pub(crate) enum Socket {
     /// TCP.
-    Tcp(TcpStream),
+    Tcp(Patient<TcpStream>),
     /// TCP with TLS.
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::server::TlsStream<Patient<TcpStream>>>),
     /// The operator's socket: only who may read the registry's files can connect.
-    Operator(UnixStream),
+    Operator(Patient<UnixStream>),
 }
 
 /// The socket, with bytes that are read before it.

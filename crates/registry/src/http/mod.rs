@@ -4,6 +4,7 @@ mod api;
 pub(crate) mod connection;
 pub(crate) mod io;
 mod pages;
+pub(crate) mod patience;
 pub(crate) mod query;
 pub(crate) mod receive;
 pub(crate) mod reply;
