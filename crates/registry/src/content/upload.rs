@@ -2,7 +2,8 @@
 //!
 //! The name holds all that must be remembered: the id that the client has, and a hash of the repository it belongs to. So an
 //! upload goes on after a kill, once what is there has been hashed again. It is not flushed before it is finished: after
-//! a power cut the client begins again. One request at a time may write to an upload.
+//! a power cut the client begins again. One request at a time may write to an upload, and none to one that is finished, until
+//! its file has gone to another place.
 
 use std::{
     collections::HashMap,
@@ -85,6 +86,8 @@ pub(crate) struct Received {
     pub(crate) path: PathBuf,
     pub(crate) digest: Digest,
     pub(crate) size: u64,
+    /// Nobody writes to it meanwhile.
+    _lock: Arc<OwnedMutexGuard<Progress>>,
 }
 
 impl Uploads {
@@ -137,17 +140,18 @@ impl Uploads {
         id: &UploadId,
         algorithm: Option<Algorithm>,
     ) -> Result<Writing, Error> {
-        let path = self.path(name, id);
-        let file = fs_err::OpenOptions::new()
-            .read(true)
-            .append(true)
-            .open(&path)
-            .map_err(|_| Error::UploadUnknown)?;
-        let file = file.into_parts().0;
+        self.size(name, id)?;
         let entry =
             self.open.lock().expect("no panic under this lock").entry(id.clone()).or_default().clone();
         let busy = || Error::UploadInvalid { reason: "another request is writing to it".into() };
         let mut progress = entry.try_lock_owned().map_err(|_| busy())?;
+        // Only now: who had the lock may have finished it, and the file is a blob.
+        let path = self.path(name, id);
+        let Ok(file) = fs_err::OpenOptions::new().read(true).append(true).open(&path) else {
+            self.forget(id);
+            return Err(Error::UploadUnknown);
+        };
+        let file = file.into_parts().0;
         let length = file.metadata().map_err(at(&path))?.len();
         let wanted = |hashing: &Hashing| algorithm.is_none_or(|algorithm| algorithm == hashing.algorithm());
         let (hashing, offset) = match progress.0.take() {
@@ -249,8 +253,13 @@ impl Writing {
 
     /// Ends the upload with what is there.
     pub(crate) fn finish(self) -> Received {
-        let Self { id, path, hashing, offset, .. } = self;
-        Received { id, path, digest: hashing.finish(), size: offset }
+        let Self { id, path, hashing, offset, progress, .. } = self;
+        Received { id, path, digest: hashing.finish(), size: offset, _lock: Arc::new(progress) }
+    }
+
+    /// Ends the upload with another file.
+    pub(crate) fn finish_with(self, path: PathBuf, digest: Digest, size: u64) -> Received {
+        Received { id: self.id, path, digest, size, _lock: Arc::new(self.progress) }
     }
 
     /// Leaves it for the next request.
@@ -301,6 +310,23 @@ mod tests {
         assert!(uploads.write(&name, &id, Some(Algorithm::Sha512)).is_ok());
         uploads.cancel(&name, &id).unwrap();
         assert!(uploads.cancel(&name, &id).is_err());
+    }
+
+    #[test]
+    fn nobody_writes_to_what_is_finished() {
+        let dir = tempfile::tempdir().unwrap();
+        let name: Name = "a".parse().unwrap();
+        let uploads = Uploads::open(dir.path()).unwrap();
+        let id = uploads.begin(&name, Algorithm::Sha256).unwrap();
+        let received = uploads.write(&name, &id, None).unwrap().finish();
+        assert!(matches!(uploads.write(&name, &id, None), Err(Error::UploadInvalid { .. })));
+        // One that saw the file, and gets the lock when it is a blob.
+        let late = uploads.open.lock().unwrap()[&id].clone();
+        fs_err::rename(&received.path, dir.path().join("blob")).unwrap();
+        uploads.taken(&received);
+        drop(received);
+        uploads.open.lock().unwrap().insert(id.clone(), late);
+        assert!(matches!(uploads.write(&name, &id, None), Err(Error::UploadUnknown)));
     }
 
     #[test]

@@ -173,10 +173,9 @@ impl Registry {
                 return Err(error);
             }
         };
-        drop(writing);
         // Nobody can append to what has been taken over: the upload is gone before the file has a name in its place.
         self.uploads.cancel(name, id)?;
-        Ok(Received { id: id.clone(), path, digest, size })
+        Ok(writing.finish_with(path, digest, size))
     }
 }
 
