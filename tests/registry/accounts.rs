@@ -308,7 +308,12 @@ fn quotas_and_immutable_tags_are_kept() -> Result<()> {
     let answer = test.client.request("PATCH", &blob.location()?, &[], &[2; 20_000])?;
     assert_eq!((answer.status, answer.code().as_str()), (403, "DENIED"));
     assert!(answer.text().contains("quota"), "{}", answer.text());
+    // Nobody will go on with it.
+    let uploads = test.server().root().join("uploads");
+    assert_eq!(fs_err::read_dir(&uploads)?.count(), 0);
+    test.client.get(&blob.location()?)?.expect(404)?;
     // Without a length, nobody knows before.
+    let blob = test.client.request("POST", "/v2/team/app/blobs/uploads/", &[], b"")?.expect(202)?;
     let mut stream = test.client.connect()?;
     let authorization = test.client.authorization.clone().context("signed in")?;
     write!(
@@ -319,6 +324,21 @@ fn quotas_and_immutable_tags_are_kept() -> Result<()> {
     let piece = [b"4000\r\n".as_slice(), &[3; 0x4000], b"\r\n"].concat();
     let sent = (0..10_000).take_while(|_| stream.write_all(&piece).is_ok()).count();
     assert!(sent < 10_000, "160 MB were taken");
+    drop(stream);
+    // What is under way has its part of the room, until it is given up.
+    let mut begin = |repository: &str| -> Result<String> {
+        let path = format!("/v2/team/{repository}/blobs/uploads/");
+        test.client.request("POST", &path, &[], b"")?.expect(202)?.location()
+    };
+    let (first, second, third) = (begin("app")?, begin("other")?, begin("other")?);
+    test.client.request("PATCH", &first, &[], &[4; 4000])?.expect(202)?;
+    test.client.request("PATCH", &second, &[], &[5; 4000])?.expect(403)?;
+    test.client.request("DELETE", &first, &[], b"")?.expect(204)?;
+    test.client.request("PATCH", &third, &[], &[5; 4000])?.expect(202)?;
+    test.client.request("DELETE", &third, &[], b"")?.expect(204)?;
+    // What another repository of the project has costs nothing.
+    test.push_blob("team/app", &[6; 3000])?;
+    test.push_blob("team/other", &[6; 3000])?;
     // An immutable tag takes the same image, and no other.
     let config = test.push_blob("team/app", b"{}")?;
     let layer = test.push_blob("team/app", b"other")?;

@@ -26,8 +26,7 @@ fn what_a_quota_refuses_is_not_left_in_the_bucket() -> Result<()> {
     let (store, mut test, _dir) = registry(&[])?;
     let root = test.server().root();
     project(&root, &["add", "team"], "")?;
-    project(&root, &["set", "--quota", "12m", "team"], "")?;
-    // Each of these would fit.
+    project(&root, &["set", "--quota", "30m", "team"], "")?;
     let (one, other) = (noise(LARGE), noise(7 << 20));
     let mut ends = Vec::new();
     for bytes in [&one, &other] {
@@ -36,6 +35,8 @@ fn what_a_quota_refuses_is_not_left_in_the_bucket() -> Result<()> {
         ends.push(with_digest(&begun.location()?, &digest(bytes)));
     }
     test.client.request("PUT", &ends[0], &OCTETS, b"")?.expect(201)?;
+    // Each of these would fit.
+    project(&root, &["set", "--quota", "12m", "team"], "")?;
     let refused = test.client.request("PUT", &ends[1], &OCTETS, b"")?.expect(403)?;
     assert_eq!(refused.code(), "DENIED");
     assert!(refused.text().contains("quota"), "{}", refused.text());
@@ -53,9 +54,11 @@ fn what_a_quota_refuses_is_not_left_in_the_bucket() -> Result<()> {
     until("what was refused is gone", || store.objects("blobs") == 3)?;
     assert_eq!(test.client.get("/v2/team/app/manifests/v1")?.expect(200)?.body, manifest);
     assert_eq!(test.client.get(&format!("/v2/team/app/blobs/{layer}"))?.expect(200)?.body, one);
-    // The upload is here still, for when there is room.
+    // Nor is the upload here: it would take room that others need.
     project(&root, &["set", "--quota", "30m", "team"], "")?;
-    test.client.request("PUT", &ends[1], &OCTETS, b"")?.expect(201)?;
+    test.client.request("PUT", &ends[1], &OCTETS, b"")?.expect(404)?;
+    assert_eq!(uploads(&mut test)?, 0);
+    test.push_blob("team/app", &other)?;
     assert_eq!((store.objects("blobs"), uploads(&mut test)?), (4, 0));
     Ok(())
 }

@@ -53,8 +53,11 @@ impl Policy {
         Ok(())
     }
 
-    fn room(&self, contents: &Contents, project: &str, more: u64) -> Result<(), Error> {
-        let Some(quota) = self.quota else { return Ok(()) };
+    /// Whether a project has room for a blob; what it has already costs nothing.
+    fn room(&self, contents: &Contents, project: &str, digest: &Digest, more: u64) -> Result<(), Error> {
+        let Some(quota) = self.quota.filter(|_| !contents.project_has(project, digest)) else {
+            return Ok(());
+        };
         let used = contents.project_size(project);
         if used.saturating_add(more) > quota {
             return Err(Error::QuotaExceeded { project: project.to_owned(), used, quota });
@@ -108,15 +111,15 @@ impl Contents {
         let (batch, repository) = self.repository(batch, name);
         let since = clock::now();
         repository.links.insert(digest.clone(), Link { size, since, touched: Moment::at(since) });
-        self.hold(digest, size);
+        self.hold(name.project(), digest, size);
         batch.put(&LINKS, key(name.as_str(), digest), &LinkRecord { size, since })
     }
 }
 
 impl Catalog {
-    /// Checks early what [`Catalog::link`] will check: an upload that cannot be accepted need not be received.
-    pub(crate) fn room(&self, name: &Name, more: u64, policy: &Policy) -> Result<(), Error> {
-        policy.room(&self.read(), name.project(), more)
+    /// Checks early what [`Catalog::link`] will check: a blob that cannot be accepted need not be moved.
+    pub(crate) fn room(&self, name: &Name, digest: &Digest, size: u64, policy: &Policy) -> Result<(), Error> {
+        policy.room(&self.read(), name.project(), digest, size)
     }
 
     /// Lets a repository give a blob whose file is in its place. `None` if it could already.
@@ -132,7 +135,7 @@ impl Catalog {
             link.touched.touch();
             return Ok(None);
         }
-        policy.room(&contents, name.project(), size)?;
+        policy.room(&contents, name.project(), digest, size)?;
         let batch = contents.add_link(Batch::new(), name, digest, size);
         Ok(Some(self.store.commit(batch)))
     }
@@ -155,10 +158,7 @@ impl Catalog {
             link.touched.touch();
             return Ok(Some(None));
         }
-        // Within a project it is the same bytes.
-        if from.project() != to.project() {
-            policy.room(&contents, to.project(), size)?;
-        }
+        policy.room(&contents, to.project(), digest, size)?;
         let batch = contents.add_link(Batch::new(), to, digest, size);
         Ok(Some(Some(self.store.commit(batch))))
     }
@@ -176,7 +176,7 @@ impl Catalog {
         if let Some(known) = known {
             known.touched.touch();
         } else {
-            policy.room(&contents, new.name.project(), new.size)?;
+            policy.room(&contents, new.name.project(), &new.digest, new.size)?;
         }
         let is_known = known.is_some();
         if let Reference::Tag(tag) = new.reference {
@@ -193,7 +193,7 @@ impl Catalog {
             batch = batch.put(&MANIFESTS, key(new.name.as_str(), &new.digest), &record);
             let touched = Moment::at(record.pushed);
             repository.manifests.insert(new.digest.clone(), Manifest { record, touched });
-            contents.hold(&new.digest, new.size);
+            contents.hold(new.name.project(), &new.digest, new.size);
         }
         if let Reference::Tag(tag) = new.reference {
             let repository = contents.repositories.get_mut(new.name).expect("it has the manifest");
@@ -251,7 +251,7 @@ impl Catalog {
             repository.tags.remove(tag);
             batch = batch.delete(&TAGS, key(name.as_str(), tag));
         }
-        let orphans = contents.release(digest).then(|| digest.clone()).into_iter().collect();
+        let orphans = contents.release(name.project(), digest).then(|| digest.clone()).into_iter().collect();
         Ok(Removed { pending: self.store.commit(batch), orphans, links: 0 })
     }
 
@@ -267,7 +267,7 @@ impl Catalog {
         }
         repository.links.remove(digest);
         let pending = self.store.commit(Batch::new().delete(&LINKS, key(name.as_str(), digest)));
-        let orphans = contents.release(digest).then(|| digest.clone()).into_iter().collect();
+        let orphans = contents.release(name.project(), digest).then(|| digest.clone()).into_iter().collect();
         Ok(Removed { pending, orphans, links: 1 })
     }
 
@@ -285,7 +285,7 @@ impl Catalog {
             batch = batch.delete(&LINKS, key(name.as_str(), digest));
         }
         let links = gone.len();
-        let orphans = gone.into_iter().filter(|digest| contents.release(digest)).collect();
+        let orphans = gone.into_iter().filter(|digest| contents.release(name.project(), digest)).collect();
         Some(Removed { pending: self.store.commit(batch), orphans, links })
     }
 
@@ -308,7 +308,7 @@ impl Catalog {
             batch = batch.delete(&LINKS, key(name.as_str(), digest));
         }
         for digest in repository.manifests.keys().chain(repository.links.keys()) {
-            if contents.release(digest) {
+            if contents.release(name.project(), digest) {
                 orphans.push(digest.clone());
             }
         }

@@ -28,14 +28,14 @@ pub(super) fn load(snapshot: &Snapshot) -> Result<Contents, OpenError> {
         let Some(repository) = contents.repositories.get_mut(&name) else { continue };
         let link = Link { size: record.size, since: record.since, touched: Moment::at(now) };
         repository.links.insert(digest.clone(), link);
-        contents.hold(&digest, record.size);
+        contents.hold(name.project(), &digest, record.size);
     }
     for (key, record) in snapshot.all(&MANIFESTS)? {
         let Some((name, digest)) = split::<Digest>(&key) else { continue };
         let Some(repository) = contents.repositories.get_mut(&name) else { continue };
         let size = record.size;
         repository.manifests.insert(digest.clone(), Manifest { record, touched: Moment::at(now) });
-        contents.hold(&digest, size);
+        contents.hold(name.project(), &digest, size);
     }
     for (key, record) in snapshot.all(&TAGS)? {
         let Some((name, tag)) = split::<Tag>(&key) else { continue };

@@ -43,14 +43,23 @@ pub(crate) struct Catalog {
 pub(crate) struct Contents {
     pub(crate) repositories: BTreeMap<Name, Repository>,
     pub(crate) blobs: HashMap<Digest, Blob>,
+    /// Bytes that each project's repositories hold together; what several share counts once.
+    sizes: HashMap<Arc<str>, u64>,
 }
 
 /// A blob that something names.
 #[derive(Debug)]
 pub(crate) struct Blob {
     pub(crate) size: u64,
-    /// How many links and manifests of repositories name it.
-    uses: u32,
+    /// Who names it: most often one project.
+    uses: Vec<Uses>,
+}
+
+/// How many links and manifests of a project's repositories name a blob.
+#[derive(Debug, PartialEq)]
+struct Uses {
+    project: Arc<str>,
+    count: u32,
 }
 
 /// One repository.
@@ -103,20 +112,49 @@ impl Moment {
 }
 
 impl Contents {
-    /// One more names the blob.
-    fn hold(&mut self, digest: &Digest, size: u64) {
-        self.blobs.entry(digest.clone()).or_insert(Blob { size, uses: 0 }).uses += 1;
+    /// One more of this project names the blob.
+    fn hold(&mut self, project: &str, digest: &Digest, size: u64) {
+        let blob = self.blobs.entry(digest.clone());
+        let blob = blob.or_insert_with(|| Blob { size, uses: Vec::with_capacity(1) });
+        if let Some(uses) = blob.uses.iter_mut().find(|uses| *uses.project == *project) {
+            uses.count += 1;
+            return;
+        }
+        let known = self.sizes.get_key_value(project).map(|(project, _)| project.clone());
+        let project = known.unwrap_or_else(|| project.into());
+        *self.sizes.entry(project.clone()).or_default() += blob.size;
+        blob.uses.push(Uses { project, count: 1 });
     }
 
-    /// One less does. Whether nobody is left.
-    fn release(&mut self, digest: &Digest) -> bool {
+    /// One less does. Whether nobody is left, in any project.
+    fn release(&mut self, project: &str, digest: &Digest) -> bool {
         let Some(blob) = self.blobs.get_mut(digest) else { return false };
-        blob.uses -= 1;
-        let last = blob.uses == 0;
+        let Some(at) = blob.uses.iter().position(|uses| *uses.project == *project) else { return false };
+        blob.uses[at].count -= 1;
+        if blob.uses[at].count == 0 {
+            blob.uses.swap_remove(at);
+            if let Some(size) = self.sizes.get_mut(project) {
+                *size -= blob.size;
+                if *size == 0 {
+                    self.sizes.remove(project);
+                }
+            }
+        }
+        let last = blob.uses.is_empty();
         if last {
             self.blobs.remove(digest);
         }
         last
+    }
+
+    /// Bytes that a project's repositories hold together; what several share counts once.
+    pub(crate) fn project_size(&self, project: &str) -> u64 {
+        self.sizes.get(project).copied().unwrap_or_default()
+    }
+
+    /// Whether some repository of a project has the blob.
+    pub(crate) fn project_has(&self, project: &str, digest: &Digest) -> bool {
+        self.blobs.get(digest).is_some_and(|blob| blob.uses.iter().any(|uses| *uses.project == *project))
     }
 }
 

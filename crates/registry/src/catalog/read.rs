@@ -1,7 +1,7 @@
 //! Questions to the catalog.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     ops::{Bound, Range},
 };
 
@@ -64,25 +64,6 @@ pub(crate) struct Figures {
 }
 
 impl Contents {
-    /// Bytes that a project's repositories hold together; what several share counts once.
-    pub(crate) fn project_size(&self, project: &str) -> u64 {
-        let mut seen: HashSet<&Digest> = HashSet::new();
-        let mut size = 0;
-        for (_, repository) in self.of_project(project) {
-            for (digest, link) in &repository.links {
-                if seen.insert(digest) {
-                    size += link.size;
-                }
-            }
-            for (digest, manifest) in &repository.manifests {
-                if seen.insert(digest) {
-                    size += manifest.record.size;
-                }
-            }
-        }
-        size
-    }
-
     /// The repositories of a project.
     pub(crate) fn of_project<'a>(
         &'a self,

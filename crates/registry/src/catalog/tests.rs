@@ -70,6 +70,7 @@ fn what_is_committed_is_what_is_in_memory() {
     assert_eq!(a.tags.keys().collect::<Vec<_>>(), b.tags.keys().collect::<Vec<_>>());
     assert_eq!(a.manifests.keys().collect::<Vec<_>>(), b.manifests.keys().collect::<Vec<_>>());
     assert_eq!(stored.blobs.len(), memory.blobs.len());
+    assert_eq!(stored.sizes, memory.sizes);
     assert!(stored.blobs.iter().all(|(digest, blob)| memory.blobs[digest].uses == blob.uses));
     drop(world.dir);
 }
@@ -122,6 +123,7 @@ fn quotas_and_immutable_tags_hold() {
     ));
     // The same bytes again cost nothing, and other projects have room of their own.
     assert!(world.catalog.link(&name, &digest("eightbyt"), 8, &policy).unwrap().is_none());
+    assert!(world.catalog.link(&"p/b".parse().unwrap(), &digest("eightbyt"), 8, &policy).unwrap().is_some());
     assert!(world.catalog.link(&"q/a".parse().unwrap(), &digest("x"), 5, &policy).is_ok());
     let policy = Policy { quota: None, immutable: vec![Pattern("v*.0".into())] };
     world.link("p/a", "other");
@@ -132,6 +134,24 @@ fn quotas_and_immutable_tags_hold() {
     assert!(world.catalog.remove_tag(&name, &"v1.0".parse().unwrap(), &policy).is_err());
     assert!(world.catalog.remove_manifest(&name, &first, &policy).is_err());
     assert!(world.catalog.remove_tag(&name, &"v1.1".parse().unwrap(), &policy).is_ok());
+}
+
+#[test]
+fn what_a_project_holds_is_counted_once_until_nobody_of_it_has_it() {
+    let world = world();
+    for name in ["p/a", "p/b", "q/a"] {
+        world.link(name, "layer");
+    }
+    world.link("p/a", "other one");
+    let size = |project| world.catalog.read().project_size(project);
+    assert_eq!((size("p"), size("q"), size("r")), (14, 5, 0));
+    world.catalog.unlink(&"p/a".parse().unwrap(), &digest("layer")).unwrap();
+    assert_eq!(size("p"), 14);
+    world.catalog.remove_repository(&"p/b".parse().unwrap(), &Policy::default()).unwrap();
+    assert_eq!((size("p"), size("q")), (9, 5));
+    world.catalog.unlink_unused(&"p/a".parse().unwrap(), |_| true).unwrap();
+    world.catalog.unlink(&"q/a".parse().unwrap(), &digest("layer")).unwrap();
+    assert!(world.catalog.read().sizes.is_empty());
 }
 
 #[test]

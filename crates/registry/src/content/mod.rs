@@ -9,6 +9,7 @@
 
 mod bucket;
 mod files;
+mod share;
 mod upload;
 
 use std::{
@@ -36,6 +37,7 @@ use crate::{
 use self::files::Files;
 pub(crate) use self::{
     bucket::{Bucket, Object},
+    share::Share,
     upload::{Received, UploadId, Uploads, Writing, hash_file},
 };
 pub use bucket::{BucketSettings, Encryption};

@@ -1,9 +1,9 @@
-//! Uploads under way: one file each, `uploads/<id>-<repository>`, whose length is how far it is.
+//! Uploads under way: one file each, `uploads/<id>-<repository>-<project>`, whose length is how far it is.
 //!
-//! The name holds all that must be remembered: the id that the client has, and a hash of the repository it belongs to. So an
-//! upload goes on after a kill, once what is there has been hashed again. It is not flushed before it is finished: after
-//! a power cut the client begins again. One request at a time may write to an upload, and none to one that is finished, until
-//! its file has gone to another place.
+//! The name holds all that must be remembered: the id that the client has, and hashes of the repository and of the project that
+//! it belongs to. So an upload goes on after a kill, once what is there has been hashed again. It is not flushed before it
+//! is finished: after a power cut the client begins again. One request at a time may write to an upload, and none to one
+//! that is finished, until its file has gone to another place.
 
 use std::{
     collections::HashMap,
@@ -21,6 +21,7 @@ use bytes::Bytes;
 use skiff_sys::writeback::Follower;
 use tokio::sync::{OwnedMutexGuard, watch};
 
+use super::share::{Share, Shares};
 use crate::{
     Error,
     digest::{Algorithm, Digest, Hashing},
@@ -58,7 +59,16 @@ impl fmt::Debug for UploadId {
 pub(crate) struct Uploads {
     dir: PathBuf,
     /// What is known of those that this process has seen.
-    open: Mutex<HashMap<UploadId, Arc<tokio::sync::Mutex<Progress>>>>,
+    open: Mutex<HashMap<UploadId, Entry>>,
+    /// How many bytes the uploads of each project have.
+    shares: Shares,
+}
+
+/// An upload.
+#[derive(Clone, Debug)]
+struct Entry {
+    progress: Arc<tokio::sync::Mutex<Progress>>,
+    share: Arc<Share>,
 }
 
 /// How far an upload is: the hash of its bytes and their number. `None` until it has been looked at.
@@ -74,6 +84,7 @@ pub(crate) struct Writing {
     hashing: Hashing,
     offset: u64,
     progress: OwnedMutexGuard<Progress>,
+    share: Arc<Share>,
     disk: Follower,
     /// Who is told how many bytes are there.
     told: Option<Arc<watch::Sender<Passed>>>,
@@ -88,6 +99,7 @@ pub(crate) struct Received {
     pub(crate) size: u64,
     /// Nobody writes to it meanwhile.
     _lock: Arc<OwnedMutexGuard<Progress>>,
+    share: Arc<Share>,
 }
 
 impl Uploads {
@@ -95,12 +107,35 @@ impl Uploads {
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let dir = root.join("uploads");
         fs_err::create_dir_all(&dir).map_err(at(&dir))?;
-        Ok(Self { dir, open: Mutex::default() })
+        let (shares, mut open) = (Shares::default(), HashMap::new());
+        for entry in fs_err::read_dir(&dir).map_err(at(&dir))? {
+            let entry = entry.map_err(at(&dir))?;
+            let name = entry.file_name();
+            let mut parts = name.to_str().unwrap_or_default().split('-');
+            let (Some(Ok(id)), _, Some(project)) =
+                (parts.next().map(str::parse::<UploadId>), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            let share = shares.share(project);
+            share.set(entry.metadata().map_err(at(entry.path()))?.len());
+            open.insert(id, Entry { progress: Arc::default(), share });
+        }
+        Ok(Self { dir, open: Mutex::new(open), shares })
     }
 
     fn path(&self, name: &Name, id: &UploadId) -> PathBuf {
-        let owner = Digest::of(Algorithm::Sha256, name.as_str().as_bytes()).hex();
-        self.dir.join(format!("{id}-{}", &owner[..16]))
+        self.dir.join(format!("{id}-{}-{}", short_hash(name.as_str()), short_hash(name.project())))
+    }
+
+    /// Bytes that uploads under way to a repository's project have together.
+    pub(crate) fn of_project(&self, name: &Name) -> u64 {
+        self.shares.bytes(&short_hash(name.project()))
+    }
+
+    fn entry(&self, name: &Name, progress: Progress) -> Entry {
+        let share = self.shares.share(&short_hash(name.project()));
+        Entry { progress: Arc::new(tokio::sync::Mutex::new(progress)), share }
     }
 
     /// Begins an upload. Blocks for the making of a file.
@@ -108,9 +143,8 @@ impl Uploads {
         let id = UploadId(skiff_types::hex(&rand::random::<[u8; 16]>()).into());
         let path = self.path(name, &id);
         fs_err::OpenOptions::new().write(true).create_new(true).open(&path).map_err(at(&path))?;
-        let progress = Progress(Some((Hashing::new(algorithm), 0)));
-        let mut open = self.open.lock().expect("no panic under this lock");
-        open.insert(id.clone(), Arc::new(tokio::sync::Mutex::new(progress)));
+        let entry = self.entry(name, Progress(Some((Hashing::new(algorithm), 0))));
+        self.open.lock().expect("no panic under this lock").insert(id.clone(), entry);
         Ok(id)
     }
 
@@ -141,10 +175,12 @@ impl Uploads {
         algorithm: Option<Algorithm>,
     ) -> Result<Writing, Error> {
         self.size(name, id)?;
-        let entry =
-            self.open.lock().expect("no panic under this lock").entry(id.clone()).or_default().clone();
+        let entry = {
+            let mut open = self.open.lock().expect("no panic under this lock");
+            open.entry(id.clone()).or_insert_with(|| self.entry(name, Progress::default())).clone()
+        };
         let busy = || Error::UploadInvalid { reason: "another request is writing to it".into() };
-        let mut progress = entry.try_lock_owned().map_err(|_| busy())?;
+        let mut progress = entry.progress.try_lock_owned().map_err(|_| busy())?;
         // Only now: who had the lock may have finished it, and the file is a blob.
         let path = self.path(name, id);
         let Ok(file) = fs_err::OpenOptions::new().read(true).append(true).open(&path) else {
@@ -153,6 +189,7 @@ impl Uploads {
         };
         let file = file.into_parts().0;
         let length = file.metadata().map_err(at(&path))?.len();
+        entry.share.set(length);
         let wanted = |hashing: &Hashing| algorithm.is_none_or(|algorithm| algorithm == hashing.algorithm());
         let (hashing, offset) = match progress.0.take() {
             Some((hashing, offset)) if offset == length && wanted(&hashing) => (hashing, offset),
@@ -165,6 +202,7 @@ impl Uploads {
             hashing,
             offset,
             progress,
+            share: entry.share,
             disk: Follower::from(offset),
             told: None,
         })
@@ -172,12 +210,14 @@ impl Uploads {
 
     /// Gives the file of a finished upload away; the id is forgotten.
     pub(crate) fn taken(&self, received: &Received) {
+        received.share.set(0);
         self.forget(&received.id);
     }
 
     /// Removes the file of a finished upload that is not needed or not good.
     pub(crate) fn drop_received(&self, received: &Received) {
         let _ = fs_err::remove_file(&received.path);
+        received.share.set(0);
         self.forget(&received.id);
     }
 
@@ -197,6 +237,11 @@ impl Uploads {
         }
         Ok(gone)
     }
+}
+
+/// Enough of a name's hash to tell it from others.
+fn short_hash(name: &str) -> String {
+    Digest::of(Algorithm::Sha256, name.as_bytes()).hex()[..16].to_owned()
 }
 
 /// Hashes a file, and counts its bytes.
@@ -228,6 +273,11 @@ impl Writing {
         self.told = Some(told);
     }
 
+    /// What it has of its project's room.
+    pub(crate) fn share(&self) -> Arc<Share> {
+        self.share.clone()
+    }
+
     /// Bytes that are there.
     pub(crate) fn offset(&self) -> u64 {
         self.offset
@@ -253,13 +303,13 @@ impl Writing {
 
     /// Ends the upload with what is there.
     pub(crate) fn finish(self) -> Received {
-        let Self { id, path, hashing, offset, progress, .. } = self;
-        Received { id, path, digest: hashing.finish(), size: offset, _lock: Arc::new(progress) }
+        let Self { id, path, hashing, offset, progress, share, .. } = self;
+        Received { id, path, digest: hashing.finish(), size: offset, _lock: Arc::new(progress), share }
     }
 
     /// Ends the upload with another file.
     pub(crate) fn finish_with(self, path: PathBuf, digest: Digest, size: u64) -> Received {
-        Received { id: self.id, path, digest, size, _lock: Arc::new(self.progress) }
+        Received { id: self.id, path, digest, size, _lock: Arc::new(self.progress), share: self.share }
     }
 
     /// Leaves it for the next request.
@@ -291,6 +341,7 @@ mod tests {
         drop(before);
         let after = Uploads::open(dir.path()).unwrap();
         assert_eq!(after.size(&name, &id).unwrap(), 9);
+        assert_eq!(after.of_project(&name), 9);
         let mut writing = after.write(&name, &id, None).unwrap();
         assert_eq!(writing.offset(), 9);
         writing.append(&bytes("ld")).unwrap();

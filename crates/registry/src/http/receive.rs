@@ -14,7 +14,7 @@ use hyper::body::{Body as _, Incoming};
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::connection::PATIENCE;
-use crate::{Error, content::Writing};
+use crate::{Error, content::Writing, service::Allowance};
 
 /// Bytes that are written at once; two such lots are in memory for each upload.
 const LOT: usize = 512 << 10;
@@ -100,22 +100,22 @@ pub(crate) async fn whole(body: &mut Incoming, limit: usize) -> Result<Option<By
     Ok(Some(all.freeze()))
 }
 
-/// Appends a body to an upload. The upload comes back also when the body fails, with what had arrived. `allowed` bounds
-/// how many bytes this body may bring.
+/// Appends a body to an upload, as far as it is allowed. The upload comes back also when the body fails, with what had
+/// arrived.
 pub(crate) async fn append(
     body: &mut Incoming,
     writing: Writing,
-    allowed: u64,
+    allowance: &Allowance,
 ) -> (Option<Writing>, Result<(), Error>) {
+    let share = writing.share();
     let mut at = Writer::Idle(Box::new(writing));
-    let (mut total, mut failed) = (0u64, None);
+    let mut failed = None;
     loop {
         let (mut lot, mut bytes, mut ended) = (Vec::new(), 0, false);
         while bytes < LOT && lot.len() < PIECES {
             match piece(body).await {
                 Ok(Some(piece)) => {
                     bytes += piece.len();
-                    total = total.saturating_add(piece.len() as u64);
                     lot.push(piece);
                 }
                 Ok(None) => ended = true,
@@ -125,9 +125,9 @@ pub(crate) async fn append(
                 break;
             }
         }
-        if total > allowed {
+        if let Err(error) = allowance.take(&share, bytes as u64) {
             let (writing, _) = at.idle().await;
-            return (writing, Err(Error::Denied { reason: "the project's quota is used up".into() }));
+            return (writing, Err(error));
         }
         let (writing, written) = at.idle().await;
         let Some(writing) = writing else { return (None, written) };

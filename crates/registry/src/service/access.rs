@@ -1,6 +1,6 @@
 //! Permissions and limits, as the rest of the service asks for them.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
 
@@ -9,6 +9,9 @@ use crate::{
     Error,
     accounts::{State, records::Role},
     auth::{Action, Caller, CallerKind, Mode, credentials::Credentials},
+    catalog::Catalog,
+    content::Share,
+    digest::Digest,
     http::route::Peer,
     name::Name,
 };
@@ -117,19 +120,50 @@ impl Registry {
         Err(Error::Denied { reason: "this needs an administrator".into() })
     }
 
-    /// Refuses an upload that has no room in its project.
-    pub(crate) fn room(&self, name: &Name, more: u64) -> Result<(), Error> {
+    /// Refuses a blob that has no room in its project, beside the uploads under way there.
+    pub(crate) fn room(&self, name: &Name, digest: Option<&Digest>, more: u64) -> Result<(), Error> {
         self.writable()?;
-        self.catalog.room(name, more, &self.accounts.policy(name.project()))
+        let project = name.project();
+        let Some(quota) = self.accounts.policy(project).quota else { return Ok(()) };
+        let contents = self.catalog.read();
+        if digest.is_some_and(|digest| contents.project_has(project, digest)) {
+            return Ok(());
+        }
+        let used = contents.project_size(project).saturating_add(self.uploads.of_project(name));
+        match used.saturating_add(more) > quota {
+            true => Err(Error::QuotaExceeded { project: project.to_owned(), used, quota }),
+            false => Ok(()),
+        }
     }
 
-    /// How many bytes a request may add to an upload that holds some, and announces this many.
-    pub(crate) fn allowance(&self, name: &Name, held: u64, announced: u64) -> Result<u64, Error> {
-        self.writable()?;
-        let policy = self.accounts.policy(name.project());
-        let Some(quota) = policy.quota else { return Ok(u64::MAX) };
-        self.catalog.room(name, held.saturating_add(announced), &policy)?;
-        let used = self.catalog.read().project_size(name.project());
-        Ok(quota.saturating_sub(used).saturating_sub(held))
+    /// What an upload may bring.
+    pub(crate) fn allowance(&self, name: &Name) -> Allowance {
+        let quota = self.accounts.policy(name.project()).quota;
+        Allowance(quota.map(|quota| (self.catalog.clone(), name.project().to_owned(), quota)))
+    }
+}
+
+/// How much may come for an upload: what its project has room for, beside what is there and others bring.
+#[derive(Debug)]
+pub(crate) struct Allowance(Option<(Arc<Catalog>, String, u64)>);
+
+impl Allowance {
+    /// Anything.
+    pub(crate) fn all() -> Self {
+        Self(None)
+    }
+
+    /// Takes room for so many bytes.
+    pub(crate) fn take(&self, share: &Share, bytes: u64) -> Result<(), Error> {
+        let Some((catalog, project, quota)) = &self.0 else {
+            let _ = share.grow(bytes, u64::MAX);
+            return Ok(());
+        };
+        let used = catalog.read().project_size(project);
+        share.grow(bytes, quota.saturating_sub(used)).map_err(|coming| Error::QuotaExceeded {
+            project: project.clone(),
+            used: used.saturating_add(coming),
+            quota: *quota,
+        })
     }
 }

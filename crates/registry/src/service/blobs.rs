@@ -63,6 +63,12 @@ impl Registry {
         blocking(move || this.uploads.write(&name, &id, algorithm)).await?
     }
 
+    /// Gives up an upload that its project has no room for: nobody could go on with it.
+    pub(crate) async fn give_up(self: &Arc<Self>, writing: Writing) -> Result<(), Error> {
+        let this = self.clone();
+        blocking(move || this.uploads.drop_received(&writing.finish())).await
+    }
+
     /// Ends an upload: its bytes become a blob of the repository, if they have the digest that the client says.
     pub(crate) async fn finish_upload(
         self: Arc<Self>,
@@ -87,20 +93,20 @@ impl Registry {
         let policy = self.accounts.policy(name.project());
         let (digest, size) = (received.digest.clone(), received.size);
         // Before it is sent to a bucket for nothing; others may take the room meanwhile.
-        let more = if self.catalog.blob(&name, &digest).is_ok() { 0 } else { size };
-        if let Err(error) = self.catalog.room(&name, more, &policy) {
+        if let Err(error) = self.catalog.room(&name, &digest, size, &policy) {
             blocking(move || self.uploads.drop_received(&received)).await?;
             return Err(error);
         }
         let pin = self.content.pin(&digest).await;
         if self.catalog.knows(&digest) && self.content.size(&digest).await? == Some(size) {
-            let this = self.clone();
+            let (this, received) = (self.clone(), received.clone());
             blocking(move || this.uploads.drop_received(&received)).await?;
         } else {
             self.content.place(&pin, &received.path).await?;
-            self.uploads.taken(&received);
         }
         let linked = self.catalog.link(&name, &digest, size, &policy);
+        // From here on it counts as a blob.
+        self.uploads.taken(&received);
         drop(pin);
         match linked {
             Ok(None) => Ok(()),

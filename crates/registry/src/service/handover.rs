@@ -164,7 +164,7 @@ impl Registry {
                 link(file, &path).map_err(|error| Error::Unsupported { reason: error.to_string() })
             })
             .and_then(|()| size_of(&path, &digest))
-            .and_then(|size| self.room(name, size).map(|()| size));
+            .and_then(|size| self.room(name, Some(&digest), size).map(|()| size));
         let size = match linked {
             Ok(size) => size,
             Err(error) => {

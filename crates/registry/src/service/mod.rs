@@ -35,8 +35,8 @@ use self::{
     storage::Claim, webhooks::Teller,
 };
 
-pub(crate) use self::passing::Progress as Passed;
 pub use self::proxy::ProxySettings;
+pub(crate) use self::{access::Allowance, passing::Progress as Passed};
 
 /// How a registry behaves.
 #[derive(Clone, Debug)]

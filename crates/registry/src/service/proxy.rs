@@ -13,7 +13,7 @@ use hyper::body::Body as _;
 use tokio::sync::watch;
 
 use super::{
-    Registry, blocking,
+    Allowance, Registry, blocking,
     passing::{Passing, Progress},
     unstoppable,
 };
@@ -175,7 +175,7 @@ impl Registry {
                 writing.tell(progress.clone());
                 fetch.passing.send_replace(Some(Passing { name, file, size, progress: seen }));
             }
-            let (writing, appended) = receive::append(&mut body, writing, u64::MAX).await;
+            let (writing, appended) = receive::append(&mut body, writing, &Allowance::all()).await;
             // Who comes from now on waits for the end.
             fetch.passing.send_replace(None);
             let received = writing.map(Writing::finish).ok_or(Error::Cut)?;

@@ -55,7 +55,7 @@ pub(super) async fn begin(call: Call, name: Name) -> Result<Answer, Error> {
         Some("sha512") => Algorithm::Sha512,
         _ => digest.as_ref().map_or(Algorithm::Sha256, Digest::algorithm),
     };
-    call.registry.room(&name, call.content_length().unwrap_or(0))?;
+    call.registry.room(&name, digest.as_ref(), call.content_length().unwrap_or(0))?;
     let id = call.registry.begin_upload(&name, algorithm).await?;
     match digest {
         None => {
@@ -133,16 +133,19 @@ async fn append(
             return Err(Error::UploadInvalid { reason: "Content-Range and Content-Length disagree".into() });
         }
     }
-    let allowed = match call.registry.allowance(name, held, length.unwrap_or(0)) {
-        Ok(allowed) => allowed,
-        Err(error) => {
-            writing.pause();
-            return Err(error);
-        }
-    };
-    let (writing, appended) = receive::append(&mut call.request.into_body(), writing, allowed).await;
+    let registry = call.registry.clone();
+    if let Err(error) = registry.room(name, None, length.unwrap_or(0)) {
+        registry.give_up(writing).await?;
+        return Err(error);
+    }
+    let allowance = registry.allowance(name);
+    let (writing, appended) = receive::append(&mut call.request.into_body(), writing, &allowance).await;
     match (writing, appended) {
         (Some(writing), Ok(())) => Ok(writing),
+        (Some(writing), Err(error @ Error::QuotaExceeded { .. })) => {
+            registry.give_up(writing).await?;
+            Err(error)
+        }
         (writing, error) => {
             if let Some(writing) = writing {
                 writing.pause();
