@@ -45,6 +45,19 @@ pub(super) fn arrives(client: &mut Client, path: &str, bytes: &[u8]) -> Result<(
     }
 }
 
+/// Asks how the replication of `team` goes until the answer has this in it.
+fn told(root: &Path, text: &str) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let told = project(root, &["replication", "team"], "")?;
+        if told.contains(text) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "{told}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// A registry that lets in `bob` with `secret`, and a client that is bob.
 fn guarded() -> Result<(Server, Client, tempfile::TempDir)> {
     let dir = tempfile::tempdir()?;
@@ -88,11 +101,7 @@ fn what_is_pushed_is_there_too_over_kills_of_both() -> Result<()> {
     // The other one is away, and then this one: what was pushed meanwhile is sent all the same.
     there.kill()?;
     let away = here.push_image("team/away", "v1", b"while it was away")?;
-    let end = Instant::now() + Duration::from_secs(60);
-    while !project(&root, &["replication", "team"], "")?.contains("connection refused") {
-        ensure!(Instant::now() < end, "no error is told");
-        thread::sleep(Duration::from_millis(20));
-    }
+    told(&root, "connection refused")?;
     here.server().kill()?;
     there.start_again()?;
     here.server().start_again()?;
@@ -104,6 +113,29 @@ fn what_is_pushed_is_there_too_over_kills_of_both() -> Result<()> {
     let told = project(&root, &["replication", "team"], "")?;
     assert!(!told.contains("secret") && !here.server().log().contains("secret"), "{told}");
     Ok(())
+}
+
+#[test]
+fn what_refers_to_an_image_follows_it_later() -> Result<()> {
+    let mut here = Test::ours(&["--auth", "none"])?;
+    let mut there = Test::ours(&["--auth", "none"])?;
+    let (root, address) = (here.server().root(), there.server().address.clone());
+    project(&root, &["add", "team"], "")?;
+    project(&root, &["set", "--replicate", &address, "team"], "")?;
+    let mut last = here.push_image("team/app", "v1", b"image")?;
+    arrives(&mut there.client, "/v2/team/app/manifests/v1", &last)?;
+    let config = here.push_blob("team/app", b"{}")?;
+    // A signature of the image, and one of the signature: pushed by digest, each when what it signs has long been sent.
+    for text in [&b"signature"[..], b"of the signature"] {
+        let layer = here.push_blob("team/app", text)?;
+        let subject = json!({ "mediaType": OCI, "digest": digest(&last), "size": last.len() });
+        let bytes = image(&config, &layer, text.len(), Some(subject)).to_string().into_bytes();
+        here.put_manifest("team/app", &digest(&bytes), OCI, &bytes)?.expect(201)?;
+        arrives(&mut there.client, &format!("/v2/team/app/manifests/{}", digest(&bytes)), &bytes)?;
+        last = bytes;
+    }
+    // All of it is known to be there.
+    told(&root, "  0  ")
 }
 
 #[test]

@@ -64,12 +64,15 @@ impl Registry {
                 Reference::Tag(tag) => {
                     self.note(&caller, "push", format_args!("{name}:{tag} {}", stored.digest));
                     self.tell(&caller, "push", &name, Some(tag.as_str()), Some(&stored.digest));
-                    self.replicator.wake();
                 }
                 Reference::Digest(digest) => {
                     self.note(&caller, "push", format_args!("{name}@{digest}"));
                     self.tell(&caller, "push", &name, None, Some(digest));
                 }
+            }
+            // Without a tag, what has a subject may go with that one's; anything else waits for its index.
+            if matches!(reference, Reference::Tag(_)) || stored.subject.is_some() {
+                self.replicator.wake();
             }
             Ok(stored)
         })

@@ -1,5 +1,5 @@
 //! One tag on its way to another registry: blobs first, then manifests from the inside out, then the tag, then what refers to
-//! it (signatures, attestations). What is there already is asked for and not sent.
+//! them (signatures, attestations). What is there already is asked for and not sent.
 
 use std::{io, sync::Arc};
 
@@ -8,7 +8,10 @@ use http_body_util::BodyExt;
 use skiff_distribution::{Credentials, Purpose, Repository, Secret, Session};
 use tokio::sync::mpsc;
 
-use super::Registry;
+use super::{
+    Registry,
+    referrers::{Referrers, state},
+};
 use crate::{
     accounts::records::Replication,
     catalog::ManifestRecord,
@@ -29,24 +32,27 @@ fn theirs(digest: &Digest) -> Result<skiff_types::Digest, String> {
 }
 
 impl Registry {
-    /// Makes a tag of a target what it is here.
+    /// Makes a tag of a target what it is here. Answers the state that the target then has.
     pub(super) async fn copy(
         self: &Arc<Self>,
         to: &Replication,
         name: &Name,
         tag: &Tag,
         digest: &Digest,
-    ) -> Result<(), String> {
+    ) -> Result<Digest, String> {
         let session = self.open_target(to).await?;
         let repository = session.repository(&to.path(name));
         let there = repository.resolve(tag.as_str()).await.map_err(|e| e.to_string())?;
         if there.is_none_or(|found| found.digest.to_string() != digest.to_string()) {
             self.copy_manifest(&repository, name, digest, Some(tag), DEEPEST).await?;
         }
-        for referrer in self.referring(name, digest) {
-            self.copy_manifest(&repository, name, &referrer, None, DEEPEST).await?;
+        let referrers = self.referring(name, digest);
+        for referrer in &referrers {
+            if repository.resolve(&referrer.to_string()).await.map_err(|e| e.to_string())?.is_none() {
+                self.copy_manifest(&repository, name, referrer, None, DEEPEST).await?;
+            }
         }
-        Ok(())
+        Ok(state(digest, referrers))
     }
 
     async fn open_target(&self, to: &Replication) -> Result<Session, String> {
@@ -73,12 +79,9 @@ impl Registry {
         manifest.map(|m| m.record.clone()).ok_or_else(|| format!("{name}@{digest} is gone"))
     }
 
-    /// Manifests of the repository whose subject this one is.
     fn referring(&self, name: &Name, digest: &Digest) -> Vec<Digest> {
         let contents = self.catalog.read();
-        let Some(repository) = contents.repositories.get(name) else { return Vec::new() };
-        let of = repository.manifests.iter().filter(|(_, m)| m.record.subject.as_ref() == Some(digest));
-        of.map(|(digest, _)| digest.clone()).collect()
+        contents.repositories.get(name).map_or_else(Vec::new, |r| Referrers::new(r).of(digest))
     }
 
     async fn copy_manifest(

@@ -1,11 +1,12 @@
 //! Replication: what is pushed to a project goes to other registries too (ADR 34).
 //!
-//! There is no queue that could be lost. What has to be sent is the difference between the tags that are here and those that
-//! the other registry is known to have ([`REPLICATED`], written after it has said so). So a crash at any point costs a
-//! question at most. Each target of each project is served by a task of its own, which is tried again after a pause that
+//! There is no queue that could be lost. What has to be sent is the difference between the tags that are here, with what refers
+//! to them ([`referrers`]), and those that the other registry is known to have ([`REPLICATED`], written after it has said so).
+//! So a crash at any point costs a question at most. Each target of each project is served by a task of its own, which is tried again after a pause that
 //! doubles. Removals are not replicated.
 
 mod copy;
+mod referrers;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,6 +17,7 @@ use std::{
 use skiff_state::{Batch, OpenError, Table};
 use tokio::sync::Notify;
 
+use self::referrers::Referrers;
 use super::Registry;
 use crate::{
     Error,
@@ -27,7 +29,7 @@ use crate::{
     store::Snapshot,
 };
 
-/// What a tag was there when the target last had it, by `target name tag`.
+/// The state of a tag that the target last had, by `target name tag`.
 const REPLICATED: Table<Digest> = Table::new("replicated");
 /// The first pause after a failure, and the longest.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -186,9 +188,11 @@ impl Registry {
         let (contents, done, target) = (self.catalog.read(), self.replicator.done(), to.target());
         let mut items = Vec::new();
         for (name, repository) in contents.of_project(project) {
+            let referrers = Referrers::new(repository);
             for (tag, entry) in repository.tags.iter().filter(|(tag, _)| wanted(tag)) {
-                if done.get(&key(&target, name, tag)) != Some(&entry.record.digest) {
-                    let digest = entry.record.digest.clone();
+                let digest = &entry.record.digest;
+                if done.get(&key(&target, name, tag)) != Some(&referrers.state(digest)) {
+                    let digest = digest.clone();
                     items.push(Item { name: name.clone(), tag: tag.clone(), digest });
                 }
             }
@@ -309,10 +313,10 @@ impl Registry {
     }
 
     async fn send(self: &Arc<Self>, to: &Replication, item: &Item) -> Result<(), String> {
-        self.copy(to, &item.name, &item.tag, &item.digest).await?;
+        let state = self.copy(to, &item.name, &item.tag, &item.digest).await?;
         let key = key(&to.target(), &item.name, &item.tag);
-        let pending = self.store.commit(Batch::new().put(&REPLICATED, key.clone(), &item.digest));
-        self.replicator.done().insert(key, item.digest.clone());
+        let pending = self.store.commit(Batch::new().put(&REPLICATED, key.clone(), &state));
+        self.replicator.done().insert(key, state);
         // If this is lost, the target is asked once more.
         pending.unhurried().detach();
         Ok(())
