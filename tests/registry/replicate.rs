@@ -139,6 +139,35 @@ fn what_refers_to_an_image_follows_it_later() -> Result<()> {
 }
 
 #[test]
+fn tags_that_the_target_does_not_want_keep_no_others_back() -> Result<()> {
+    let mut here = Test::ours(&["--auth", "none"])?;
+    let mut there = Test::ours(&["--auth", "none"])?;
+    let (root, address) = (here.server().root(), there.server().address.clone());
+    project(&there.server().root(), &["add", "copy"], "")?;
+    project(&there.server().root(), &["set", "--immutable", "v*", "copy"], "")?;
+    project(&root, &["add", "team"], "")?;
+    let mut last = Vec::new();
+    for tag in ["v1", "v2", "v3", "w1"] {
+        if tag.starts_with('v') {
+            there.push_image("copy/team/app", tag, b"already there")?;
+        }
+        last = here.push_image("team/app", tag, tag.as_bytes())?;
+    }
+    project(&root, &["set", "--replicate", &format!("{address}/copy"), "team"], "")?;
+    arrives(&mut there.client, "/v2/copy/team/app/manifests/w1", &last)?;
+    told(&root, "  3  ")?;
+    told(&root, "immutable")?;
+    let later = here.push_image("team/other", "latest", b"later")?;
+    arrives(&mut there.client, "/v2/copy/team/other/manifests/latest", &later)?;
+    // When they are wanted, whoever asks need not wait until they are tried again.
+    project(&there.server().root(), &["set", "--immutable", "", "copy"], "")?;
+    let wanted = here.client.get("/v2/team/app/manifests/v3")?.expect(200)?.body;
+    project(&root, &["replicate", "team"], "")?;
+    arrives(&mut there.client, "/v2/copy/team/app/manifests/v3", &wanted)?;
+    told(&root, "  0  ")
+}
+
+#[test]
 fn who_asks_gets_everything_compared_and_only_what_matches_is_sent() -> Result<()> {
     let mut here = Test::ours(&["--auth", "none"])?;
     let mut there = Test::ours(&["--auth", "none"])?;

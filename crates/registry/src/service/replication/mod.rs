@@ -2,11 +2,12 @@
 //!
 //! There is no queue that could be lost. What has to be sent is the difference between the tags that are here, with what refers
 //! to them ([`referrers`]), and those that the other registry is known to have ([`REPLICATED`], written after it has said so).
-//! So a crash at any point costs a question at most. Each target of each project is served by a task of its own, which is tried again after a pause that
-//! doubles. Removals are not replicated.
+//! So a crash at any point costs a question at most. Each target of each project is served by a task of its own; what fails is tried again after a pause that
+//! doubles ([`target`]). Removals are not replicated.
 
 mod copy;
 mod referrers;
+mod target;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +18,11 @@ use std::{
 use skiff_state::{Batch, OpenError, Table};
 use tokio::sync::Notify;
 
-use self::referrers::Referrers;
+use self::{
+    copy::Failure,
+    referrers::Referrers,
+    target::{PAUSE, Target},
+};
 use super::Registry;
 use crate::{
     Error,
@@ -31,22 +36,25 @@ use crate::{
 
 /// The state of a tag that the target last had, by `target name tag`.
 const REPLICATED: Table<Digest> = Table::new("replicated");
-/// The first pause after a failure, and the longest.
-const PAUSE: Duration = Duration::from_secs(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 /// How often it is looked whether something is due, if nothing happens.
 const LOOK: Duration = Duration::from_secs(60);
-/// Failures one after the other until a target is left alone for a while.
-const PATIENCE: usize = 3;
 
 /// A target of a project.
 type Key = (String, String);
 
 /// One tag that a target does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Item {
     name: Name,
     tag: Tag,
     digest: Digest,
+    state: Digest,
+}
+
+impl Item {
+    fn key(&self) -> (Name, Tag) {
+        (self.name.clone(), self.tag.clone())
+    }
 }
 
 /// What is known of all targets.
@@ -61,21 +69,6 @@ impl std::fmt::Debug for Replicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Replicator").finish_non_exhaustive()
     }
-}
-
-/// How it goes with a target.
-#[derive(Clone, Debug, Default)]
-struct Target {
-    busy: bool,
-    /// Why the last attempt failed.
-    error: Option<String>,
-    pause: Duration,
-    /// Not before.
-    due: Option<Instant>,
-    /// When everything was last sent; seconds since 1970.
-    last: Option<u64>,
-    /// When everything was last asked for again.
-    looked: Option<Instant>,
 }
 
 /// A target as people see it.
@@ -162,8 +155,7 @@ impl Registry {
         for to in &targets {
             self.ask_again(project, to);
             let mut all = self.replicator.targets();
-            let target = all.entry((project.to_owned(), to.target())).or_default();
-            (target.due, target.pause) = (None, Duration::ZERO);
+            all.entry((project.to_owned(), to.target())).or_default().forgive();
         }
         self.replicator.wake();
         Ok(())
@@ -174,8 +166,10 @@ impl Registry {
         let Ok(record) = self.accounts.project(project) else { return Vec::new() };
         let figures = record.replications.into_iter().map(|to| {
             let waiting = self.missing(project, &to).len();
-            let state = self.replicator.targets().get(&(project.to_owned(), to.target())).cloned();
-            let Target { error, last, .. } = state.unwrap_or_default();
+            let targets = self.replicator.targets();
+            let target = targets.get(&(project.to_owned(), to.target()));
+            let (error, last) = target.map_or((None, None), |target| (target.error(), target.last));
+            drop(targets);
             Figures { to, waiting, error, last }
         });
         figures.collect()
@@ -190,10 +184,10 @@ impl Registry {
         for (name, repository) in contents.of_project(project) {
             let referrers = Referrers::new(repository);
             for (tag, entry) in repository.tags.iter().filter(|(tag, _)| wanted(tag)) {
-                let digest = &entry.record.digest;
-                if done.get(&key(&target, name, tag)) != Some(&referrers.state(digest)) {
-                    let digest = digest.clone();
-                    items.push(Item { name: name.clone(), tag: tag.clone(), digest });
+                let digest = entry.record.digest.clone();
+                let state = referrers.state(&digest);
+                if done.get(&key(&target, name, tag)) != Some(&state) {
+                    items.push(Item { name: name.clone(), tag: tag.clone(), digest, state });
                 }
             }
         }
@@ -207,7 +201,7 @@ impl Registry {
             let mut targets = self.replicator.targets();
             let target = targets.entry(id.clone()).or_default();
             let now = Instant::now();
-            if target.busy || target.due.is_some_and(|due| due > now) {
+            if !target.is_ready(now) {
                 return Vec::new();
             }
             // When that was before this process, nobody knows: a registry that is started every day compares too.
@@ -218,10 +212,11 @@ impl Registry {
                 self.ask_again(project, to);
             }
         }
-        let items = self.missing(project, to);
-        if let Some(target) = self.replicator.targets().get_mut(&id).filter(|_| !items.is_empty()) {
-            target.busy = true;
-        }
+        let missing = self.missing(project, to);
+        let mut targets = self.replicator.targets();
+        let target = targets.entry(id).or_default();
+        let items = target.pick(missing, Instant::now());
+        target.busy = !items.is_empty();
         items
     }
 
@@ -239,6 +234,9 @@ impl Registry {
     /// Forgets tags that are gone, and targets that are none any more.
     fn forget_strangers(&self) {
         let wanted = self.replications();
+        let is_wanted =
+            |(project, target): &Key| wanted.iter().any(|(p, to)| p == project && to.target() == *target);
+        self.replicator.targets().retain(|id, target| target.busy || is_wanted(id));
         let contents = self.catalog.read();
         let known = |key: &str| -> Option<bool> {
             let mut parts = key.split(' ');
@@ -272,47 +270,40 @@ impl Registry {
             let looked = targets.get(&(project.clone(), to.target()))?.looked?;
             looked.checked_add(Duration::from_secs(to.every))
         });
-        let waits = targets.values().filter(|t| !t.busy).filter_map(|t| t.due).chain(again);
+        let waits = targets.values().filter(|t| !t.busy).filter_map(Target::next).chain(again);
         let now = Instant::now();
         waits.map(|due| due.saturating_duration_since(now)).min().unwrap_or(LOOK).clamp(PAUSE / 50, LOOK)
     }
 
     /// Sends tags to a target, one after the other, and then tells how it went.
     async fn send_all(self: Arc<Self>, project: String, to: Replication, items: Vec<Item>) {
-        let (mut error, mut failures) = (None, 0);
-        for item in &items {
-            match self.send(&to, item).await {
-                Ok(()) => failures = 0,
-                Err(reason) => {
-                    let (name, tag) = (&item.name, &item.tag);
+        let id = (project, to.target());
+        for item in items {
+            let outcome = self.send(&to, &item).await;
+            let mut targets = self.replicator.targets();
+            let target = targets.entry(id.clone()).or_default();
+            match outcome {
+                Ok(()) => target.sent(&item),
+                Err(failure) => {
+                    let (name, tag, reason) = (&item.name, &item.tag, &failure.reason);
                     tracing::warn!(%name, %tag, to = to.target(), reason, "a tag could not be replicated");
-                    error = Some(format!("{name}:{tag}: {reason}"));
-                    failures += 1;
-                    if failures == PATIENCE {
+                    if !target.failed(item, failure, Instant::now()) {
                         break;
                     }
                 }
             }
         }
         let mut targets = self.replicator.targets();
-        let target = targets.entry((project, to.target())).or_default();
+        let target = targets.entry(id).or_default();
         target.busy = false;
-        match error {
-            None => {
-                let last = Some(clock::now());
-                *target = Target { last, looked: target.looked, ..Target::default() };
-            }
-            Some(_) => {
-                target.pause = (target.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
-                target.due = Some(Instant::now() + target.pause);
-                target.error = error;
-            }
+        if !target.has_failed() {
+            target.last = Some(clock::now());
         }
         drop(targets);
         self.replicator.wake();
     }
 
-    async fn send(self: &Arc<Self>, to: &Replication, item: &Item) -> Result<(), String> {
+    async fn send(self: &Arc<Self>, to: &Replication, item: &Item) -> Result<(), Failure> {
         let state = self.copy(to, &item.name, &item.tag, &item.digest).await?;
         let key = key(&to.target(), &item.name, &item.tag);
         let pending = self.store.commit(Batch::new().put(&REPLICATED, key.clone(), &state));
