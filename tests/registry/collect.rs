@@ -1,14 +1,22 @@
 //! Garbage collection while others push.
 
 use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Client, Test, digest, noise};
+use serde_json::{Value, json};
+
+use super::{Client, OCI, Test, digest, noise, replicate::project};
 
 fn files(root: &std::path::Path) -> usize {
     let mut count = 0;
@@ -157,58 +165,110 @@ fn rules_keep_the_newest_tags() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn webhooks_are_told_and_signed() -> Result<()> {
-    use std::io::{BufRead, BufReader, Read, Write};
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// A server that is told: answers these statuses one after the other, and then 200. Heads and bodies come out.
+fn told(statuses: &'static [&'static str]) -> Result<(String, mpsc::Receiver<(String, String)>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}/hook?x=1", listener.local_addr()?);
-    let mut test = Test::ours(&["--auth", "none", "--gc-interval", "0"])?;
-    let root = test.server().root();
-    for args in [
-        vec!["project", "add", "team"],
-        vec!["project", "set", "--webhook", &url, "--webhook-secret", "s3cret", "team"],
-    ] {
-        let out = Command::new(env!("CARGO_BIN_EXE_skiff"))
-            .arg("registry")
-            .args(args)
-            .arg("--root")
-            .arg(&root)
-            .output()?;
-        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
-    }
-    let told = thread::spawn(move || -> Result<Vec<(String, String)>> {
-        let mut told = Vec::new();
-        // The first attempt fails, and is made again.
-        for status in ["500 Oh", "200 OK"] {
-            let (stream, _) = listener.accept()?;
-            let mut stream = BufReader::new(stream);
+    let (sender, told) = mpsc::channel();
+    thread::spawn(move || -> Result<()> {
+        let mut statuses = statuses.iter();
+        loop {
+            let mut stream = BufReader::new(listener.accept()?.0);
             let (mut head, mut length) = (String::new(), 0);
-            loop {
-                let mut line = String::new();
-                stream.read_line(&mut line)?;
-                if let Some(n) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+            while !head.ends_with("\r\n\r\n") {
+                let at = head.len();
+                stream.read_line(&mut head)?;
+                if let Some(n) = head[at..].to_ascii_lowercase().strip_prefix("content-length: ") {
                     length = n.trim().parse()?;
-                }
-                head.push_str(&line);
-                if line.trim().is_empty() {
-                    break;
                 }
             }
             let mut body = vec![0; length];
             stream.read_exact(&mut body)?;
+            let status = statuses.next().unwrap_or(&"200 OK");
             write!(stream.get_mut(), "HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n")?;
-            told.push((head, String::from_utf8(body)?));
+            sender.send((head, String::from_utf8(body)?))?;
         }
-        Ok(told)
     });
+    Ok((url, told))
+}
+
+fn event(told: &mpsc::Receiver<(String, String)>) -> Result<Value> {
+    let (_, body) = told.recv_timeout(Duration::from_secs(60))?;
+    Ok(serde_json::from_str::<Value>(&body)?["events"][0].clone())
+}
+
+#[test]
+fn webhooks_are_told_and_signed() -> Result<()> {
+    // The first attempt fails, and is made again.
+    let (url, told) = told(&["500 Oh"])?;
+    let mut test = Test::ours(&["--auth", "none", "--gc-interval", "0"])?;
+    let root = test.server().root();
+    project(&root, &["add", "team"], "")?;
+    project(&root, &["set", "--webhook", &url, "--webhook-secret", "s3cret", "team"], "")?;
     let manifest = test.push_image("team/app", "v1", b"x")?;
-    let told = told.join().map_err(|_| anyhow!("the listener panicked"))??;
-    assert_eq!(told[0].1, told[1].1);
-    let (head, body) = &told[1];
+    let failed = told.recv_timeout(Duration::from_secs(60))?;
+    let (head, body) = told.recv_timeout(Duration::from_secs(60))?;
+    assert_eq!(failed.1, body);
     assert!(head.starts_with("POST /hook?x=1 HTTP/1.1\r\n"), "{head}");
     assert!(head.to_lowercase().contains("x-skiff-signature: sha256="), "{head}");
-    let event = serde_json::from_str::<serde_json::Value>(body)?["events"][0].clone();
-    assert_eq!((event["action"].as_str(), event["target"]["tag"].as_str()), (Some("push"), Some("v1")));
-    assert_eq!(event["target"]["digest"], digest(&manifest));
+    let event = serde_json::from_str::<Value>(&body)?["events"][0].clone();
+    assert_eq!(event["action"], "push");
+    let target = json!({
+        "mediaType": OCI,
+        "digest": digest(&manifest),
+        "size": manifest.len(),
+        "length": manifest.len(),
+        "repository": "team/app",
+        "tag": "v1",
+        "url": format!("http://{}/v2/team/app/manifests/{}", test.server().address, digest(&manifest)),
+    });
+    assert_eq!(event["target"], target);
+    let request = &event["request"];
+    assert_eq!((&request["method"], &request["host"]), (&json!("PUT"), &json!(test.server().address)));
+    assert!(request["addr"].as_str().is_some_and(|a| a.starts_with("127.0.0.1:")), "{request}");
+    let source = event["source"]["addr"].as_str().unwrap_or_default();
+    assert!(test.server().address.ends_with(&source[source.find(':').unwrap_or(0)..]), "{source}");
+    Ok(())
+}
+
+#[test]
+fn webhooks_are_told_whatever_removes_something() -> Result<()> {
+    let (url, told) = told(&[])?;
+    let mut test = Test::ours(&["--auth", "none", "--gc-interval", "0"])?;
+    let root = test.server().root();
+    let old = test.push_image("team/app", "v1", b"old")?;
+    test.push_image("team/app", "v2", b"new")?;
+    test.push_image("team/app", "v3", b"third")?;
+    project(&root, &["add", "team"], "")?;
+    project(&root, &["set", "--webhook", &url, "--keep-last", "1", "team"], "")?;
+    // Whoever removes, and whatever.
+    test.client.request("DELETE", "/v2/team/app/manifests/v3", &[("User-Agent", "me")], b"")?.expect(202)?;
+    let removed = event(&told)?;
+    assert_eq!((&removed["action"], &removed["target"]["tag"]), (&json!("delete"), &json!("v3")));
+    assert_eq!(
+        (&removed["request"]["method"], &removed["request"]["useragent"]),
+        (&json!("DELETE"), &json!("me"))
+    );
+    // A rule.
+    collect(&root)?;
+    let removed = event(&told)?;
+    let kept = test.client.get("/v2/team/app/tags/list")?.expect(200)?.json()?["tags"].clone();
+    assert!([json!(["v1"]), json!(["v2"])].contains(&kept), "{kept}");
+    let gone = if kept == json!(["v1"]) { "v2" } else { "v1" };
+    assert_eq!((&removed["action"], &removed["target"]["tag"]), (&json!("delete"), &json!(gone)));
+    assert_eq!(removed["actor"]["name"], "retention");
+    // A blob, and the whole repository.
+    let path = format!("/v2/team/app/manifests/{}", digest(&old));
+    test.client.request("DELETE", &path, &[], b"")?.expect(202)?;
+    assert_eq!(event(&told)?["target"], json!({ "repository": "team/app", "digest": digest(&old) }));
+    test.client
+        .request("DELETE", &format!("/v2/team/app/blobs/{}", digest(b"old")), &[], b"")?
+        .expect(202)?;
+    assert_eq!(event(&told)?["target"]["digest"], digest(b"old"));
+    let page = test.client.get("/ui/delete/team/app")?.expect(200)?;
+    let body = format!("token={}", super::pages::token(&page)?);
+    let form = [super::pages::FORM];
+    test.client.request("POST", "/ui/delete/team/app", &form, body.as_bytes())?.expect(303)?;
+    assert_eq!(event(&told)?["target"], json!({ "repository": "team/app" }));
     Ok(())
 }

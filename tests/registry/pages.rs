@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::{Client, Response, Test};
 
-const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
+pub(super) const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 
 pub(super) fn add_user(test: &mut Test, name: &str, admin: bool) -> Result<()> {
     let root = test.server().root();
@@ -25,7 +25,7 @@ pub(super) fn add_user(test: &mut Test, name: &str, admin: bool) -> Result<()> {
 }
 
 /// The token in the page's forms.
-fn token(page: &Response) -> Result<String> {
+pub(super) fn token(page: &Response) -> Result<String> {
     let text = page.text();
     let at = text.find("name=\"token\" value=\"").context("no form")? + 20;
     Ok(text[at..].split('"').next().context("a quoted value")?.to_owned())

@@ -75,6 +75,9 @@ impl Server {
             Some(address) => {
                 let listener = TcpListener::bind(address).await;
                 let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
+                if let Ok(address) = listener.local_addr() {
+                    registry.listens_at(address);
+                }
                 Some((listener, listen.tls))
             }
         };

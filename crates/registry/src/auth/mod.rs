@@ -7,7 +7,7 @@ pub(crate) mod token;
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{Error, accounts::Accounts, config::AuthMode, name::Name};
+use crate::{Error, accounts::Accounts, config::AuthMode, http::route::Asked, name::Name};
 
 use self::{
     htpasswd::Htpasswd,
@@ -44,8 +44,10 @@ pub(crate) struct Caller {
     pub(crate) kind: CallerKind,
     /// Where it is; None for the operator.
     pub(crate) address: Option<IpAddr>,
-    /// Where it believes the registry to be, to be told where tokens are.
-    base: Arc<str>,
+    /// What it sends, if that may change something.
+    pub(crate) request: Option<Arc<Asked>>,
+    /// Where it believes the registry to be, to be told where tokens and manifests are.
+    pub(crate) base: Arc<str>,
 }
 
 /// Where a caller's rights come from.
@@ -63,7 +65,13 @@ pub(crate) enum CallerKind {
 
 impl Caller {
     pub(crate) fn operator() -> Self {
-        Self { name: Arc::from("operator"), kind: CallerKind::Operator, address: None, base: Arc::from("") }
+        Self {
+            name: Arc::from("operator"),
+            kind: CallerKind::Operator,
+            address: None,
+            request: None,
+            base: Arc::from(""),
+        }
     }
 
     /// The rules of a project, which remove what is old.
@@ -73,15 +81,32 @@ impl Caller {
 
     /// Somebody who is signed in to the pages.
     pub(crate) fn known(name: &str, base: &str) -> Self {
-        Self { name: Arc::from(name), kind: CallerKind::Known, address: None, base: Arc::from(base) }
+        Self {
+            name: Arc::from(name),
+            kind: CallerKind::Known,
+            address: None,
+            request: None,
+            base: Arc::from(base),
+        }
     }
 
     pub(crate) fn nobody(base: &str) -> Self {
-        Self { name: Arc::from(""), kind: CallerKind::Nobody, address: None, base: Arc::from(base) }
+        Self {
+            name: Arc::from(""),
+            kind: CallerKind::Nobody,
+            address: None,
+            request: None,
+            base: Arc::from(base),
+        }
     }
 
     pub(crate) fn at(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
+    }
+
+    /// The same, with the request that it sends.
+    pub(crate) fn asking(self, request: Option<Arc<Asked>>) -> Self {
+        Self { request, ..self }
     }
 
     pub(crate) fn is_operator(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Method, Request, StatusCode, header};
 
 use super::{
     api, pages,
@@ -36,6 +36,25 @@ impl Peer {
     }
 }
 
+/// A request that may change something, as those hear of it who are told of the change.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) method: Method,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) agent: Option<String>,
+}
+
+impl Asked {
+    /// None for a request that only looks.
+    pub(crate) fn read(peer: &Peer, method: &Method, headers: &HeaderMap) -> Option<Arc<Self>> {
+        if method.is_safe() {
+            return None;
+        }
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Some(Arc::new(Self { method: method.clone(), address: peer.address, agent }))
+    }
+}
+
 /// Answers one request.
 pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Request<Content>) -> Answer {
     let path = request.uri().path();
@@ -62,7 +81,7 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
 }
 
 /// Writes a fault of ours to the log; everything else is the client's business.
-pub(crate) fn log(error: &Error, method: &http::Method, path: &str) {
+pub(crate) fn log(error: &Error, method: &Method, path: &str) {
     use skiff_types::ErrorKind;
     let ours = matches!(error.kind(), ErrorKind::Internal | ErrorKind::OutOfSpace);
     if ours || matches!(error, Error::Storage { .. }) {

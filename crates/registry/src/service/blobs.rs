@@ -13,7 +13,7 @@ use crate::{
     content::{Object, Opened, Received, UploadId, Writing},
     digest::{Algorithm, Digest},
     http::reply::{Body, BodyError, Part, Source},
-    name::Name,
+    name::{Name, Reference},
     range::Span,
 };
 
@@ -144,6 +144,7 @@ impl Registry {
         self.deletable()?;
         let removed = self.catalog.unlink(name, digest)?;
         self.note(caller, "remove", format_args!("{name}@{digest} (blob)"));
+        self.tell_removed(caller, name, Some(&Reference::Digest(digest.clone())));
         unstoppable(async move { self.removed(removed).await }).await
     }
 }

@@ -10,13 +10,15 @@ use crate::{
     auth::Caller,
     catalog::{Found, NewManifest},
     digest::{Algorithm, Digest},
-    manifest::describe,
+    manifest::{MediaType, describe},
     name::{Name, Reference},
 };
 
 /// A manifest that was stored.
 pub(crate) struct Stored {
     pub(crate) digest: Digest,
+    pub(crate) media_type: MediaType,
+    pub(crate) size: u64,
     pub(crate) subject: Option<Digest>,
 }
 
@@ -63,13 +65,10 @@ impl Registry {
             match &reference {
                 Reference::Tag(tag) => {
                     self.note(&caller, "push", format_args!("{name}:{tag} {}", stored.digest));
-                    self.tell(&caller, "push", &name, Some(tag.as_str()), Some(&stored.digest));
                 }
-                Reference::Digest(digest) => {
-                    self.note(&caller, "push", format_args!("{name}@{digest}"));
-                    self.tell(&caller, "push", &name, None, Some(digest));
-                }
+                Reference::Digest(digest) => self.note(&caller, "push", format_args!("{name}@{digest}")),
             }
+            self.tell_pushed(&caller, &name, &reference, &stored);
             // Without a tag, what has a subject may go with that one's; anything else waits for its index.
             if matches!(reference, Reference::Tag(_)) || stored.subject.is_some() {
                 self.replicator.wake();
@@ -104,7 +103,7 @@ impl Registry {
         if !self.catalog.knows(&digest) || self.content.size(&digest).await?.is_none() {
             self.content.write(&pin, &bytes).await?;
         }
-        let subject = described.subject.clone();
+        let (media_type, subject) = (described.media_type, described.subject.clone());
         let size = bytes.len() as u64;
         let new = NewManifest { name, reference, digest: digest.clone(), size, described, by, sparse };
         let put = self.catalog.put_manifest(new, &self.accounts.policy(name.project()));
@@ -115,7 +114,7 @@ impl Registry {
                     self.catalog.durable(pending).await?;
                 }
                 self.manifests.put(&digest, &bytes);
-                Ok(Stored { digest, subject })
+                Ok(Stored { digest, media_type, size, subject })
             }
             Err(error) => {
                 self.try_discard(&[digest]).await;
@@ -138,15 +137,10 @@ impl Registry {
             Reference::Digest(digest) => self.catalog.remove_manifest(name, digest, &policy)?,
         };
         match reference {
-            Reference::Tag(tag) => {
-                self.note(caller, "remove", format_args!("{name}:{tag}"));
-                self.tell(caller, "delete", name, Some(tag.as_str()), None);
-            }
-            Reference::Digest(digest) => {
-                self.note(caller, "remove", format_args!("{name}@{digest}"));
-                self.tell(caller, "delete", name, None, Some(digest));
-            }
+            Reference::Tag(tag) => self.note(caller, "remove", format_args!("{name}:{tag}")),
+            Reference::Digest(digest) => self.note(caller, "remove", format_args!("{name}@{digest}")),
         }
+        self.tell_removed(caller, name, Some(reference));
         unstoppable(async move { self.removed(removed).await }).await
     }
 
@@ -159,6 +153,7 @@ impl Registry {
         self.deletable()?;
         let removed = self.catalog.remove_repository(name, &self.accounts.policy(name.project()))?;
         self.note(caller, "remove", format_args!("{name} (repository)"));
+        self.tell_removed(caller, name, None);
         unstoppable(async move { self.removed(removed).await }).await
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     catalog::{Pattern, Repository},
     clock,
     digest::Digest,
-    name::{Name, Tag},
+    name::{Name, Reference, Tag},
 };
 
 const DAY: u64 = 86_400;
@@ -95,6 +95,7 @@ impl Registry {
             // It may have gone, or been fixed, in the meantime.
             if let Ok(removed) = self.catalog.remove_tag(name, &tag, &policy) {
                 self.note(&caller, "remove", format_args!("{name}:{tag}"));
+                self.tell_removed(&caller, name, Some(&Reference::Tag(tag)));
                 self.removed(removed).await?;
                 gone += 1;
             }
@@ -105,6 +106,7 @@ impl Registry {
             let still = self.catalog.read().repositories.get(name).is_some_and(untagged);
             if still && let Ok(removed) = self.catalog.remove_manifest(name, &digest, &policy) {
                 self.note(&caller, "remove", format_args!("{name}@{digest}"));
+                self.tell_removed(&caller, name, Some(&Reference::Digest(digest)));
                 self.removed(removed).await?;
                 gone += 1;
             }

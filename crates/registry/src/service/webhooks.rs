@@ -4,20 +4,23 @@
 //! Telling is behind the change and never delays it. A server that does not answer is tried again for half an hour; what
 //! waits is in memory, bounded, and lost when the registry ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use ring::hmac;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
-use super::Registry;
+use super::{Registry, manifests::Stored};
 use crate::{
     accounts::records::Webhook,
     auth::{Caller, passwords},
     clock,
-    digest::Digest,
-    name::Name,
+    name::{Name, Reference},
     remote::{Address, Wire},
 };
 
@@ -40,43 +43,94 @@ const EVENTS: &str = "application/vnd.docker.distribution.events.v1+json";
 pub(crate) struct Teller {
     wire: Wire,
     places: Arc<Semaphore>,
+    /// Where the registry listens.
+    port: OnceLock<u16>,
+    /// Which process this is.
+    instance: String,
 }
 
 impl Teller {
     pub(crate) fn new() -> Result<Self, String> {
-        Ok(Self { wire: Wire::new(false)?, places: Arc::new(Semaphore::new(WAITING)) })
+        let places = Arc::new(Semaphore::new(WAITING));
+        Ok(Self { wire: Wire::new(false)?, places, port: OnceLock::new(), instance: passwords::random(22) })
+    }
+
+    /// Which registry tells this.
+    fn source(&self) -> Value {
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let address = self.port.get().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+        json!({ "addr": address, "instanceID": self.instance })
     }
 }
 
+/// By which request something changed.
+fn request(caller: &Caller) -> Value {
+    let Some(asked) = &caller.request else { return json!({}) };
+    let mut request = json!({
+        "id": passwords::random(22),
+        "host": caller.base.split_once("://").map_or(&*caller.base, |(_, host)| host),
+        "method": asked.method.as_str(),
+        "useragent": asked.agent,
+    });
+    if let Some(address) = asked.address {
+        request["addr"] = json!(SocketAddr::new(address.ip().to_canonical(), address.port()));
+    }
+    request
+}
+
 impl Registry {
-    /// Tells the project's webhooks of a push or a removal.
-    pub(super) fn tell(
+    /// Remembers where it listens, for who is told.
+    pub(crate) fn listens_at(&self, address: SocketAddr) {
+        let _ = self.teller.port.set(address.port());
+    }
+
+    /// Tells the project's webhooks of a manifest that was pushed.
+    pub(super) fn tell_pushed(
         self: &Arc<Self>,
         caller: &Caller,
-        action: &str,
         name: &Name,
-        tag: Option<&str>,
-        digest: Option<&Digest>,
+        reference: &Reference,
+        stored: &Stored,
     ) {
+        let mut target = json!({
+            "repository": name.as_str(),
+            "mediaType": stored.media_type.as_str(),
+            "digest": stored.digest,
+            "size": stored.size,
+            "length": stored.size,
+            "url": format!("{}/v2/{name}/manifests/{}", caller.base, stored.digest),
+        });
+        if let Reference::Tag(tag) = reference {
+            target["tag"] = json!(tag.as_str());
+        }
+        self.tell(caller, "push", name, &target);
+    }
+
+    /// Tells them of a tag, a manifest or a blob that was removed, or of the whole repository.
+    pub(super) fn tell_removed(self: &Arc<Self>, caller: &Caller, name: &Name, what: Option<&Reference>) {
+        let mut target = json!({ "repository": name.as_str() });
+        match what {
+            Some(Reference::Tag(tag)) => target["tag"] = json!(tag.as_str()),
+            Some(Reference::Digest(digest)) => target["digest"] = json!(digest),
+            None => {}
+        }
+        self.tell(caller, "delete", name, &target);
+    }
+
+    fn tell(self: &Arc<Self>, caller: &Caller, action: &str, name: &Name, target: &Value) {
         let hooks =
             self.accounts.read().projects.get(name.project()).map(|p| p.webhooks.clone()).unwrap_or_default();
         if hooks.is_empty() {
             return;
-        }
-        let mut target = json!({ "repository": name.as_str() });
-        if let Some(tag) = tag {
-            target["tag"] = json!(tag);
-        }
-        if let Some(digest) = digest {
-            target["digest"] = json!(digest);
         }
         let event = json!({
             "id": passwords::random(24),
             "timestamp": clock::rfc3339(clock::now()),
             "action": action,
             "target": target,
-            "request": { "addr": caller.address.map(|address| address.to_string()) },
+            "request": request(caller),
             "actor": { "name": &*caller.name },
+            "source": self.teller.source(),
         });
         let body = json!({ "events": [event] }).to_string();
         for hook in hooks {

@@ -1,13 +1,16 @@
 //! Who is signed in to the pages: a signed cookie, and the token that each form carries against requests forged by other
 //! sites.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 
 use crate::{
     Error, Registry,
     auth::{Caller, Mode, passwords},
     clock,
-    http::{query::Query, route::Peer},
+    http::{
+        query::Query,
+        route::{Asked, Peer},
+    },
 };
 
 /// Seconds that a session lasts.
@@ -23,10 +26,12 @@ pub(super) struct Visitor {
 
 impl Visitor {
     /// Who sends this request.
-    pub(super) fn read(registry: &Registry, peer: &Peer, headers: &HeaderMap) -> Self {
+    pub(super) fn read(registry: &Registry, peer: &Peer, method: &Method, headers: &HeaderMap) -> Self {
         let base = registry.base(peer, headers);
         let address = peer.address.map(|address| address.ip());
-        let nobody = || Self { caller: Caller::nobody(&base).at(address), nonce: String::new() };
+        let asked = || Asked::read(peer, method, headers);
+        let nobody =
+            || Self { caller: Caller::nobody(&base).at(address).asking(asked()), nonce: String::new() };
         let Some(value) = cookie(headers) else { return nobody() };
         let parts: Vec<&str> = value.splitn(4, '.').collect();
         let [nonce, expires, seal, user] = parts.as_slice() else { return nobody() };
@@ -35,7 +40,8 @@ impl Visitor {
         if !registry.auth.signer.sealed("session", &sealed(nonce, expires, user, &hash), seal) {
             return nobody();
         }
-        Self { caller: Caller::known(user, &base).at(address), nonce: (*nonce).to_owned() }
+        let caller = Caller::known(user, &base).at(address).asking(asked());
+        Self { caller, nonce: (*nonce).to_owned() }
     }
 
     /// What each form carries.

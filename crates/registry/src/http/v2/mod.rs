@@ -13,7 +13,7 @@ use super::{
     query::{Query, decode},
     receive::Content,
     reply::{Answer, Reply},
-    route::{self, Peer},
+    route::{self, Asked, Peer},
 };
 use crate::{
     Error, Registry,
@@ -125,7 +125,8 @@ pub(super) async fn answer(registry: &Arc<Registry>, peer: &Peer, request: Reque
 async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Content>) -> Result<Answer, Error> {
     let path = request.uri().path();
     let target = target(path)?.ok_or_else(|| Error::NotFound { what: "page", name: path.to_owned() })?;
-    let caller = registry.identify(peer, request.headers()).await?;
+    let asked = Asked::read(peer, request.method(), request.headers());
+    let caller = registry.identify(peer, request.headers()).await?.asking(asked);
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let method = request.method().clone();
     let call = Call { registry, caller, request, query, local: peer.local };
