@@ -2,7 +2,13 @@
 
 /// Now.
 pub(crate) fn now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default()
+    exactly().0
+}
+
+/// Now, and the nanoseconds beyond.
+pub(crate) fn exactly() -> (u64, u32) {
+    let now = jiff::Timestamp::now();
+    (now.as_second().try_into().unwrap_or_default(), now.subsec_nanosecond().try_into().unwrap_or_default())
 }
 
 /// A time in RFC 3339.

@@ -1,8 +1,8 @@
 //! What is kept of accounts and projects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use skiff_state::Table;
 
 use crate::name::Name;
@@ -89,28 +89,32 @@ pub(crate) struct ProjectRecord {
     pub(crate) replications: Vec<Replication>,
 }
 
-/// Which tags and manifests of a project stay.
+/// Which tags and manifests of a project stay. A zero is no rule, as with other limits: it must not mean that all goes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Retention {
     /// So many of the newest tags of each repository.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) keep_last: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "none_for_zero")]
+    pub(crate) keep_last: Option<NonZeroU32>,
     /// Tags that were pushed within so many days.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) keep_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "none_for_zero")]
+    pub(crate) keep_days: Option<NonZeroU32>,
     /// Tags that match one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) keep: Vec<String>,
     /// Manifests without a tag go after so many days.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) untagged_days: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "none_for_zero")]
+    pub(crate) untagged_days: Option<NonZeroU32>,
 }
 
 impl Retention {
     fn is_none(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn none_for_zero<'de, D: Deserializer<'de>>(from: D) -> Result<Option<NonZeroU32>, D::Error> {
+    Ok(Option::<u32>::deserialize(from)?.and_then(NonZeroU32::new))
 }
 
 /// A server that is told.

@@ -197,8 +197,8 @@ impl Catalog {
         }
         if let Reference::Tag(tag) = new.reference {
             let repository = contents.repositories.get_mut(new.name).expect("it has the manifest");
-            let record =
-                TagRecord { digest: new.digest.clone(), pushed: clock::now(), by: new.by.to_owned() };
+            let (pushed, nanos) = clock::exactly();
+            let record = TagRecord { digest: new.digest.clone(), pushed, nanos, by: new.by.to_owned() };
             changed = true;
             batch = batch.put(&TAGS, key(new.name.as_str(), tag), &record);
             repository.tags.insert(tag.clone(), TagEntry { record, pulled: Moment::default() });

@@ -51,6 +51,9 @@ pub(crate) struct TagRecord {
     pub(crate) digest: Digest,
     /// Seconds since 1970.
     pub(crate) pushed: u64,
+    /// Nanoseconds beyond them: which of two tags is newer.
+    #[serde(default)]
+    pub(crate) nanos: u32,
     /// Who.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(crate) by: String,

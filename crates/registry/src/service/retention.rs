@@ -31,13 +31,13 @@ fn plan(rule: &Retention, repository: &Repository, now: u64) -> Plan {
     let mut plan = Plan::default();
     if rule.keep_last.is_some() || rule.keep_days.is_some() {
         let mut tags: Vec<_> = repository.tags.iter().collect();
-        tags.sort_by_key(|(tag, entry)| (std::cmp::Reverse(entry.record.pushed), *tag));
+        tags.sort_by_key(|(tag, entry)| (std::cmp::Reverse((entry.record.pushed, entry.record.nanos)), *tag));
         let keep: Vec<Pattern> = rule.keep.iter().cloned().map(Pattern).collect();
         for (place, (tag, entry)) in tags.into_iter().enumerate() {
-            let new = rule.keep_last.is_some_and(|n| place < n as usize);
+            let new = rule.keep_last.is_some_and(|n| place < n.get() as usize);
             let young = rule
                 .keep_days
-                .is_some_and(|days| now.saturating_sub(entry.record.pushed) < u64::from(days) * DAY);
+                .is_some_and(|days| now.saturating_sub(entry.record.pushed) < u64::from(days.get()) * DAY);
             if !new && !young && !keep.iter().any(|pattern| pattern.matches(tag.as_str())) {
                 plan.tags.push(tag.clone());
             }
@@ -49,7 +49,7 @@ fn plan(rule: &Retention, repository: &Repository, now: u64) -> Plan {
             |digest: &Digest| repository.manifests.values().any(|m| m.record.manifests.contains(digest));
         for (digest, manifest) in &repository.manifests {
             let old = now.saturating_sub(manifest.record.pushed.max(manifest.touched.get()))
-                >= u64::from(days) * DAY;
+                >= u64::from(days.get()) * DAY;
             let attached = manifest
                 .record
                 .subject
@@ -117,6 +117,8 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
+
     use super::*;
     use crate::{
         catalog::{Manifest, ManifestRecord, Moment, TagEntry, TagRecord},
@@ -150,7 +152,8 @@ mod tests {
         }
         add("untagged", 100);
         for (tag, age) in tags {
-            let record = TagRecord { digest: digest(tag), pushed: now - age * DAY, by: String::new() };
+            let record =
+                TagRecord { digest: digest(tag), pushed: now - age * DAY, nanos: 0, by: String::new() };
             repository.tags.insert(tag.parse().unwrap(), TagEntry { record, pulled: Moment::default() });
         }
         repository
@@ -164,9 +167,9 @@ mod tests {
 
     #[test]
     fn tags_stay_while_anything_keeps_them() {
-        let rule = |keep_last, keep_days, keep: &[&str]| Retention {
-            keep_last,
-            keep_days,
+        let rule = |keep_last: Option<u32>, keep_days: Option<u32>, keep: &[&str]| Retention {
+            keep_last: keep_last.and_then(NonZeroU32::new),
+            keep_days: keep_days.and_then(NonZeroU32::new),
             keep: keep.iter().map(|p| (*p).to_owned()).collect(),
             untagged_days: None,
         };
@@ -175,13 +178,33 @@ mod tests {
         assert_eq!(gone(&rule(Some(2), None, &[])), ["v1", "dev", "stable"]);
         assert_eq!(gone(&rule(Some(2), None, &["st*"])), ["v1", "dev"]);
         assert_eq!(gone(&rule(Some(1), Some(45), &[])), ["dev", "stable"]);
-        assert_eq!(gone(&rule(Some(0), None, &["*"])), [] as [&str; 0]);
+        assert_eq!(gone(&rule(Some(1), None, &["*"])), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn zeros_are_no_rule() {
+        let none = r#"{ "keep_last": 0, "keep_days": 0, "untagged_days": 0 }"#;
+        assert_eq!(serde_json::from_str::<Retention>(none).unwrap(), Retention::default());
+        let some: Retention = serde_json::from_str(r#"{ "keep_last": 2, "keep_days": null }"#).unwrap();
+        assert_eq!((some.keep_last, some.keep_days), (NonZeroU32::new(2), None));
+    }
+
+    #[test]
+    fn the_newest_is_the_last_one_pushed_also_within_a_second() {
+        let now = 1000 * DAY;
+        let mut all = repository(&[("a", 1), ("b", 1), ("c", 1)], now);
+        for (tag, nanos) in [("a", 1), ("b", 3), ("c", 2)] {
+            all.tags.get_mut(tag).unwrap().record.nanos = nanos;
+        }
+        let rule = Retention { keep_last: NonZeroU32::new(1), ..Retention::default() };
+        let gone: Vec<_> = plan(&rule, &all, now).tags.iter().map(ToString::to_string).collect();
+        assert_eq!(gone, ["c", "a"]);
     }
 
     #[test]
     fn untagged_manifests_go_when_they_are_old_and_nothing_needs_them() {
         let now = 1000 * DAY;
-        let rule = Retention { untagged_days: Some(7), ..Retention::default() };
+        let rule = Retention { untagged_days: NonZeroU32::new(7), ..Retention::default() };
         let mut all = repository(&[("v1", 40)], now);
         assert_eq!(plan(&rule, &all, now).manifests, [digest("untagged")]);
         all.manifests.get(&digest("untagged")).unwrap().touched.touch();

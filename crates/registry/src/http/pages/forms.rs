@@ -1,5 +1,7 @@
 //! What the forms do. Each checks again that the visitor may; the pages only hide what would be refused.
 
+use std::num::NonZeroU32;
+
 use maud::html;
 
 use super::{Page, View, admin, layout, session, users};
@@ -129,9 +131,10 @@ async fn project_set(view: &View, name: &str, form: &Query) -> Result<Page, Erro
     let patterns = |key: &str| text(key).split_whitespace().map(str::to_owned).collect();
     let number = |key: &str| match text(key) {
         "" => Ok(None),
-        given => {
-            given.parse().map(Some).map_err(|_| Error::Invalid { reason: format!("{given:?} is no number") })
-        }
+        given => given
+            .parse()
+            .map(NonZeroU32::new)
+            .map_err(|_| Error::Invalid { reason: format!("{given:?} is no number") }),
     };
     let quota = match form.get("quota").map(str::trim) {
         None => None,

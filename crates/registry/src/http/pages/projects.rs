@@ -1,5 +1,7 @@
 //! Projects: all of them, one with its repositories and settings, and the search.
 
+use std::num::NonZeroU32;
+
 use maud::{Markup, html};
 
 use super::{
@@ -266,8 +268,8 @@ fn robots(view: &View, name: &str) -> Markup {
 fn settings(view: &View, name: &str, project: &ProjectRecord) -> Markup {
     let retention = &project.retention;
     let admin = view.registry.require_admin(&view.visitor.caller).is_ok();
-    let number = |key: &str, title: &str, value: Option<u32>| {
-        html! { label { (title) input name=(key) type="number" min="0" value=[value]; } }
+    let number = |key: &str, title: &str, value: Option<NonZeroU32>| {
+        html! { label { (title) input name=(key) type="number" min="1" value=[value]; } }
     };
     html! {
         section aria-labelledby="settings" {
