@@ -155,6 +155,25 @@ fn a_user_does_not_see_what_is_not_his() -> Result<()> {
 }
 
 #[test]
+fn people_sign_in_behind_a_proxy_that_has_a_name_of_its_own() -> Result<()> {
+    let mut test = Test::ours(&["--url", "https://registry.example.com"])?;
+    add_user(&mut test, "root", true)?;
+    let page = test.client.get("/ui/login")?.expect(200)?;
+    let body = format!("user=root&password=long+password&token={}", token(&page)?);
+    for (origin, status) in [
+        ("https://registry.example.com", 303),
+        ("https://registry.example.com.evil.example", 403),
+        ("https://evil.example", 403),
+        ("null", 403),
+    ] {
+        let headers = [FORM, ("Origin", origin)];
+        let answer = test.client.request("POST", "/ui/login", &headers, body.as_bytes())?;
+        assert_eq!(answer.status, status, "{origin}: {}", answer.text());
+    }
+    Ok(())
+}
+
+#[test]
 fn a_projects_page_tells_where_it_goes_and_no_password() -> Result<()> {
     let mut test = Test::ours(&[])?;
     add_user(&mut test, "root", true)?;

@@ -56,25 +56,28 @@ impl Visitor {
         headers: &HeaderMap,
         form: &Query,
     ) -> Result<(), Error> {
-        same_site(headers)?;
+        self.same_site(headers)?;
         if registry.auth.signer.sealed("form", &self.nonce, form.get("token").unwrap_or_default()) {
             return Ok(());
         }
         Err(Error::Denied { reason: "the form is out of date: open the page again".into() })
     }
-}
 
-/// Refuses what a browser sends for another site.
-fn same_site(headers: &HeaderMap) -> Result<(), Error> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let foreign = || Err(Error::Denied { reason: "the form comes from another site".into() });
-    if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
-        return foreign();
-    }
-    let host = text("x-forwarded-host").or_else(|| text("host"));
-    match text("origin").map(|origin| origin.split_once("://").map(|(_, host)| host)) {
-        Some(origin) if origin != host => foreign(),
-        _ => Ok(()),
+    /// Refuses what a browser sends for another site.
+    fn same_site(&self, headers: &HeaderMap) -> Result<(), Error> {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let foreign = || Err(Error::Denied { reason: "the form comes from another site".into() });
+        if text("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none") {
+            return foreign();
+        }
+        let host = text("x-forwarded-host").or_else(|| text("host"));
+        // A proxy may ask by a name of its own: then browsers know the address that was configured.
+        let configured = self.caller.base.split_once("://").map(|(_, host)| host);
+        match text("origin").map(|origin| origin.split_once("://").map(|(_, host)| host)) {
+            None => Ok(()),
+            Some(origin) if origin.is_some() && [host, configured].contains(&origin) => Ok(()),
+            Some(_) => foreign(),
+        }
     }
 }
 
