@@ -1,6 +1,9 @@
 //! What every driver keeps beside a layer's files, as JSON in `layers/<chain id>/meta`.
 
-use std::{io, path::Path};
+use std::{
+    io::{self, BufReader, BufWriter, Write},
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use skiff_types::Digest;
@@ -72,14 +75,18 @@ impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
     }
 }
 
-/// Writes a value as JSON.
+/// Writes a value as JSON, which need not have room in memory.
 pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
-    let json = serde_json::to_vec(value).map_err(io::Error::from)?;
-    Ok(fs_err::write(path, json)?)
+    let mut file = BufWriter::new(fs_err::File::create(path)?);
+    serde_json::to_writer(&mut file, value).map_err(io::Error::from)?;
+    Ok(file.flush()?)
 }
 
 /// Reads a value that was written as JSON.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let bytes = fs_err::read(path)?;
-    serde_json::from_slice(&bytes).map_err(|e| Error::Damaged(format!("{}: {e}", path.display())))
+    let file = BufReader::new(fs_err::File::open(path)?);
+    serde_json::from_reader(file).map_err(|e| match e.is_io() {
+        true => Error::Io(e.into()),
+        false => Error::Damaged(format!("{}: {e}", path.display())),
+    })
 }

@@ -19,6 +19,7 @@ mod layer_record;
 mod merge;
 mod overlay;
 mod overlay2;
+mod path_text;
 mod record;
 mod skeleton;
 mod snapshotter;

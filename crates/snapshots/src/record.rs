@@ -16,7 +16,7 @@ use std::{
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use serde::{Deserialize, Serialize};
 
-use crate::tar::Extent;
+use crate::{path_text::PathText, tar::Extent};
 
 /// Something of the layer that a later entry replaced, and that its record still needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub(crate) struct Shadow {
     /// How many contents segments stand before the replacement.
     pub(crate) after: u64,
     /// The path that was taken over.
-    pub(crate) path: Vec<u8>,
+    pub(crate) path: PathText,
 }
 
 const LITERAL: u8 = 0;

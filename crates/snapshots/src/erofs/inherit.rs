@@ -2,6 +2,7 @@
 //! like.
 
 use std::{
+    collections::HashSet,
     fs::File,
     io,
     os::unix::{
@@ -58,7 +59,8 @@ impl Extra {
 /// # Errors
 /// [`Error::DanglingLink`] for a hard link to what no layer has.
 pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Result<()> {
-    for link in tree.foreign().to_vec() {
+    for number in 0..tree.foreign().len() {
+        let link = tree.foreign()[number].clone();
         let text = |path: &[u8]| path.escape_ascii().to_string();
         let failed = |source| Error::Apply { path: text(&link.path), source };
         let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
@@ -77,23 +79,31 @@ pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Resu
         }
         tree.link(&link).map_err(failed)?;
     }
-    for path in tree.whiteouts() {
+    let mut idle = HashSet::new();
+    tree.whiteouts(|id, path| {
         let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
         // overlayfs shows a whiteout's name in a directory that no other layer has.
-        if below.lookup(&path).map_err(failed)?.is_none() || is_below_opaque(tree, &path) {
-            tree.remove(&path);
+        if below.lookup(path).map_err(failed)?.is_none() || is_below_opaque(tree, path) {
+            idle.insert(id);
         }
-    }
+        Ok::<(), Error>(())
+    })?;
+    tree.remove(&idle);
     let mut described = Vec::new();
+    let mut weight = 0;
     tree.undescribed(|id, path| {
         let failed = |source| Error::Apply { path: path.escape_ascii().to_string(), source };
         if let Some(found) = below.lookup(path).map_err(failed)?.filter(|f| f.metadata.is_dir()) {
-            described.push((id, node(&found, Content::Fifo).map_err(failed)?));
+            let like = node(&found, Content::Fifo).map_err(failed)?;
+            weight += like.weight();
+            tree.room_for(weight).map_err(failed)?;
+            described.push((id, like));
         }
         Ok::<(), Error>(())
     })?;
     for (id, like) in described {
-        tree.describe(id, like);
+        let failed = |source| Error::Apply { path: ".".to_owned(), source };
+        tree.describe(id, like).map_err(failed)?;
     }
     Ok(())
 }
@@ -151,4 +161,33 @@ fn node(found: &Found, content: Content) -> io::Result<Node> {
         xattrs: xattrs(&found.path)?,
         content,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{conformance::Archive, erofs::layers::read_tree};
+
+    /// The most memory that this process has had at once, in bytes.
+    fn most_memory() -> usize {
+        let status = fs_err::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+    }
+
+    /// Short names that lead to long paths: all paths together would be seventy megabytes.
+    #[test]
+    fn whiteouts_behind_a_link_are_not_all_in_memory() {
+        let deep = ["d"; 14].map(|d| d.repeat(250)).join("/");
+        let base = Archive::new().dir(&deep).symlink("s", &deep);
+        let archive = (0..20_000).fold(base, |archive, i| archive.file(&format!("s/.wh.{i}"), ""));
+        let mut tree = read_tree(&archive.finish()[..]).unwrap();
+        fs_err::write("/proc/self/clear_refs", "5").unwrap();
+        let before = most_memory();
+        let extra = &mut Extra::new(PathBuf::new());
+        inherit(&mut tree, &Stack::new(Vec::new()), extra).unwrap();
+        let more = most_memory() - before;
+        assert!(more < 35 << 20, "{more} bytes");
+        assert!(tree.find(&[deep.as_bytes(), b"/1"].concat()).is_none());
+    }
 }

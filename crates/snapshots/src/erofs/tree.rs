@@ -4,7 +4,11 @@
 //! that no entry describes come into being with mode 0755, links on the way are followed inside the layer's root and
 //! never out of it. Whiteouts become what overlayfs understands. Contents stay in the archive; a file only knows where.
 
-use std::{collections::BTreeMap, convert::Infallible, io};
+use std::{
+    collections::{BTreeMap, HashSet},
+    convert::Infallible,
+    io,
+};
 
 use rustix::io::Errno;
 use skiff_archive::path::{clean, clean_target, split};
@@ -156,24 +160,23 @@ impl Tree {
         })
     }
 
-    /// The paths of all whiteouts.
-    pub(super) fn whiteouts(&self) -> Vec<Vec<u8>> {
-        let mut found = Vec::new();
-        let Ok(()) = self.visit(|_, path, node| -> Result<(), Infallible> {
-            if matches!(node.content, Content::Whiteout) {
-                found.push(path.to_vec());
-            }
-            Ok(())
-        });
-        found
+    /// Calls `each` for every whiteout, with its path, until that fails.
+    pub(super) fn whiteouts<E>(&self, mut each: impl FnMut(NodeId, &[u8]) -> Result<(), E>) -> Result<(), E> {
+        self.visit(|id, path, node| match &node.content {
+            Content::Whiteout => each(id, path),
+            _ => Ok(()),
+        })
     }
 
-    /// Takes a name out of the tree.
-    pub(super) fn remove(&mut self, path: &[u8]) {
-        let (parent, name) = split(path);
-        let dir = self.find(parent);
-        if let Some(Content::Directory(directory)) = dir.map(|dir| &mut self.nodes[dir as usize].content) {
-            directory.children.remove(name);
+    /// Takes these nodes out of the tree.
+    pub(super) fn remove(&mut self, gone: &HashSet<NodeId>) {
+        if gone.is_empty() {
+            return;
+        }
+        for node in &mut self.nodes {
+            if let Content::Directory(directory) = &mut node.content {
+                directory.children.retain(|_, id| !gone.contains(id));
+            }
         }
     }
 
@@ -223,10 +226,14 @@ impl Tree {
     }
 
     /// Gives a directory the attributes of another.
-    pub(super) fn describe(&mut self, id: NodeId, like: Node) {
+    pub(super) fn describe(&mut self, id: NodeId, like: Node) -> io::Result<()> {
         let node = &mut self.nodes[id as usize];
+        let before = node.weight();
         (node.mode, node.uid, node.gid, node.mtime) = (like.mode, like.uid, like.gid, like.mtime);
         node.xattrs = like.xattrs;
+        let now = node.weight();
+        self.weight = self.weight.saturating_sub(before);
+        self.grow(now)
     }
 
     /// Adds what an entry describes.
@@ -318,8 +325,6 @@ impl Tree {
             self.directory_mut(dir)?.opaque = true;
             return Ok(());
         }
-        // Their paths are gathered later.
-        self.grow(parent.len() + hidden.len())?;
         self.hide(dir, hidden)
     }
 
@@ -394,8 +399,7 @@ impl Tree {
     fn describe_directory(&mut self, id: NodeId, entry: Entry) -> io::Result<()> {
         self.directory_mut(id)?.described = true;
         let Entry { mode, uid, gid, mtime, xattrs, .. } = entry;
-        self.describe(id, Node { mode, uid, gid, mtime, xattrs, content: Content::Fifo });
-        Ok(())
+        self.describe(id, Node { mode, uid, gid, mtime, xattrs, content: Content::Fifo })
     }
 
     /// The directory at a path, made with its parents where it is missing.
@@ -506,14 +510,20 @@ impl Tree {
 
     /// Counts what is about to be kept.
     fn grow(&mut self, by: usize) -> io::Result<()> {
+        self.room_for(by)?;
         self.weight += by;
-        if self.weight > LARGEST { Err(too_large()) } else { Ok(()) }
+        Ok(())
+    }
+
+    /// Whether the tree may become so much larger.
+    pub(super) fn room_for(&self, more: usize) -> io::Result<()> {
+        if self.weight + more > LARGEST { Err(too_large()) } else { Ok(()) }
     }
 }
 
 impl Node {
     /// What it takes in memory, about, in bytes.
-    fn weight(&self) -> usize {
+    pub(super) fn weight(&self) -> usize {
         let pair = size_of::<(Vec<u8>, Vec<u8>)>();
         let xattrs: usize = self.xattrs.iter().map(|(name, value)| pair + name.len() + value.len()).sum();
         let more = match &self.content {

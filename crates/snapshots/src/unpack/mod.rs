@@ -32,6 +32,7 @@ use skiff_archive::{
 use self::tree::Tree;
 use crate::{
     Error, Result,
+    path_text::PathText,
     record::{Recorder, Shadow},
     tar::{self, Device, Entry, EntryKind, Extent, Reader, Timestamp},
     whiteout,
@@ -41,9 +42,9 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeferredLink {
     /// Where the link goes.
-    pub(crate) path: Vec<u8>,
+    pub(crate) path: PathText,
     /// Where it leads.
-    pub(crate) target: Vec<u8>,
+    pub(crate) target: PathText,
 }
 
 /// What came of an archive.
@@ -52,9 +53,9 @@ pub(crate) struct Unpacked {
     /// Links for which the layers below are needed, in order.
     pub(crate) links: Vec<DeferredLink>,
     /// Directories that no entry describes; they look like root's with mode 0755.
-    pub(crate) implied: Vec<Vec<u8>>,
+    pub(crate) implied: Vec<PathText>,
     /// Where whiteouts were made; some may have been replaced since.
-    pub(crate) whiteouts: Vec<Vec<u8>>,
+    pub(crate) whiteouts: Vec<PathText>,
     /// What was moved to the shadow directory.
     pub(crate) shadows: Vec<Shadow>,
     /// The sum of the files' sizes and links' lengths, what was moved aside included.
@@ -64,12 +65,20 @@ pub(crate) struct Unpacked {
 /// Unpacks the archive that `source` reads into the empty directory `root`. What a later entry replaces is moved to the
 /// directory `shadow_dir`, which is made when it is needed.
 pub(crate) fn unpack<R: BufRead>(source: Recorder<R>, root: &Path, shadow_dir: &Path) -> Result<Unpacked> {
+    unpack_within(Room(MOST_KEPT), source, root, shadow_dir)
+}
+
+fn unpack_within<R: BufRead>(
+    room: Room,
+    source: Recorder<R>,
+    root: &Path,
+    shadow_dir: &Path,
+) -> Result<Unpacked> {
     let mut unpacker = Unpacker {
-        tree: Tree::open(root)?,
+        tree: Tree::open(root, room)?,
         reader: Reader::new(source),
         shadow_dir: ShadowDir { path: shadow_dir, fd: None },
         dir_times: BTreeMap::new(),
-        deferred: 0,
         unpacked: Unpacked::default(),
     };
     while let Some(entry) = unpacker.reader.next_entry()? {
@@ -84,16 +93,33 @@ struct Unpacker<'a, R> {
     shadow_dir: ShadowDir<'a>,
     /// Directories' times, set at the end because every entry within changes them.
     dir_times: BTreeMap<Vec<u8>, Timestamp>,
-    /// What the deferred links take in memory, in bytes.
-    deferred: usize,
     unpacked: Unpacked,
 }
 
 /// `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
 
-/// The most that links whose targets are below may take in memory, in bytes.
-const MOST_DEFERRED: usize = 256 << 20;
+/// The most that all paths that are kept up to the end may take in memory, in bytes: a few megabytes of compressed archive
+/// could ask for any amount.
+const MOST_KEPT: usize = 256 << 20;
+
+/// What a kept path takes beside its bytes: where it lies, twice since lists and maps have room for as many again.
+const PATH: usize = 2 * size_of::<(Vec<u8>, Timestamp)>();
+
+/// Room for paths that are kept up to the end, in bytes.
+struct Room(usize);
+
+impl Room {
+    /// Takes room for paths of this length together.
+    fn take(&mut self, len: usize) -> io::Result<()> {
+        self.0 = self.0.checked_sub(PATH + len).ok_or_else(too_large)?;
+        Ok(())
+    }
+}
+
+fn too_large() -> io::Error {
+    io::Error::new(io::ErrorKind::FileTooLarge, "too many files in a layer")
+}
 
 struct ShadowDir<'a> {
     path: &'a Path,
@@ -143,9 +169,7 @@ impl<R: BufRead> Unpacker<'_, R> {
     /// The entry `./`: the attributes of the root directory.
     fn root(&mut self, entry: &Entry) -> io::Result<()> {
         set_file_attributes(entry, self.tree.open_real_readable(b"")?.as_fd())?;
-        self.tree.described(b"");
-        self.dir_times.insert(Vec::new(), entry.mtime);
-        Ok(())
+        self.described(b"", entry.mtime)
     }
 
     fn directory(&mut self, entry: &Entry, at: &Place<'_>) -> io::Result<()> {
@@ -168,8 +192,15 @@ impl<R: BufRead> Unpacker<'_, R> {
             whiteout::make_opaque(fd.as_fd())?;
         }
         set_file_attributes(entry, fd.as_fd())?;
-        self.tree.described(at.path);
-        self.dir_times.insert(at.path.to_vec(), entry.mtime);
+        self.described(at.path, entry.mtime)
+    }
+
+    /// An entry has described this directory.
+    fn described(&mut self, path: &[u8], mtime: Timestamp) -> io::Result<()> {
+        self.tree.described(path);
+        if self.dir_times.insert(path.to_vec(), mtime).is_none() {
+            self.tree.room.take(path.len())?;
+        }
         Ok(())
     }
 
@@ -240,11 +271,10 @@ impl<R: BufRead> Unpacker<'_, R> {
                     Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                     result => result?,
                 }
-                self.deferred += size_of::<DeferredLink>() + at.path.len() + target.len();
-                if self.deferred > MOST_DEFERRED {
-                    return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many links in a layer"));
-                }
-                self.unpacked.links.push(DeferredLink { path: at.path.to_vec(), target: target.to_vec() });
+                self.tree.room.take(at.path.len() + target.len())?;
+                self.unpacked
+                    .links
+                    .push(DeferredLink { path: at.path.to_vec().into(), target: target.to_vec().into() });
                 Ok(())
             }
         }
@@ -282,7 +312,9 @@ impl<R: BufRead> Unpacker<'_, R> {
             }
             Err(e) => Err(failed(e.into())),
             Ok(()) => {
-                self.unpacked.whiteouts.push(join(resolved, hidden));
+                let place = join(resolved, hidden);
+                self.tree.room.take(place.len()).map_err(failed)?;
+                self.unpacked.whiteouts.push(place.into());
                 Ok(())
             }
         }
@@ -306,8 +338,9 @@ impl<R: BufRead> Unpacker<'_, R> {
             FileType::RegularFile | FileType::Directory => {
                 let number = self.unpacked.shadows.len();
                 renameat(at.dir, at.name, self.shadow_dir.open()?, number.to_string())?;
+                self.tree.room.take(at.path.len())?;
                 let after = self.reader.source().segments();
-                self.unpacked.shadows.push(Shadow { after, path: at.path.to_vec() });
+                self.unpacked.shadows.push(Shadow { after, path: at.path.to_vec().into() });
                 self.tree.forget();
             }
             _ => unlinkat(at.dir, at.name, AtFlags::empty())?,
@@ -353,4 +386,40 @@ struct Place<'a> {
     name: &'a [u8],
     /// The resolved path from the root.
     path: &'a [u8],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::Archive;
+
+    /// Whatever paths are kept for, and however short the names are that lead to them.
+    #[test]
+    fn paths_that_would_fill_the_memory_are_refused() {
+        let deep = ["d"; 40].map(|d| d.repeat(50)).join("/");
+        let base = || Archive::new().dir(&deep).symlink("s", &deep);
+        let each = |add: fn(Archive, String) -> Archive| {
+            (0..30).fold(base(), |archive, i| add(archive, format!("s/{i}"))).finish()
+        };
+        let unpack = |archive: &[u8]| {
+            let dir = tempfile::tempdir().unwrap();
+            let [root, record, shadow] = ["root", "record", "shadow"].map(|name| dir.path().join(name));
+            fs_err::create_dir(&root).unwrap();
+            let recorder = Recorder::new(archive, fs_err::File::create(record).unwrap()).unwrap();
+            // Each way to `deep` is a path of its own, and nothing else takes much.
+            unpack_within(Room(80 << 10), recorder, &root, &shadow)
+        };
+        unpack(&base().finish()).unwrap();
+        unpack(&each(|archive, path| archive.file(&path, "x"))).unwrap();
+        for archive in [
+            each(|archive, path| archive.file(&path.replace('/', "/.wh."), "")),
+            each(|archive, path| archive.dir(&path)),
+            each(|archive, path| archive.file(&format!("{path}/x"), "")),
+            each(|archive, path| archive.link(&path, "elsewhere")),
+            each(|archive, path| archive.file(&path, "x").file(&path, "y")),
+        ] {
+            let error = unpack(&archive).map(drop).unwrap_err().to_string();
+            assert!(error.ends_with("too many files in a layer"), "{error}");
+        }
+    }
 }

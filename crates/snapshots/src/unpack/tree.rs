@@ -17,7 +17,8 @@ use rustix::{
 
 use skiff_archive::path::{clean, join, split};
 
-use crate::whiteout;
+use super::Room;
+use crate::{path_text::PathText, whiteout};
 
 /// The mode of directories that no entry made, as Docker has it.
 const IMPLIED_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -34,6 +35,8 @@ pub(super) struct Tree {
     last: Option<Dir>,
     /// Directories that no entry has described: parents that were missing, and at first the root.
     implied: BTreeSet<Vec<u8>>,
+    /// Room for these, and for all other paths that are kept.
+    pub(super) room: Room,
 }
 
 struct Dir {
@@ -44,15 +47,15 @@ struct Dir {
 
 impl Tree {
     /// The tree below an existing directory.
-    pub(super) fn open(root: &Path) -> io::Result<Self> {
+    pub(super) fn open(root: &Path, room: Room) -> io::Result<Self> {
         let root: OwnedFd = fs_err::File::open(root)?.into_file().into();
         let root_path = fd_path(root.as_fd())?;
-        Ok(Self { root, root_path, last: None, implied: BTreeSet::from([Vec::new()]) })
+        Ok(Self { root, root_path, last: None, implied: BTreeSet::from([Vec::new()]), room })
     }
 
     /// Directories that no entry has made, by path.
-    pub(super) fn into_implied(self) -> Vec<Vec<u8>> {
-        self.implied.into_iter().collect()
+    pub(super) fn into_implied(self) -> Vec<PathText> {
+        self.implied.into_iter().map(PathText::from).collect()
     }
 
     /// Forgets the directory used last, because it may have been moved.
@@ -135,6 +138,13 @@ impl Tree {
         made.ok_or(Errno::NOENT.into())
     }
 
+    /// Notes a directory that no entry has made so far.
+    fn implied(&mut self, place: Vec<u8>) -> io::Result<()> {
+        self.room.take(place.len())?;
+        self.implied.insert(place);
+        Ok(())
+    }
+
     /// Makes a directory whose parent exists.
     fn make_last(&mut self, path: &[u8], links: u32) -> io::Result<(OwnedFd, Vec<u8>)> {
         let (parent, name) = split(path);
@@ -144,7 +154,7 @@ impl Tree {
             Err(Errno::EXIST) => {}
             made => {
                 made?;
-                self.implied.insert(place);
+                self.implied(place)?;
                 return self.resolve(path);
             }
         }
@@ -153,7 +163,7 @@ impl Tree {
             unlinkat(&dir, name, AtFlags::empty())?;
             mkdirat(&dir, name, IMPLIED_MODE)?;
             whiteout::make_opaque(self.open_real(&place)?.as_fd())?;
-            self.implied.insert(place);
+            self.implied(place)?;
             return self.resolve(path);
         }
         match FileType::from_raw_mode(stat.st_mode) {
