@@ -11,15 +11,20 @@ mod scan;
 use std::{
     collections::{HashMap, HashSet},
     io::Read,
+    ops::Deref,
 };
 
 use jiff::Timestamp;
 use skiff_snapshots::{ChainId, StagedLayer};
 use skiff_types::{Digest, ImageId};
 
-use self::{described::Described, layout::LayerRef, published::Found, scan::ScannedLayer};
+use self::{
+    described::Described,
+    layout::{LayerRef, blob_path},
+    scan::{Description, ScannedLayer},
+};
 use crate::{
-    Error, ImageStore, Platform, Reference, Result,
+    Error, ImageStore, Platform, Published, Reference, Result,
     decompress::{Compression, decompressed, peek},
     hold::Hold,
 };
@@ -86,7 +91,7 @@ struct Loading<'a> {
     hold: Hold<&'a ImageStore>,
     layers: HashMap<Vec<u8>, ScannedLayer>,
     /// Files that were not taken for layers.
-    files: HashMap<Vec<u8>, Vec<u8>>,
+    files: HashMap<Vec<u8>, Description>,
     /// Where layers that have been used once are now.
     by_path: HashMap<Vec<u8>, ChainId>,
 }
@@ -142,7 +147,7 @@ impl Loading<'_> {
     }
 
     /// Makes the images part of the store.
-    fn record(&self, described: &[Described], published: Vec<Found>) -> Result<Vec<Loaded>> {
+    fn record(&self, described: &[Described], published: Vec<(ImageId, Published)>) -> Result<Vec<Loaded>> {
         let parents = parents(described)?;
         let now = Timestamp::now();
         let mut forgotten = Vec::new();
@@ -168,8 +173,10 @@ impl Loading<'_> {
                     record.parent = Some(parent.digest());
                 }
             }
-            for (id, published, bytes) in published {
-                self.hold.store().blobs.put_all(&bytes)?;
+            let kept: HashSet<Digest> = published.iter().flat_map(|(_, p)| p.kept()).collect();
+            let kept = kept.iter().filter_map(|digest| self.files.get(&blob_path(digest)).map(Deref::deref));
+            self.hold.store().blobs.put_all::<&[u8]>(&kept.collect::<Vec<_>>())?;
+            for (id, published) in published {
                 forgotten.extend(records.publish(&id, published));
             }
             Ok(loaded)

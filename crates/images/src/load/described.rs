@@ -115,9 +115,9 @@ impl<'a> Images<'a> {
         }
         let bytes = self.scan.file(path)?;
         // A path that is a digest promises its contents.
-        if let Some(expected) = super::scan::blob_digest(path).filter(|d| *d != Digest::of(bytes)) {
+        if let Some(expected) = super::scan::blob_digest(path).filter(|d| *d != bytes.digest()) {
             let what = "image configuration".to_owned();
-            return Err(Error::Digest { what, expected, found: Digest::of(bytes) });
+            return Err(Error::Digest { what, expected, found: bytes.digest() });
         }
         let config = Rc::new(Config::read(bytes)?);
         self.configs.insert(path.to_vec(), Rc::clone(&config));

@@ -11,7 +11,7 @@ use skiff_types::Digest;
 
 use super::{
     described::{Described, Images, MOST_LAYERS},
-    scan::Scan,
+    scan::{Description, Scan},
 };
 use crate::{ABOUT, Error, Platform, Reference, Result, load::scan::clean};
 
@@ -260,7 +260,7 @@ fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
 pub(super) fn blob<'a>(scan: &'a Scan, descriptor: &Descriptor) -> Result<Option<(Digest, &'a [u8])>> {
     let expected = digest_of(descriptor)?;
     let Some(bytes) = scan.files.get(&blob_path(&expected)) else { return Ok(None) };
-    let found = Digest::of(bytes);
+    let found = bytes.digest();
     if found != expected {
         return Err(Error::Digest { what: "blob".to_owned(), expected, found });
     }
@@ -276,7 +276,8 @@ pub(super) fn digest_of(descriptor: &Descriptor) -> Result<Digest> {
     descriptor.digest.parse().map_err(|e| Error::Archive(format!("digest {:?}: {e}", descriptor.digest)))
 }
 
-fn blob_path(digest: &Digest) -> Vec<u8> {
+/// Where a blob is in the archive.
+pub(super) fn blob_path(digest: &Digest) -> Vec<u8> {
     format!("blobs/sha256/{}", digest.hex()).into_bytes()
 }
 
@@ -338,8 +339,8 @@ fn json<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
 
 impl Scan<'_> {
     /// The description at a path.
-    pub(super) fn file(&self, path: &[u8]) -> Result<&[u8]> {
-        self.files.get(path).map(Vec::as_slice).ok_or_else(|| missing(path))
+    pub(super) fn file(&self, path: &[u8]) -> Result<&Description> {
+        self.files.get(path).ok_or_else(|| missing(path))
     }
 
     /// The path that a path of the archive leads to.

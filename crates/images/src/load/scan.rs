@@ -1,8 +1,10 @@
 //! The one pass over an archive: small files are kept, layers are staged.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     io::{self, BufReader, Read},
+    ops::Deref,
 };
 
 use skiff_snapshots::{
@@ -30,12 +32,37 @@ const ENTRY: u64 = 256;
 /// What an archive holds.
 pub(super) struct Scan<'s> {
     /// Descriptions by path.
-    pub(super) files: HashMap<Vec<u8>, Vec<u8>>,
+    pub(super) files: HashMap<Vec<u8>, Description>,
     /// Layers by path.
     pub(super) layers: HashMap<Vec<u8>, ScannedLayer>,
     /// Links by path: `docker save` once wrote the same layer as a link.
     pub(super) links: HashMap<Vec<u8>, Vec<u8>>,
     pub(super) hold: Hold<&'s ImageStore>,
+}
+
+/// A file that may describe something.
+pub(super) struct Description {
+    bytes: Vec<u8>,
+    digest: OnceCell<Digest>,
+}
+
+impl Description {
+    fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, digest: OnceCell::new() }
+    }
+
+    /// The digest of its bytes. Others may name it as often as they like: they are hashed once.
+    pub(super) fn digest(&self) -> Digest {
+        *self.digest.get_or_init(|| Digest::of(&self.bytes))
+    }
+}
+
+impl Deref for Description {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// A layer of the archive.
@@ -74,7 +101,7 @@ pub(super) fn scan<'s>(
         match entry.kind {
             EntryKind::File if entry.size > 0 && entry.sparse.is_none() => {}
             EntryKind::File => {
-                scan.files.insert(path, Vec::new());
+                scan.files.insert(path, Description::new(Vec::new()));
                 continue;
             }
             EntryKind::Symlink(target) => {
@@ -107,7 +134,7 @@ pub(super) fn scan<'s>(
             let mut contents = contents;
             let mut bytes = Vec::with_capacity(size as usize);
             contents.read_to_end(&mut bytes)?;
-            scan.files.insert(path, bytes);
+            scan.files.insert(path, Description::new(bytes));
         }
     }
     Ok(scan)

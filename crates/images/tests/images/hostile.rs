@@ -3,7 +3,11 @@
 use serde_json::{Value, json};
 use skiff_images::RemoveOptions;
 
-use crate::archives::{Dir, docker_files, hex, image, layer, load, pack};
+use crate::archives::{Dir, config, docker_files, hex, image, layer, load, pack};
+
+const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len() })
@@ -42,6 +46,120 @@ fn indexes_that_list_each_other_do_not_multiply() {
     let store = dir.open();
     let loaded = load(&store, &pack(&layout(100, 3))).unwrap();
     assert_eq!(loaded.len(), 1);
+}
+
+/// An index with these images and entries, as the only entry of an archive's own.
+fn indexed(entries: &[Value], padding: usize) -> Vec<(String, Vec<u8>)> {
+    let mut index = json!({ "schemaVersion": 2, "manifests": entries }).to_string().into_bytes();
+    index.resize(index.len() + padding, b' ');
+    let entry = descriptor(INDEX, &index);
+    let top = json!({ "schemaVersion": 2, "manifests": [entry] }).to_string().into_bytes();
+    vec![blob(&index), ("index.json".to_owned(), top)]
+}
+
+/// Read and hashed one by one these would be four million documents of a megabyte.
+#[test]
+fn a_document_is_read_once_however_often_it_is_listed() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let config = config(&[], "");
+    let manifest = json!({ "config": descriptor(CONFIG, &config), "layers": [] });
+    let mut manifest = manifest.to_string().into_bytes();
+    manifest.resize(1 << 20, b' ');
+    let entry = descriptor(OCI, &manifest);
+    let index = json!({ "schemaVersion": 2, "manifests": vec![entry; 2000] }).to_string().into_bytes();
+    let top = json!({ "schemaVersion": 2, "manifests": vec![descriptor(INDEX, &index); 2000] });
+    let files =
+        [blob(&config), blob(&manifest), blob(&index), ("index.json".to_owned(), top.to_string().into())];
+    let loaded = load(&store, &pack(&files)).unwrap();
+    assert_eq!(loaded.len(), 1);
+    assert_eq!(store.published(&loaded[0].id).len(), 1);
+}
+
+/// A configuration that many manifests name is hashed once.
+#[test]
+fn a_large_configuration_may_be_named_by_many_manifests() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let mut config = config(&[], "");
+    config.resize(4 << 20, b' ');
+    let mut files = vec![blob(&config)];
+    let mut entries = Vec::new();
+    for number in 0..2000 {
+        let manifest = json!({ "number": number, "config": descriptor(CONFIG, &config), "layers": [] });
+        let manifest = manifest.to_string().into_bytes();
+        entries.push(descriptor(OCI, &manifest));
+        files.push(blob(&manifest));
+    }
+    files.extend(indexed(&entries, 0));
+    assert_eq!(load(&store, &pack(&files)).unwrap().len(), 2000);
+}
+
+/// The most memory that this process has had at once, in bytes.
+fn most_memory() -> usize {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim_end_matches("kB").trim().parse::<usize>().unwrap() << 10
+}
+
+/// Each image is published by an index of four megabytes: two hundred copies would be eight hundred.
+#[test]
+fn images_of_one_index_share_its_bytes() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let (mut files, mut entries) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        let config = config(&[], &number.to_string());
+        let manifest =
+            json!({ "config": descriptor(CONFIG, &config), "layers": [] }).to_string().into_bytes();
+        entries.push(descriptor(OCI, &manifest));
+        files.extend([blob(&config), blob(&manifest)]);
+    }
+    files.extend(indexed(&entries, 3 << 20));
+    let archive = pack(&files);
+    fs_err::write("/proc/self/clear_refs", "5").unwrap();
+    let before = most_memory();
+    let loaded = load(&store, &archive).unwrap();
+    let more = most_memory() - before;
+    assert!(more < 200 << 20, "{more} bytes");
+    assert_eq!(loaded.len(), 200);
+    for image in loaded {
+        assert_eq!(store.published(&image.id).len(), 1);
+    }
+}
+
+/// More than a pull would keep of attestations is left out, and a name that is long is no media type.
+#[test]
+fn what_is_kept_with_an_image_is_bounded() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let config = config(&[], "");
+    let manifest = json!({ "config": descriptor(CONFIG, &config), "layers": [] }).to_string().into_bytes();
+    let mut files = vec![blob(&config), blob(&manifest)];
+    let mut entries = vec![descriptor(OCI, &manifest)];
+    let large: Vec<Vec<u8>> = (0..9).map(|number| vec![b'0' + number; 4 << 20]).collect();
+    for parts in [&large[..], &large[..2]] {
+        let layers: Vec<Value> = parts.iter().map(|part| descriptor("a/b", part)).collect();
+        let attestation = json!({ "config": descriptor(CONFIG, &config), "layers": layers });
+        let attestation = attestation.to_string().into_bytes();
+        let mut entry = descriptor(OCI, &attestation);
+        entry["annotations"] = json!({ "vnd.docker.reference.digest": entries[0]["digest"] });
+        entries.push(entry);
+        files.push(blob(&attestation));
+    }
+    files.extend(large.iter().map(|part| blob(part)));
+    files.extend(indexed(&entries, 0));
+    let id = load(&store, &pack(&files)).unwrap()[0].id;
+    let published = store.published(&id).remove(0);
+    assert_eq!((published.attestations.len(), published.blobs.len()), (1, 3));
+    store.check_published(&published).unwrap();
+    let top = String::from_utf8(files.pop().unwrap().1).unwrap();
+    let top = top.replace(INDEX, &format!("{}{INDEX}", "x".repeat(300)));
+    files.push(("index.json".to_owned(), top.into_bytes()));
+    let other = Dir::new();
+    let other = other.open();
+    let id = load(&other, &pack(&files)).unwrap()[0].id;
+    assert_eq!(other.published(&id), []);
 }
 
 #[test]
