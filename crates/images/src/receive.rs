@@ -93,7 +93,7 @@ impl ImageStore {
         let mut claim = self.claim();
         claim.grow(size)?;
         let mut staged = self.snapshots.stage_file(file)?;
-        staged.accompany(Box::new(claim));
+        staged.accompany(claim.companion());
         let (found, len) = (*staged.diff_id(), staged.tar_size());
         if found != *blob || len != size {
             return Err(Error::Digest { what: "filesystem layer".to_owned(), expected: *blob, found });

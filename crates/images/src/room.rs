@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use skiff_snapshots::Companion;
+
 /// Gives room, or refuses it. The methods may be called from any thread.
 pub trait Room: Send + Sync {
     /// So many bytes more are about to be written. Blocks while room is made for them.
@@ -34,6 +36,11 @@ impl Claim {
             self.bytes += bytes;
         }
         Ok(())
+    }
+
+    /// As what goes with a staged layer, and grows with it.
+    pub(crate) fn companion(mut self) -> Companion {
+        Box::new(move |bytes| self.grow(bytes))
     }
 }
 

@@ -100,7 +100,7 @@ impl ImageStore {
     pub(crate) fn stage(&self, tar: &mut (dyn Read + Send)) -> Result<StagedLayer> {
         let mut charged = Charged::new(tar, self.claim());
         let mut staged = self.snapshots.stage(&mut charged)?;
-        staged.accompany(Box::new(charged.into_claim()));
+        staged.accompany(charged.into_claim().companion());
         Ok(staged)
     }
 

@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::ffi::OsStrExt,
+        unix::{ffi::OsStrExt, fs::MetadataExt},
     },
     path::{Path, PathBuf},
 };
@@ -21,6 +21,7 @@ use skiff_archive::path::split;
 
 use crate::{
     Error, Result,
+    copies::Copies,
     copy::{copy_attributes, copy_object},
     merge::{Found, Stack},
     unpack::{DeferredLink, Unpacked},
@@ -28,10 +29,15 @@ use crate::{
 };
 
 /// Completes the layer unpacked in `diff` with what `below` has.
-pub(crate) fn inherit(diff: &Path, unpacked: &Unpacked, below: &Stack) -> Result<()> {
+pub(crate) fn inherit(
+    diff: &Path,
+    unpacked: &Unpacked,
+    below: &Stack,
+    copies: &mut Copies<'_>,
+) -> Result<()> {
     let root: OwnedFd = fs_err::File::open(diff)?.into_file().into();
     for link in &unpacked.links {
-        deferred_link(root.as_fd(), link, below)?;
+        deferred_link(root.as_fd(), link, below, copies)?;
     }
     for path in &unpacked.whiteouts {
         let failed = |e: io::Error| Error::Apply { path: path.escape_ascii().to_string(), source: e };
@@ -52,7 +58,12 @@ pub(crate) fn inherit(diff: &Path, unpacked: &Unpacked, below: &Stack) -> Result
 }
 
 /// Copies a link's target up into the layer, as overlayfs would, and makes the link.
-fn deferred_link(root: BorrowedFd<'_>, link: &DeferredLink, below: &Stack) -> Result<()> {
+fn deferred_link(
+    root: BorrowedFd<'_>,
+    link: &DeferredLink,
+    below: &Stack,
+    copies: &mut Copies<'_>,
+) -> Result<()> {
     let text = |path: &[u8]| path.escape_ascii().to_string();
     let failed = |e: io::Error| Error::Apply { path: text(&link.path), source: e };
     let dangling = || Error::DanglingLink { path: text(&link.path), target: text(&link.target) };
@@ -66,6 +77,9 @@ fn deferred_link(root: BorrowedFd<'_>, link: &DeferredLink, below: &Stack) -> Re
             let found = below.lookup(&link.target).map_err(failed)?.filter(|f| !f.metadata.is_dir());
             let found = found.ok_or_else(dangling)?;
             let dir = open_dir(root, parent, Some(below)).map_err(failed)?.ok_or_else(dangling)?;
+            // Holes are not filled.
+            let (len, stored) = (found.metadata.len(), found.metadata.blocks().saturating_mul(512));
+            copies.take(len.min(stored)).map_err(failed)?;
             copy_up(&found, dir.as_fd(), name).map_err(failed)?;
             dir
         }

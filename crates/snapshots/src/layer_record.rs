@@ -22,16 +22,32 @@ pub(crate) struct LayerRecord<T> {
     diff_id: Digest,
     tar_size: u64,
     size: u64,
+    /// What it has copied from the layers below, in bytes.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    copied: u64,
     /// The driver's own fields.
     #[serde(flatten)]
     pub(crate) more: T,
 }
 
 impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
-    /// The record of a staged layer that is put on `parent`; its files amount to `size` bytes.
-    pub(crate) fn new(staged: &StagedLayer, parent: Option<&ChainId>, size: u64, more: T) -> Self {
+    /// The record of a staged layer that is put on `parent`; its files amount to `size` bytes, of which it has copied some from
+    /// the layers below.
+    pub(crate) fn new(
+        staged: &StagedLayer,
+        parent: Option<&ChainId>,
+        size: u64,
+        copied: u64,
+        more: T,
+    ) -> Self {
         let (diff_id, tar_size) = (*staged.diff_id(), staged.tar_size());
-        Self { version: VERSION, parent: parent.copied(), diff_id, tar_size, size, more }
+        Self { version: VERSION, parent: parent.copied(), diff_id, tar_size, size, copied, more }
+    }
+
+    /// What these layers have copied from those below them, in bytes.
+    pub(crate) fn copied(dirs: &StoreDirs, layers: &[ChainId]) -> Result<u64> {
+        let copied = layers.iter().map(|chain| Ok(Self::read(&dirs.layer(chain))?.copied));
+        copied.sum()
     }
 
     /// Reads the record in a layer's directory.
@@ -73,6 +89,11 @@ impl<T: Serialize + DeserializeOwned> LayerRecord<T> {
         }
         Ok(index)
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Writes a value as JSON, which need not have room in memory.

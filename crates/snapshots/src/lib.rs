@@ -5,6 +5,7 @@ mod changes;
 mod compare;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod copies;
 mod copy;
 mod diff;
 #[cfg(test)]
@@ -38,7 +39,7 @@ pub use chain::ChainId;
 pub use error::{Error, Result};
 pub use skiff_archive::{remove_tree, tar};
 pub use snapshotter::{Change, ChangeKind, Layer, Lifetime, Snapshotter, Usage};
-pub use staging::{LayerTar, StagedLayer};
+pub use staging::{Companion, LayerTar, StagedLayer};
 pub use upper::tree_usage;
 pub use verify::Damage;
 pub use view::{View, ViewMount, detached, resolve};

@@ -1,6 +1,7 @@
 //! Layers that are being made, and how their archives come back.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -8,14 +9,16 @@ use std::{
 
 use skiff_types::Digest;
 
+/// What goes with a staged layer, and is dropped when that is committed or given up. It is asked before the layer takes so many
+/// bytes more of the disk, which a commit may; blocks while room is made.
+pub type Companion = Box<dyn FnMut(u64) -> io::Result<()> + Send>;
+
 /// A layer whose archive has been read and checked, but which stands on no parent yet. Dropping it removes it.
-#[derive(Debug)]
 pub struct StagedLayer {
     dir: StagingDir,
     /// What the driver that staged it keeps for the commit beside the files.
     pub(crate) notes: Option<Box<dyn std::any::Any + Send>>,
-    /// Dropped when it is committed or given up.
-    companion: Option<Box<dyn std::any::Any + Send>>,
+    companion: Option<Companion>,
     diff_id: Digest,
     tar_size: u64,
     size: u64,
@@ -43,8 +46,13 @@ impl StagedLayer {
     }
 
     /// Keeps something of the caller's for as long as the layer is staged.
-    pub fn accompany(&mut self, companion: Box<dyn std::any::Any + Send>) {
+    pub fn accompany(&mut self, companion: Companion) {
         self.companion = Some(companion);
+    }
+
+    /// The commit is about to write so many bytes more.
+    pub(crate) fn take_room(&mut self, bytes: u64) -> io::Result<()> {
+        self.companion.as_mut().map_or(Ok(()), |companion| companion(bytes))
     }
 
     /// The directory the layer is built in.
@@ -55,6 +63,12 @@ impl StagedLayer {
     /// Gives up the layer's removal on drop, once its directory has been renamed into place.
     pub(crate) fn into_dir(self) -> StagingDir {
         self.dir
+    }
+}
+
+impl fmt::Debug for StagedLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StagedLayer").field("diff_id", &self.diff_id).finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ChainId, LayerTar, Result, StagedLayer,
+    copies::Copies,
     dirs::StoreDirs,
     hashing::hashed,
     index::Index,
@@ -67,21 +68,27 @@ impl UnpackedLayers {
     }
 
     /// Puts an unpacked layer on its parent.
-    pub(crate) fn commit(&self, staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
+    pub(crate) fn commit(&self, mut staged: StagedLayer, parent: Option<&ChainId>) -> Result<ChainId> {
         let chain = ChainId::new(parent, staged.diff_id());
         let below = self.stack(parent)?;
         if self.index.layer(&chain).is_ok() {
             return Ok(chain);
         }
-        let dir = staged.dir().path();
+        let dir = &staged.dir().path().to_owned();
         let unpacked: Unpacked = read_json(&dir.join("unpacked"))?;
-        inherit(&dir.join("diff"), &unpacked, &below)?;
+        let copied = match unpacked.links.is_empty() {
+            true => 0,
+            false => LayerRecord::<Shadows>::copied(&self.dirs, &self.index.stack(parent)?)?,
+        };
+        let mut copies = Copies::new(&mut staged, copied);
+        inherit(&dir.join("diff"), &unpacked, &below, &mut copies)?;
+        let copied = copies.here();
         let size = match unpacked.links.is_empty() {
             true => staged.size(),
             false => tree_usage(&dir.join("diff"))?.bytes,
         };
         let more = Shadows { shadows: unpacked.shadows };
-        let record = LayerRecord::new(&staged, parent, size, more);
+        let record = LayerRecord::new(&staged, parent, size, copied, more);
         record.write(dir)?;
         fs_err::remove_file(dir.join("unpacked"))?;
         let opened = fs_err::File::open(dir)?;

@@ -264,3 +264,33 @@ fn progress_is_told_for_layers_that_are_new() {
     store.load(&mut &archive[..], None, &mut |event| told.push(event)).unwrap();
     assert_eq!(told, []);
 }
+
+/// Counts what is taken, and has so much.
+struct Most(u64, std::sync::Mutex<u64>);
+
+impl skiff_images::Room for Most {
+    fn take(&self, bytes: u64) -> std::io::Result<()> {
+        let mut taken = self.1.lock().unwrap();
+        *taken += bytes;
+        match *taken > self.0 {
+            true => Err(std::io::ErrorKind::StorageFull.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn settle(&self, _: u64) {}
+}
+
+#[test]
+fn what_a_layer_copies_from_below_counts() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let below = Archive::new().file("big", &"0123456789abcdef".repeat(1 << 18)).finish();
+    let links = Archive::new().link("l", "big").finish();
+    let before = dir.paths(&store);
+    // Room for what is read, with what is taken ahead, and not for the copy.
+    store.limit(std::sync::Arc::new(Most(8 << 20, std::sync::Mutex::default())));
+    let error = load(&store, &docker_archive(&[image(&[below, links], &["x:1"])])).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}");
+    assert_eq!(dir.paths(&store), before);
+}

@@ -237,6 +237,30 @@ pub(super) fn links_across_layers(store: &Store) {
     assert!(matches!(error, Error::DanglingLink { .. }), "{error}");
 }
 
+/// A hard link is a few bytes, and what it leads to may be large.
+pub(super) fn copies_ask_for_room(store: &Store) {
+    let driver = store.open();
+    let bottom = apply(&driver, None, &Archive::new().file("big", &"0123456789abcdef".repeat(4096)).finish());
+    let before = store.paths(&driver);
+    let link = |name: &str| Archive::new().link(name, "big").finish();
+    let mut staged = driver.stage(&mut &link("l")[..]).expect("it is staged");
+    staged.accompany(Box::new(|_| Err(std::io::ErrorKind::StorageFull.into())));
+    let error = driver.commit(staged, Some(&bottom)).expect_err("there is no room");
+    assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}");
+    assert_eq!(store.paths(&driver), before);
+    let mut top = bottom;
+    for name in ["l", "m"] {
+        let mut staged = driver.stage(&mut &link(name)[..]).expect("it is staged");
+        let (say, asked) = std::sync::mpsc::channel();
+        staged.accompany(Box::new(move |bytes| say.send(bytes).map_err(std::io::Error::other)));
+        top = driver.commit(staged, Some(&top)).expect("there is room");
+        assert_eq!(asked.iter().collect::<Vec<_>>(), [65_536]);
+        // The next layer's count goes on from there.
+        let record = fs_err::read_to_string(store.layer(&top).join("meta")).expect("a record");
+        assert!(record.contains("\"copied\":65536"), "{record}");
+    }
+}
+
 pub(super) fn implied_directories(store: &Store) {
     let driver = store.open();
     let tmp = Entry { gid: 9, ..node("tmp", EntryKind::Directory, 0o1777) };

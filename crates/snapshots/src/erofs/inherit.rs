@@ -17,21 +17,23 @@ use skiff_archive::attributes::xattrs;
 use super::tree::{Content, Data, Node, Tree};
 use crate::{
     Error, Result,
+    copies::Copies,
     merge::{Found, Stack},
     tar::{Device, Timestamp, padding},
 };
 
 /// The layer's second archive: contents of files of the layers below that this layer's hard links lead to.
-pub(super) struct Extra {
+pub(super) struct Extra<'a, 'b> {
     path: PathBuf,
+    copies: &'a mut Copies<'b>,
     file: Option<fs_err::File>,
     len: u64,
 }
 
-impl Extra {
+impl<'a, 'b> Extra<'a, 'b> {
     /// An archive that is made at `path` when something goes into it.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, len: 0 }
+    pub(super) fn new(path: PathBuf, copies: &'a mut Copies<'b>) -> Self {
+        Self { path, copies, file: None, len: 0 }
     }
 
     /// The archive, if there is one, and its length.
@@ -39,7 +41,8 @@ impl Extra {
         Some((self.file?.into_file(), self.len))
     }
 
-    fn add(&mut self, source: &Path) -> io::Result<u64> {
+    fn add(&mut self, source: &Path, len: u64) -> io::Result<u64> {
+        self.copies.take(len)?;
         if self.file.is_none() {
             self.file =
                 Some(fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&self.path)?);
@@ -58,7 +61,7 @@ impl Extra {
 ///
 /// # Errors
 /// [`Error::DanglingLink`] for a hard link to what no layer has.
-pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra) -> Result<()> {
+pub(super) fn inherit(tree: &mut Tree, below: &Stack, extra: &mut Extra<'_, '_>) -> Result<()> {
     for number in 0..tree.foreign().len() {
         let link = tree.foreign()[number].clone();
         let text = |path: &[u8]| path.escape_ascii().to_string();
@@ -129,7 +132,7 @@ fn above<'a>(tree: &'a Tree, path: &'a [u8]) -> impl Iterator<Item = &'a Content
     ends.filter_map(|end| tree.find(&path[..end])).map(|id| &tree.node(id).content)
 }
 
-fn file(found: &Found, extra: &mut Extra) -> io::Result<Node> {
+fn file(found: &Found, extra: &mut Extra<'_, '_>) -> io::Result<Node> {
     let kind = found.metadata.file_type();
     let device = || Device {
         major: rustix::fs::major(found.metadata.rdev()),
@@ -145,7 +148,7 @@ fn file(found: &Found, extra: &mut Extra) -> io::Result<Node> {
         Content::Fifo
     } else {
         let size = found.metadata.len();
-        Content::File(Data { size, archive: 1, position: extra.add(&found.path)?, sparse: None })
+        Content::File(Data { size, archive: 1, position: extra.add(&found.path, size)?, sparse: None })
     };
     node(found, content)
 }
@@ -184,7 +187,8 @@ mod tests {
         let mut tree = read_tree(&archive.finish()[..]).unwrap();
         fs_err::write("/proc/self/clear_refs", "5").unwrap();
         let before = most_memory();
-        let extra = &mut Extra::new(PathBuf::new());
+        let copies = &mut Copies::again();
+        let extra = &mut Extra::new(PathBuf::new(), copies);
         inherit(&mut tree, &Stack::new(Vec::new()), extra).unwrap();
         let more = most_memory() - before;
         assert!(more < 35 << 20, "{more} bytes");

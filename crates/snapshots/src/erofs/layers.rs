@@ -32,6 +32,7 @@ use super::{
 };
 use crate::{
     ChainId, Error, LayerTar, Result, StagedLayer,
+    copies::Copies,
     dirs::StoreDirs,
     hashing::{Hashed, hashed},
     index::Index,
@@ -91,12 +92,12 @@ impl Drop for HeldTree {
 /// What is made from an archive over the layers below: the index, and whether there is an `extra`, which is put into `dir`.
 pub(super) fn derive(
     tree: &mut Tree,
-    tar: &File,
-    len: u64,
+    (tar, len): (&File, u64),
     below: &[LayerMount],
     dir: &Path,
+    copies: &mut Copies<'_>,
 ) -> Result<(Vec<u8>, bool)> {
-    let mut extra = Extra::new(dir.join("extra"));
+    let mut extra = Extra::new(dir.join("extra"), copies);
     inherit(tree, &Stack::new(below.iter().map(LayerMount::path).collect()), &mut extra)?;
     let extra = extra.finish();
     let mut archives = vec![Archive { file: tar, len }];
@@ -213,15 +214,22 @@ impl Layers {
         below: &[LayerMount],
     ) -> Result<LayerRecord<SecondArchive>> {
         let held = staged.notes.take().and_then(|notes| notes.downcast::<HeldTree>().ok());
-        let dir = staged.dir().path();
+        let dir = &staged.dir().path().to_owned();
         let mut tree = match held {
             Some(held) => held.release(),
             None => read_tree(BufReader::with_capacity(256 << 10, fs_err::File::open(dir.join("tar"))?))?,
         };
         let tar = fs_err::File::open(dir.join("tar"))?.into_file();
-        let (index, extra) = derive(&mut tree, &tar, staged.tar_size(), below, dir)?;
+        let copied = match tree.foreign().is_empty() {
+            true => 0,
+            false => LayerRecord::<SecondArchive>::copied(&self.dirs, &self.index.stack(parent)?)?,
+        };
+        let tar = (&tar, staged.tar_size());
+        let mut copies = Copies::new(staged, copied);
+        let (index, extra) = derive(&mut tree, tar, below, dir, &mut copies)?;
+        let copied = copies.here();
         fs_err::write(dir.join("index"), index)?;
-        let record = LayerRecord::new(staged, parent, tree.size(), SecondArchive { extra });
+        let record = LayerRecord::new(staged, parent, tree.size(), copied, SecondArchive { extra });
         let large = tree.weight() >= LARGE;
         drop(tree);
         if large {

@@ -10,7 +10,10 @@ use std::{
 };
 
 use super::layers::{Layers, SecondArchive, derive, read_tree};
-use crate::{ChainId, Damage, Error, Result, StagedLayer, dirs::sync_dir, layer_record::LayerRecord, verify};
+use crate::{
+    ChainId, Damage, Error, Result, StagedLayer, copies::Copies, dirs::sync_dir, layer_record::LayerRecord,
+    verify,
+};
 
 impl Layers {
     /// What is wrong with a layer.
@@ -26,7 +29,8 @@ impl Layers {
         let mut tree = read_tree(BufReader::with_capacity(256 << 10, (&tar).take(layer.tar_size)))?;
         let below = self.mounts(layer.parent.as_ref())?;
         let staging = self.dirs.staging()?;
-        let (index, extra) = derive(&mut tree, &tar, layer.tar_size, &below, staging.path())?;
+        let (index, extra) =
+            derive(&mut tree, (&tar, layer.tar_size), &below, staging.path(), &mut Copies::again())?;
         let mut damage = Vec::new();
         let mut compare = |what, same: io::Result<bool>| match same {
             Ok(true) => {}
