@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{OCI, OCTETS, Test, digest, image, noise};
+use super::{INDEX, OCI, OCTETS, Test, digest, image, noise};
 
 #[test]
 fn what_is_asked_for_is_fetched_once_and_kept() -> Result<()> {
@@ -34,7 +34,7 @@ fn a_tag_that_moved_is_seen_at_once_when_nothing_is_remembered() -> Result<()> {
     let first = origin.push_image("a", "v1", b"one")?;
     let url = format!("http://{}", origin.server().address);
     let file = tempfile::NamedTempFile::new()?;
-    fs_err::write(file.path(), format!("proxy:\n  remoteurl: {url}\n  ttl: 0s\n"))?;
+    fs_err::write(file.path(), format!("proxy:\n  remoteurl: {url}\n  tagttl: 0s\n"))?;
     let config = file.path().display().to_string();
     let mut cache = Test::ours(&["--auth", "none", &config])?;
     assert_eq!(cache.client.get("/v2/a/manifests/v1")?.expect(200)?.body, first);
@@ -43,6 +43,113 @@ fn a_tag_that_moved_is_seen_at_once_when_nothing_is_remembered() -> Result<()> {
     origin.put_manifest("a", "v1", OCI, second.as_bytes())?.expect(201)?;
     assert_eq!(cache.client.get("/v2/a/manifests/v1")?.expect(200)?.body, second.as_bytes());
     Ok(())
+}
+
+#[test]
+fn lists_are_the_other_registrys() -> Result<()> {
+    let mut origin = Test::ours(&["--auth", "none"])?;
+    let manifest = origin.push_image("a/b", "v1", b"one")?;
+    for tag in ["v2", "v3"] {
+        origin.put_manifest("a/b", tag, OCI, &manifest)?.expect(201)?;
+    }
+    let url = format!("http://{}", origin.server().address);
+    let mut cache = Test::ours(&["--auth", "none", "--proxy", &url])?;
+    cache.client.get("/v2/a/b/manifests/v1")?.expect(200)?;
+    let list = cache.client.get("/v2/a/b/tags/list?n=2")?.expect(200)?;
+    assert_eq!(list.json()?["tags"], serde_json::json!(["v1", "v2"]));
+    assert_eq!(list.header("link"), Some("</v2/a/b/tags/list?n=2&last=v2>; rel=\"next\""));
+    cache.client.get("/v2/a/none/tags/list")?.expect(404)?;
+    // What signs an image is seen, whether or not anybody has asked for it here.
+    let subject =
+        serde_json::json!({ "mediaType": OCI, "digest": digest(&manifest), "size": manifest.len() });
+    let signature = image(&digest(b"{}"), &digest(b"one"), 3, Some(subject)).to_string();
+    origin.put_manifest("a/b", &digest(signature.as_bytes()), OCI, signature.as_bytes())?.expect(201)?;
+    let referrers = format!("/v2/a/b/referrers/{}", digest(&manifest));
+    let found = cache.client.get(&referrers)?.expect(200)?;
+    assert_eq!(found.header("content-type"), Some(INDEX));
+    assert_eq!(found.json()?["manifests"][0]["digest"], digest(signature.as_bytes()));
+    // Without the other one, what is here.
+    origin.server().kill()?;
+    assert_eq!(cache.client.get("/v2/a/b/tags/list")?.json()?["tags"], serde_json::json!(["v1"]));
+    assert_eq!(cache.client.get(&referrers)?.json()?["manifests"], serde_json::json!([]));
+    Ok(())
+}
+
+#[test]
+fn a_head_brings_no_blob_here() -> Result<()> {
+    let mut origin = Test::ours(&["--auth", "none"])?;
+    let blob = origin.push_blob("a", &noise(50_000))?;
+    let url = format!("http://{}", origin.server().address);
+    let mut cache = Test::ours(&["--auth", "none", "--proxy", &url])?;
+    let path = format!("/v2/a/blobs/{blob}");
+    let head = cache.client.request("HEAD", &path, &[], b"")?.expect(200)?;
+    assert_eq!(head.header("content-length"), Some("50000"));
+    cache.client.request("HEAD", &path.replace("/a/", "/b/"), &[], b"")?.expect(404)?;
+    origin.server().kill()?;
+    cache.client.get(&path)?.expect(502)?;
+    Ok(())
+}
+
+#[test]
+fn one_that_is_silent_is_not_asked_again_for_what_is_here() -> Result<()> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let manifest = image(&digest(b"{}"), &digest(b"one"), 3, None).to_string();
+    let (first, later) = (manifest.clone(), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let asked = later.clone();
+    std::thread::spawn(move || {
+        use std::io::{Read, Write};
+        for (n, stream) in listener.incoming().flatten().enumerate() {
+            let mut stream = stream;
+            if n == 0 {
+                let _ = stream.read(&mut [0; 4096]);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Type: {OCI}\r\nContent-Length: {}\r\n\r\n",
+                    first.len()
+                );
+                let _ = stream.write_all(format!("{head}{first}").as_bytes());
+            } else {
+                // Held open, and never answered.
+                asked.lock().expect("no panic under this lock").push(stream);
+            }
+        }
+    });
+    let file = tempfile::NamedTempFile::new()?;
+    fs_err::write(file.path(), format!("proxy:\n  remoteurl: http://{address}\n  tagttl: 0s\n"))?;
+    let mut cache = Test::ours(&["--auth", "none", &file.path().display().to_string()])?;
+    for _ in 0..4 {
+        assert_eq!(cache.client.get("/v2/a/manifests/v1")?.expect(200)?.body, manifest.as_bytes());
+    }
+    assert_eq!(cache.client.get("/v2/a/tags/list")?.json()?["tags"], serde_json::json!(["v1"]));
+    assert_eq!(later.lock().expect("no panic under this lock").len(), 1);
+    Ok(())
+}
+
+#[test]
+fn what_nobody_asks_for_goes() -> Result<()> {
+    let mut origin = Test::ours(&["--auth", "none"])?;
+    origin.push_image("a", "v1", b"one")?;
+    let file = tempfile::NamedTempFile::new()?;
+    let url = format!("http://{}", origin.server().address);
+    fs_err::write(file.path(), format!("proxy:\n  remoteurl: {url}\n  ttl: 1s\ngc:\n  grace: 0s\n"))?;
+    let mut cache = Test::ours(&["--auth", "none", &file.path().display().to_string()])?;
+    cache.client.get("/v2/a/manifests/v1")?.expect(200)?;
+    cache.client.get(&format!("/v2/a/blobs/{}", digest(b"one")))?.expect(200)?;
+    origin.server().kill()?;
+    let root = cache.server().root().display().to_string();
+    let blobs = cache.server().root().join("blobs/sha256").join(&digest(b"one")[7..9]);
+    for _ in 0..600 {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_skiff"))
+            .args(["registry", "gc", "--root", &root])
+            .output()?;
+        anyhow::ensure!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        if fs_err::read_dir(&blobs)?.count() == 0 {
+            cache.client.get("/v2/a/manifests/v1")?.expect(502)?;
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    anyhow::bail!("it is still here")
 }
 
 /// A registry that lies: the answers are its own.

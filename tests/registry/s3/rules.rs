@@ -117,7 +117,7 @@ fn cache(origin: &mut Test, redirect: bool) -> Result<(Store, Test, tempfile::Te
     let file = configuration(&store.address, &path, "/", redirect)?;
     let text = fs_err::read_to_string(&path)?;
     let url = format!("http://{}", origin.server().address);
-    fs_err::write(&path, format!("{text}proxy:\n  remoteurl: {url}\n  ttl: 0s\n"))?;
+    fs_err::write(&path, format!("{text}proxy:\n  remoteurl: {url}\n  tagttl: 0s\n"))?;
     let test = Test::ours(&[&file, "--auth", "none"])?;
     Ok((store, test, dir))
 }

@@ -128,7 +128,8 @@ pub(super) const KEYS: &[Key] = &[
     key("proxy.remoteurl", Text, Some("proxy"), "Be a cache of this registry; pushes are refused"),
     key("proxy.username", Text, None, "Who to be there"),
     key("proxy.password", Text, None, "The password or token for that"),
-    key("proxy.ttl", Duration, None, "How long a tag is served without asking again (default 1m)"),
+    key("proxy.ttl", Duration, None, "Keep what nobody asks for so long; 0 for ever (default 0)"),
+    key("proxy.tagttl", Duration, None, "How long a tag is served without asking again (default 1m)"),
     key(
         "gc.interval",
         Duration,

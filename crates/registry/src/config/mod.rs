@@ -169,7 +169,8 @@ fn build(values: &Values, environment: &BTreeMap<String, String>, usual: AuthMod
         url: url.to_owned(),
         user: text("proxy.username").map(str::to_owned),
         password: text("proxy.password").map(str::to_owned),
-        ttl: time("proxy.ttl", 60),
+        tag_ttl: time("proxy.tagttl", 60),
+        keep: Some(time("proxy.ttl", 0)).filter(|keep| !keep.is_zero()),
     });
     if settings.proxy.is_none() && values.keys().any(|key| key.starts_with("proxy.")) {
         return Err("proxy.remoteurl is missing".to_owned());

@@ -1,10 +1,14 @@
 //! A client of other registries: what a cache needs. Manifests whole, blobs as streams; basic and token authentication;
-//! redirects, which credentials do not follow to another host.
+//! redirects, which credentials do not follow to another host. It remembers for a moment that the other registry is away.
 
 mod address;
 mod wire;
 
-use std::{collections::HashMap, sync::Mutex, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -26,6 +30,12 @@ pub(crate) use wire::Wire;
 const REDIRECTS: usize = 5;
 /// Bytes of the longest answer with a token.
 const MAX_TOKEN: usize = 256 << 10;
+/// Bytes of the longest list of tags or referrers.
+const MAX_LIST: usize = 16 << 20;
+/// How long a registry may take to answer about what a copy of is here.
+const BRIEF: Duration = Duration::from_secs(5);
+/// How long one that did not answer is not asked about such things.
+const AWAY: Duration = Duration::from_secs(30);
 
 /// Another registry.
 #[derive(Debug)]
@@ -35,6 +45,8 @@ pub(crate) struct Remote {
     wire: Wire,
     /// By scope.
     tokens: Mutex<HashMap<String, (String, Instant)>>,
+    /// Since when it has not answered.
+    away: Mutex<Option<Instant>>,
 }
 
 /// A user's name and password; never printed.
@@ -53,6 +65,16 @@ impl Credentials {
     fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
     }
+}
+
+/// A list that came from there.
+pub(crate) struct RemoteList {
+    /// JSON.
+    pub(crate) bytes: bytes::Bytes,
+    /// The query that the next part of it has, if there is one.
+    pub(crate) next: Option<String>,
+    /// What it says to have picked by.
+    pub(crate) filters: Option<String>,
 }
 
 /// A manifest that came from there.
@@ -85,7 +107,13 @@ impl Remote {
             (None, None) => None,
             _ => return Err("proxy.username and proxy.password are needed together".to_owned()),
         };
-        Ok(Self { wire: Wire::new(address.secure)?, address, credentials, tokens: Mutex::default() })
+        Ok(Self {
+            wire: Wire::new(address.secure)?,
+            address,
+            credentials,
+            tokens: Mutex::default(),
+            away: Mutex::default(),
+        })
     }
 
     pub(crate) fn host(&self) -> &str {
@@ -136,6 +164,52 @@ impl Remote {
             }
         };
         Ok(Some(RemoteManifest { digest, content_type, bytes }))
+    }
+
+    /// Asks about what a copy of is here: not for long, and not at all while the other registry is away.
+    pub(crate) async fn briefly<T>(&self, asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let away = *self.away.lock().expect("no panic under this lock");
+        if away.is_some_and(|since| since.elapsed() < AWAY) {
+            return Err(self.fault("it did not answer a moment ago"));
+        }
+        tokio::time::timeout(BRIEF, asked).await.unwrap_or_else(|_| {
+            self.answered(false);
+            Err(self.fault("it does not answer in time"))
+        })
+    }
+
+    fn answered(&self, answered: bool) {
+        *self.away.lock().expect("no panic under this lock") = (!answered).then(Instant::now);
+    }
+
+    /// A list (`tags/list`, `referrers/…`) or the part of it that the query asks for; `None` if there is none.
+    pub(crate) async fn list(
+        &self,
+        name: &Name,
+        which: &str,
+        query: Option<&str>,
+    ) -> Result<Option<RemoteList>, Error> {
+        let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+        let path = format!("/v2/{name}/{which}{query}");
+        let Some(answer) = self.ask(Method::GET, &path, name).await? else { return Ok(None) };
+        let text = |key: &str| answer.headers().get(key).and_then(|value| value.to_str().ok());
+        let (next, filters) =
+            (text("link").and_then(next).map(str::to_owned), text("oci-filters-applied").map(str::to_owned));
+        let bytes = receive::whole(&mut answer.into_body(), MAX_LIST)
+            .await
+            .map_err(|_| self.fault("the list ended early"))?
+            .ok_or_else(|| self.fault("the list is too long"))?;
+        if serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_err() {
+            return Err(self.fault("the list is not JSON"));
+        }
+        Ok(Some(RemoteList { bytes, next, filters }))
+    }
+
+    /// The size of a blob; `None` if there is none or it is not said.
+    pub(crate) async fn blob_size(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, Error> {
+        let answer = self.ask(Method::HEAD, &format!("/v2/{name}/blobs/{digest}"), name).await?;
+        let length = answer.as_ref().and_then(|answer| answer.headers().get(header::CONTENT_LENGTH));
+        Ok(length.and_then(|length| length.to_str().ok()?.parse().ok()))
     }
 
     /// A blob as a stream; `None` if there is none. Whoever reads it verifies it.
@@ -194,7 +268,11 @@ impl Remote {
                 .wire
                 .send(&address, method.clone(), &path, headers, String::new())
                 .await
-                .map_err(|e| self.fault(e))?;
+                .map_err(|e| self.fault(e));
+            if own {
+                self.answered(answer.is_ok());
+            }
+            let answer = answer?;
             if !answer.status().is_redirection() {
                 return Ok(answer);
             }
@@ -263,6 +341,13 @@ impl Remote {
     }
 }
 
+/// The query of the next part, of a `Link` header.
+fn next(link: &str) -> Option<&str> {
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    let (_, query) = target.split_once('?')?;
+    parameters.contains("next").then_some(query)
+}
+
 /// A parameter of a challenge: `key="value"`.
 fn parameter<'a>(challenge: &'a str, key: &str) -> Option<&'a str> {
     let start = format!("{key}=\"");
@@ -281,6 +366,14 @@ mod tests {
         assert_eq!(parameter(challenge, "service"), Some("s"));
         assert_eq!(parameter(challenge, "scope"), None);
         assert_eq!(parameter("Bearer realm=\"x", "realm"), Some("x"));
+    }
+
+    #[test]
+    fn links_lead_to_the_next_part() {
+        assert_eq!(next("</v2/a/tags/list?n=2&last=b>; rel=\"next\""), Some("n=2&last=b"));
+        assert_eq!(next("<https://x/v2/a/tags/list?last=b>;rel=next"), Some("last=b"));
+        assert_eq!(next("</v2/a/tags/list?n=2>; rel=\"prev\""), None);
+        assert_eq!(next("x"), None);
     }
 
     #[test]

@@ -54,7 +54,7 @@ impl Registry {
         let _one = self.collecting.lock().await;
         let mut collected = Collected::default();
         if !self.settings.read_only {
-            collected.expired = self.retain().await?;
+            collected.expired = self.retain().await? + self.expire_cached().await?;
             let names: Vec<Name> = self.catalog.read().repositories.keys().cloned().collect();
             let before = clock::now().saturating_sub(self.settings.gc_grace.as_secs());
             for name in names {

@@ -1,7 +1,8 @@
 //! A cache of another registry: what is asked for and not here is fetched, verified and kept.
 //!
-//! A tag that was asked about lately is served from here, and any tag while the other registry does not answer. A blob
-//! is fetched once, however many ask for it, and passed on while it comes (`passing`).
+//! A tag that was asked about lately is served from here, and any tag while the other registry does not answer. Lists are the
+//! other registry's, or of what is here while it does not answer. What nobody has asked for in a while may go. A blob is fetched
+//! once, however many ask for it, and passed on while it comes (`passing`).
 
 use std::{
     collections::HashMap,
@@ -19,12 +20,13 @@ use super::{
 };
 use crate::{
     Error,
-    catalog::Found,
+    catalog::{Found, Policy},
+    clock,
     content::Writing,
     digest::Digest,
     http::receive,
     name::{Name, Reference},
-    remote::Remote,
+    remote::{Remote, RemoteList},
 };
 
 /// Smaller blobs are waited for: then an error can still be told.
@@ -34,7 +36,9 @@ const WORTHWHILE: u64 = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Proxy {
     remote: Remote,
-    ttl: Duration,
+    tag_ttl: Duration,
+    /// How long what nobody asks for is kept.
+    keep: Option<Duration>,
     /// When a tag was last asked about.
     fresh: Mutex<HashMap<(Name, String), Instant>>,
     /// Blobs under way.
@@ -59,7 +63,9 @@ pub struct ProxySettings {
     /// The password for that.
     pub password: Option<String>,
     /// How long a tag is served without asking again.
-    pub ttl: Duration,
+    pub tag_ttl: Duration,
+    /// How long what nobody asks for is kept; for ever without it.
+    pub keep: Option<Duration>,
 }
 
 impl std::fmt::Debug for ProxySettings {
@@ -71,18 +77,19 @@ impl std::fmt::Debug for ProxySettings {
 impl Proxy {
     pub(crate) fn new(settings: &ProxySettings) -> Result<Self, String> {
         let remote = Remote::new(&settings.url, settings.user.as_deref(), settings.password.as_deref())?;
-        Ok(Self { remote, ttl: settings.ttl, fresh: Mutex::default(), fetches: Mutex::default() })
+        let (tag_ttl, keep) = (settings.tag_ttl, settings.keep);
+        Ok(Self { remote, tag_ttl, keep, fresh: Mutex::default(), fetches: Mutex::default() })
     }
 
     fn is_fresh(&self, name: &Name, tag: &str) -> bool {
         let fresh = self.fresh.lock().expect("no panic under this lock");
-        fresh.get(&(name.clone(), tag.to_owned())).is_some_and(|at| at.elapsed() < self.ttl)
+        fresh.get(&(name.clone(), tag.to_owned())).is_some_and(|at| at.elapsed() < self.tag_ttl)
     }
 
     fn mark(&self, name: &Name, tag: &str) {
         let mut fresh = self.fresh.lock().expect("no panic under this lock");
         if fresh.len() > 10_000 {
-            fresh.retain(|_, at| at.elapsed() < self.ttl);
+            fresh.retain(|_, at| at.elapsed() < self.tag_ttl);
         }
         fresh.insert((name.clone(), tag.to_owned()), Instant::now());
     }
@@ -132,7 +139,8 @@ impl Registry {
         let unknown = || Error::ManifestUnknown { name: name.clone(), reference: reference.to_string() };
         // Heads cost nothing where manifests are counted.
         if let Some(here) = here {
-            let head = proxy.remote.manifest(name, reference, true).await?.ok_or_else(unknown)?;
+            let head = proxy.remote.briefly(proxy.remote.manifest(name, reference, true)).await?;
+            let head = head.ok_or_else(unknown)?;
             if head.digest == here.digest {
                 return Ok(());
             }
@@ -144,6 +152,60 @@ impl Registry {
             this.store_manifest("cache", &name, &reference, manifest.bytes, kind, true).await.map(|_| ())
         })
         .await
+    }
+
+    /// The other registry's list, if this is a cache; none if it does not answer, and what is here has to do.
+    pub(crate) async fn list_elsewhere(
+        &self,
+        name: &Name,
+        which: &str,
+        query: Option<&str>,
+    ) -> Result<Option<RemoteList>, Error> {
+        let Some(proxy) = &self.proxy else { return Ok(None) };
+        match proxy.remote.briefly(proxy.remote.list(name, which, query)).await {
+            Ok(Some(list)) => Ok(Some(list)),
+            // For a client too this means that there is none, and to look elsewhere for what refers to an image.
+            Ok(None) => Err(Error::NotFound { what: "list", name: format!("{name}/{which}") }),
+            Err(error @ Error::Upstream { .. }) => {
+                tracing::warn!(%name, which, %error, "listed from the cache");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The size of a blob of the other registry that is not here.
+    pub(crate) async fn size_elsewhere(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, Error> {
+        match &self.proxy {
+            Some(proxy) if self.catalog.blob(name, digest).is_err() => {
+                proxy.remote.blob_size(name, digest).await
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Removes what nobody has asked for in a while from a cache. Its blobs go with the collection.
+    pub(super) async fn expire_cached(self: &Arc<Self>) -> Result<usize, Error> {
+        let Some(keep) = self.proxy.as_ref().and_then(|proxy| proxy.keep) else { return Ok(0) };
+        let before = clock::now().saturating_sub(keep.as_secs());
+        let mut old: Vec<(bool, Name, Digest)> = Vec::new();
+        for (name, repository) in &self.catalog.read().repositories {
+            let aged = repository
+                .manifests
+                .iter()
+                .filter(|(_, manifest)| manifest.record.pushed.max(manifest.touched.get()) <= before);
+            old.extend(aged.map(|(digest, m)| (m.record.manifests.is_empty(), name.clone(), digest.clone())));
+        }
+        // Indexes first: they keep what they name.
+        old.sort();
+        let mut gone = 0;
+        for (_, name, digest) in old {
+            if let Ok(removed) = self.catalog.remove_manifest(&name, &digest, &Policy::default()) {
+                self.removed(removed).await?;
+                gone += 1;
+            }
+        }
+        Ok(gone)
     }
 
     /// Brings a blob here, if this is a cache and it is not here.

@@ -19,6 +19,12 @@ pub(super) async fn get(call: &Call, name: &Name, digest: &Digest) -> Result<Ans
         let (parts, ()) = head(digest, passing.size).into_parts();
         return Ok(Answer::Whole(Response::from_parts(parts, passing.into_body())));
     }
+    if call.request.method() == http::Method::HEAD
+        && let Some(size) = call.registry.size_elsewhere(name, digest).await?
+    {
+        let (parts, ()) = head(digest, size).into_parts();
+        return Ok(Answer::Whole(Response::from_parts(parts, crate::http::reply::full(""))));
+    }
     let size = call.registry.blob(name, digest).await?;
     let etag = format!("\"{digest}\"");
     if matches_etag(call.header(header::IF_NONE_MATCH), &etag) {

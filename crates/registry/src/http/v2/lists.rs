@@ -52,16 +52,42 @@ pub(super) fn catalog(call: &Call) -> Result<Answer, Error> {
     Ok(page(call, &json!({ "repositories": list }), list.last().copied(), more, n))
 }
 
-pub(super) fn tags(call: &Call, name: &Name) -> Result<Answer, Error> {
+/// A list of the registry that this one is a cache of, as it is.
+async fn elsewhere(
+    call: &Call,
+    name: &Name,
+    which: &str,
+    kind: &'static str,
+) -> Result<Option<Reply>, Error> {
+    let uri = call.request.uri();
+    let Some(list) = call.registry.list_elsewhere(name, which, uri.query()).await? else { return Ok(None) };
+    let mut reply = Reply::bytes(StatusCode::OK, kind, list.bytes);
+    if let Some(query) = list.next {
+        reply = reply.with(header::LINK, format!("<{}?{query}>; rel=\"next\"", uri.path()));
+    }
+    if let Some(filters) = list.filters {
+        reply = reply.with(FILTERS, filters);
+    }
+    Ok(Some(reply))
+}
+
+pub(super) async fn tags(call: &Call, name: &Name) -> Result<Answer, Error> {
     call.allow(name, Action::Pull)?;
     let n = wanted(call)?;
+    if let Some(reply) = elsewhere(call, name, "tags/list", "application/json").await? {
+        return Ok(reply.into());
+    }
     let (tags, more) = call.registry.catalog.tags(name, call.query.get("last").unwrap_or_default(), n)?;
     let list: Vec<&str> = tags.iter().map(crate::name::Tag::as_str).collect();
     Ok(page(call, &json!({ "name": name.as_str(), "tags": list }), list.last().copied(), more, n))
 }
 
-pub(super) fn referrers(call: &Call, name: &Name, digest: &Digest) -> Result<Answer, Error> {
+pub(super) async fn referrers(call: &Call, name: &Name, digest: &Digest) -> Result<Answer, Error> {
     call.allow(name, Action::Pull)?;
+    let which = format!("referrers/{digest}");
+    if let Some(reply) = elsewhere(call, name, &which, MediaType::OciIndex.as_str()).await? {
+        return Ok(reply.into());
+    }
     let wanted = call.query.get("artifactType");
     let all = call.registry.catalog.referrers(name, digest);
     let picked =

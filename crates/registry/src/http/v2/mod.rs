@@ -137,8 +137,8 @@ async fn dispatch(registry: Arc<Registry>, peer: &Peer, request: Request<Content
             Ok(Reply::json(&serde_json::json!({})).into())
         }
         Target::Catalog if get => lists::catalog(&call),
-        Target::Tags(name) if get => lists::tags(&call, &name),
-        Target::Referrers(name, digest) if get => lists::referrers(&call, &name, &digest),
+        Target::Tags(name) if get => lists::tags(&call, &name).await,
+        Target::Referrers(name, digest) if get => lists::referrers(&call, &name, &digest).await,
         Target::Manifest(name, reference) => match method {
             Method::GET | Method::HEAD => manifests::get(&call, &name, &reference).await,
             Method::PUT => manifests::put(call, name, reference).await,
