@@ -65,6 +65,36 @@ fn what_no_image_names_goes_and_the_rest_stays() -> Result<()> {
 }
 
 #[test]
+fn a_stopped_registry_is_collected_as_dockers_is() -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    let mut test = Test::ours(&["--auth", "none"])?;
+    let root = test.server().root();
+    let kept = test.push_image("a", "v1", b"kept")?;
+    test.push_blob("b", b"unused")?;
+    let config = test.server().dir.path().join("config.yml");
+    fs_err::write(
+        &config,
+        format!("version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\n", root.display()),
+    )?;
+    let collect = || -> Result<String> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_skiff"));
+        super::alone(&mut command);
+        let out = command.arg0("registry").arg("garbage-collect").arg(&config).output()?;
+        ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        Ok(String::from_utf8(out.stdout)?)
+    };
+    // While it runs, it does that itself, and waits for who may be in the middle of a push.
+    assert!(collect()?.starts_with("links removed: 0\n"));
+    test.server().kill()?;
+    assert!(collect()?.starts_with("links removed: 1\nblobs removed: 1\n"));
+    test.server().start_again()?;
+    test.client = Client::new(&test.server().address.clone());
+    assert_eq!(test.client.get("/v2/a/manifests/v1")?.expect(200)?.body, kept);
+    assert_eq!(files(&root), 3);
+    Ok(())
+}
+
+#[test]
 fn a_push_under_way_is_left_alone() -> Result<()> {
     let mut test = Test::ours(&["--auth", "none", "--gc-interval", "0"])?;
     let root = test.server().root();

@@ -1,7 +1,15 @@
 //! The running server: listeners and connections.
 
-use std::{io, net::SocketAddr, os::unix::fs::PermissionsExt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
+use rustix::io::Errno;
 use tokio::net::{TcpListener, UnixListener};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing::{debug, error, warn};
@@ -73,7 +81,7 @@ impl Server {
         let tcp = match listen.address {
             None => None,
             Some(address) => {
-                let listener = TcpListener::bind(address).await;
+                let listener = listen_at(address).await;
                 let listener = listener.map_err(|error| format!("cannot listen on {address}: {error}"))?;
                 if let Ok(address) = listener.local_addr() {
                     registry.listens_at(address);
@@ -116,6 +124,19 @@ impl Server {
             }
         };
         tokio::join!(tcp, operator, handover, maintain, replicate);
+    }
+}
+
+/// Listens on an address. Any of both families is any of the older one where the kernel has no other.
+async fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address.ip() == Ipv6Addr::UNSPECIFIED
+                && error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+        }
+        bound => bound,
     }
 }
 
@@ -182,5 +203,40 @@ async fn accept_operator(listener: UnixListener, registry: Arc<Registry>) {
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use skiff_sys::seccomp::{self, Instruction};
+
+    use super::*;
+
+    /// From now on this thread's kernel has no IPv6.
+    fn without_ipv6() {
+        let socket = if cfg!(target_arch = "x86_64") { 41 } else { 198 };
+        let load = |k| Instruction { code: 0x20, jt: 0, jf: 0, k };
+        let unless = |k, jf| Instruction { code: 0x15, jt: 0, jf, k };
+        let answer = |k| Instruction { code: 0x06, jt: 0, jf: 0, k };
+        let refuse = 0x0005_0000 | Errno::AFNOSUPPORT.raw_os_error() as u32;
+        // The number of the call, then its first argument: AF_INET6.
+        let program =
+            [load(0), unless(socket, 3), load(16), unless(10, 1), answer(refuse), answer(0x7fff_0000)];
+        rustix::thread::set_no_new_privs(true).unwrap();
+        seccomp::load(&program, 0).unwrap();
+    }
+
+    #[test]
+    fn any_address_is_one_where_there_is_no_ipv6() {
+        let bound = std::thread::spawn(|| {
+            without_ipv6();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let any = listen_at((Ipv6Addr::UNSPECIFIED, 0).into()).await.unwrap();
+                let loopback = listen_at((Ipv6Addr::LOCALHOST, 0).into()).await;
+                (any.local_addr().unwrap().ip(), loopback.is_ok())
+            })
+        });
+        assert_eq!(bound.join().unwrap(), (Ipv4Addr::UNSPECIFIED.into(), false));
     }
 }

@@ -8,6 +8,8 @@ pub(super) enum Kind {
     Bool,
     /// As Go writes it: `1h30m`, `168h`.
     Duration,
+    /// A number.
+    Number,
     /// A number of bytes that is at least this one.
     Bytes(u64),
     /// One of these.
@@ -27,7 +29,7 @@ const fn key(name: &'static str, kind: Kind, flag: Option<&'static str>, about: 
     Key { name, kind, flag, about }
 }
 
-use Kind::{Bool, Bytes, Duration, OneOf, Text};
+use Kind::{Bool, Bytes, Duration, Number, OneOf, Text};
 
 /// All settings, in the order of the help text.
 pub(super) const KEYS: &[Key] = &[
@@ -43,6 +45,12 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         None,
         "Signs tokens and sessions; made and kept by the registry unless it is given",
+    ),
+    key(
+        "http.headers.X-Content-Type-Options",
+        OneOf(&["nosniff"]),
+        None,
+        "Only \"nosniff\": it is always sent",
     ),
     key("http.tls.certificate", Text, Some("tls-cert"), "Certificate chain, a PEM file"),
     key("http.tls.key", Text, Some("tls-key"), "Its key, a PEM file"),
@@ -150,6 +158,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("log.formatter", OneOf(&["text", "json"]), None, "How (default \"text\")"),
     key("log.fields.service", OneOf(&["registry"]), None, "Only \"registry\""),
+    key(
+        "health.storagedriver.enabled",
+        Bool,
+        None,
+        "Changes nothing: storage that fails is told of by each request that needs it",
+    ),
+    key("health.storagedriver.interval", Duration, None, "Changes nothing"),
+    key("health.storagedriver.threshold", Number, None, "Changes nothing"),
     key("version", OneOf(&["0.1"]), None, "The form of the file: \"0.1\""),
 ];
 
@@ -183,6 +199,9 @@ impl Kind {
             Self::Duration => duration(value)
                 .map(|_| ())
                 .ok_or_else(|| format!("{value:?} is not a duration like \"168h\" or \"1h30m\"")),
+            Self::Number => {
+                value.parse::<u32>().map(|_| ()).map_err(|_| format!("{value:?} is not a number"))
+            }
             Self::Bytes(least) => match value.parse::<u64>() {
                 Ok(bytes) if bytes >= least => Ok(()),
                 _ => Err(format!("{value:?} is not a number of bytes of at least {least}")),

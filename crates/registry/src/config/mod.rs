@@ -251,6 +251,18 @@ mod tests {
                         delete:\n    enabled: false\nhttp:\n  addr: :1\nauth:\n  htpasswd:\n    realm: r\n    path: /p\n";
 
     #[test]
+    fn the_sample_file_of_dockers_registry_is_read() {
+        let file = "version: 0.1\nlog:\n  fields:\n    service: registry\nstorage:\n  cache:\n    blobdescriptor: inmemory\n  \
+                    filesystem:\n    rootdirectory: /var/lib/registry\nhttp:\n  addr: :5000\n  headers:\n    \
+                    X-Content-Type-Options: [nosniff]\nhealth:\n  storagedriver:\n    enabled: true\n    interval: 10s\n    \
+                    threshold: 3\n";
+        assert_eq!(read(file, &[], &[]).unwrap().address.port(), 5000);
+        for other in ["[nosniff, x]", "[x]", "[]", "[[nosniff]]"] {
+            assert!(read(&file.replace("[nosniff]", other), &[], &[]).is_err(), "{other}");
+        }
+    }
+
+    #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
         let config = read(FILE, &[], &[]).unwrap();
         assert_eq!(config.settings.root, Path::new("/a"));

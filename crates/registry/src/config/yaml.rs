@@ -1,4 +1,4 @@
-//! The YAML file as names and values: `http: {addr: x}` is `http.addr`.
+//! The YAML file as names and values: `http: {addr: x}` is `http.addr`, and a list of one value is that value.
 
 use yaml_rust2::{Yaml, YamlLoader};
 
@@ -27,6 +27,9 @@ fn walk(name: &str, node: &Yaml, depth: usize, values: &mut Vec<(String, String)
         Yaml::String(text) | Yaml::Real(text) => scalar(text.clone()),
         Yaml::Integer(number) => scalar(number.to_string()),
         Yaml::Boolean(value) => scalar(value.to_string()),
+        Yaml::Array(list) if matches!(list.as_slice(), [Yaml::String(_)]) => {
+            walk(name, &list[0], depth + 1, values)?;
+        }
         Yaml::Hash(map) => {
             for (key, value) in map {
                 let Some(key) = key.as_str() else { return Err(format!("{name}: {key:?} is not a name")) };

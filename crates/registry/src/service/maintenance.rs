@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::Serialize;
 
-use super::{Registry, blocking};
+use super::{Registry, Settings, blocking};
 use crate::{Error, clock, name::Name};
 
 /// What a collection did.
@@ -76,6 +76,24 @@ impl Registry {
         let this = self.clone();
         collected.uploads = blocking(move || this.uploads.expire(this.settings.upload_age)).await??;
         Ok(collected)
+    }
+
+    /// Collects everything of a registry that does not run, and whose clients are in the middle of nothing. Answers what
+    /// `POST /api/v1/gc` answers.
+    ///
+    /// # Errors
+    /// There is no registry, or it runs, or its storage fails.
+    pub async fn collect_stopped(mut settings: Settings) -> Result<serde_json::Value, String> {
+        if !Self::database(&settings.root).exists() {
+            return Err(format!("there is no registry in {}", settings.root.display()));
+        }
+        settings.gc_grace = Duration::ZERO;
+        let text = |error: Error| error.to_string();
+        let registry = blocking(move || Self::open(settings)).await.map_err(text)??;
+        registry.claim_storage().await?;
+        let collected = registry.collect().await;
+        blocking(move || registry.close()).await.map_err(text)?;
+        serde_json::to_value(collected.map_err(text)?).map_err(|error| error.to_string())
     }
 
     /// Removes content that nothing names.

@@ -16,7 +16,11 @@ mod samples;
 mod storage;
 mod webhooks;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
     Error,
@@ -119,7 +123,7 @@ impl Registry {
         let root = &settings.root;
         fs_err::create_dir_all(root).map_err(|error| error.to_string())?;
         // First the database: it is locked, so that no second process touches the rest.
-        let opened = Store::open(&root.join("registry.redb"), |snapshot| {
+        let opened = Store::open(&Self::database(root), |snapshot| {
             Ok((
                 Catalog::load(snapshot)?,
                 State::load(snapshot)?,
@@ -157,6 +161,10 @@ impl Registry {
             claim,
             settings,
         }))
+    }
+
+    fn database(root: &Path) -> PathBuf {
+        root.join("registry.redb")
     }
 
     /// Makes the first administrator, if there is nobody. Answers the name and the password, which is kept nowhere.

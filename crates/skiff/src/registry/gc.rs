@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde_json::Value;
+use skiff_registry::{Registry, Settings};
 
 use super::{fail, operator::Operator, say};
 
@@ -31,10 +32,29 @@ pub(super) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 /// Collects garbage of the registry that runs over this directory.
 pub(super) fn collect(root: &Path) -> ExitCode {
     match Operator::new(root).ask("POST", "/gc", &Value::Null) {
-        Ok(done) => say(&format!(
-            "links removed: {}\nblobs removed: {}\nleftovers removed: {}\nuploads given up: {}\ntags and manifests expired: {}\n",
-            done["links"], done["blobs"], done["leftovers"], done["uploads"], done["expired"]
-        )),
+        Ok(done) => tell(&done),
         Err(reason) => fail(&format!("skiff registry gc: {reason}")),
     }
+}
+
+/// Collects garbage of the registry that has these settings, whether or not it runs.
+pub(super) fn collect_anyway(settings: Settings) -> ExitCode {
+    if Operator::new(&settings.root).answers() {
+        return collect(&settings.root);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let done = runtime
+        .map_err(|error| error.to_string())
+        .and_then(|runtime| runtime.block_on(Registry::collect_stopped(settings)));
+    match done {
+        Ok(done) => tell(&done),
+        Err(reason) => fail(&format!("registry garbage-collect: {reason}")),
+    }
+}
+
+fn tell(done: &Value) -> ExitCode {
+    say(&format!(
+        "links removed: {}\nblobs removed: {}\nleftovers removed: {}\nuploads given up: {}\ntags and manifests expired: {}\n",
+        done["links"], done["blobs"], done["leftovers"], done["uploads"], done["expired"]
+    ))
 }

@@ -20,6 +20,11 @@ impl Operator {
         Self { socket: root.join("operator.sock") }
     }
 
+    /// Whether a registry runs there.
+    pub(super) fn answers(&self) -> bool {
+        UnixStream::connect(&self.socket).is_ok()
+    }
+
     /// One request to the administrators' API. What it answers is JSON, or nothing.
     pub(super) fn ask(&self, method: &str, path: &str, body: &Value) -> Result<Value, String> {
         let place = |error: std::io::Error| format!("{}: {error}", self.socket.display());

@@ -45,10 +45,10 @@ pub(crate) fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-/// Collects garbage of the registry that runs with this configuration.
+/// Collects garbage of the registry with this configuration, which may be stopped.
 fn collect(file: &Path) -> ExitCode {
     match configure(Some(file), std::env::vars(), &[], AuthMode::None) {
-        Ok(config) => gc::collect(&config.settings.root),
+        Ok(config) => gc::collect_anyway(config.settings),
         Err(reason) => fail(&format!("registry garbage-collect: {reason}")),
     }
 }
