@@ -8,7 +8,7 @@ use skiff_testkit::{
     registry::{OCI_INDEX, Registry, digest},
 };
 
-use crate::Test;
+use crate::{Test, list::percent_encode};
 
 /// A layer that no other test has.
 fn layer(name: &str, content: &str) -> Vec<u8> {
@@ -122,6 +122,42 @@ fn a_pull_tells_what_it_does_and_the_image_has_its_digest() -> Result<()> {
     let whole = format!("{image}@{top}");
     assert_eq!(by_digest[0], json!({ "status": format!("Pulling from {name}"), "id": whole }));
     assert_eq!(by_digest[2], json!({ "status": format!("Status: Image is up to date for {whole}") }));
+    Ok(())
+}
+
+#[test]
+fn beside_a_digest_a_tag_says_nothing() -> Result<()> {
+    let mut test = Test::new()?;
+    let registry = test.registry(None)?;
+    let name = test.name("both");
+    let manifest = registry.put_image(&name, "v1", &[layer("a", &name)], "amd64");
+    let top = digest(manifest.to_string().as_bytes());
+    let repository = format!("{}/{name}", registry.address());
+    let (image, other) = (format!("{repository}:v1@{top}"), format!("{repository}:v2@{top}"));
+    test.images.push(format!("{repository}@{top}"));
+    for query in [&image, &format!("{repository}@{top}&tag=none")] {
+        let told = test.client.post(&format!("/images/create?fromImage={query}"), &Value::Null)?.ok()?;
+        let told = lines(&told.text())?;
+        assert_eq!(told[told.len() - 2], json!({ "status": format!("Digest: {top}") }), "{told:?}");
+    }
+    for image in [&image, &other] {
+        let seen = test.client.get(&format!("/images/{image}/json"))?.ok()?.json()?;
+        assert_eq!((&seen["Id"], &seen["RepoTags"]), (&manifest["config"]["digest"], &json!([])));
+        test.client.get(&format!("/images/{image}/history"))?.ok()?;
+    }
+    let container = test.create(&json!({ "Image": image }))?;
+    let filters = percent_encode(&json!({ "ancestor": [other] }).to_string());
+    let listed = test.client.get(&format!("/containers/json?all=1&filters={filters}"))?.ok()?.json()?;
+    assert_eq!(listed[0]["Id"], container);
+    test.client.delete(&format!("/containers/{container}"))?.ok()?;
+    assert_eq!(
+        test.client.post(&format!("/images/{image}/tag?repo={repository}&tag=v3"), &Value::Null)?.status,
+        201
+    );
+    let removed = test.client.delete(&format!("/images/{other}"))?.ok()?.json()?;
+    assert_eq!(removed, json!([{ "Untagged": other }]));
+    let removed = test.client.delete(&format!("/images/{repository}:v3"))?.ok()?.json()?;
+    assert_eq!(removed[1], json!({ "Deleted": manifest["config"]["digest"] }));
     Ok(())
 }
 

@@ -124,6 +124,14 @@ impl Reference {
         self
     }
 
+    /// The name that the store knows it by: beside a digest a tag says nothing.
+    pub fn decisive(self) -> Self {
+        match self.digest {
+            Some(digest) => self.at_digest(digest),
+            None => self.or_latest(),
+        }
+    }
+
     /// The same with another tag.
     ///
     /// # Errors

@@ -144,7 +144,7 @@ impl Removal<'_> {
             return Err(Conflict::ReferenceUsed { reference, container, image: *id }.into());
         }
         let reference = name.parse::<Reference>()?.or_latest();
-        self.records.names.remove(&reference).ok_or(Error::NoSuchReference)?;
+        self.records.names.remove(&reference.clone().decisive()).ok_or(Error::NoSuchReference)?;
         self.removed.push(Removed::Untagged(reference.clone()));
         let same_repository = |n: &&Reference| n.name() == reference.name();
         let left: Vec<Reference> = self.records.names_of(id).filter(same_repository).cloned().collect();

@@ -319,7 +319,7 @@ pub(crate) fn resolve(records: &Records, name: &str) -> Result<ImageId> {
         };
     }
     let reference = name.parse::<Reference>()?.or_latest();
-    if let Some(digest) = records.names.get(&reference) {
+    if let Some(digest) = records.names.get(&reference.clone().decisive()) {
         return Ok((*digest).into());
     }
     let prefix = name.strip_prefix("sha256:").unwrap_or(name);

@@ -79,14 +79,14 @@ impl Registries {
     }
 }
 
-/// The name with the tag or digest that counts.
+/// The name with the other tag or digest. A digest of its own stays beside a tag.
 fn reference(request: &PullRequest) -> Result<Reference> {
     let reference = parse(&request.image)?;
     match request.tag.as_str() {
         "" => Ok(reference),
         tag => match tag.parse::<Digest>() {
             Ok(digest) => Ok(reference.at_digest(digest)),
-            Err(_) => Ok(reference.without_tag().with_tag(tag).map_err(skiff_images::Error::from)?),
+            Err(_) => Ok(reference.with_tag(tag).map_err(skiff_images::Error::from)?),
         },
     }
 }

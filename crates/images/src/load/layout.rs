@@ -247,11 +247,11 @@ impl Oci<'_, '_> {
 fn names(entry: &Descriptor) -> Result<Vec<Reference>> {
     let Some(annotations) = &entry.annotations else { return Ok(Vec::new()) };
     if let Some(name) = annotations.get("io.containerd.image.name") {
-        return Ok(vec![name.parse::<Reference>()?.or_latest()]);
+        return Ok(vec![name.parse::<Reference>()?.decisive()]);
     }
     match annotations.get("org.opencontainers.image.ref.name") {
         // A bare tag names no repository.
-        Some(name) if name.contains(['/', ':']) => Ok(vec![name.parse::<Reference>()?.or_latest()]),
+        Some(name) if name.contains(['/', ':']) => Ok(vec![name.parse::<Reference>()?.decisive()]),
         _ => Ok(Vec::new()),
     }
 }
