@@ -239,6 +239,48 @@ fn of_an_index_the_image_for_the_platform_is_pulled() -> Result<()> {
 }
 
 #[test]
+fn lists_know_images_that_have_only_a_digest() -> Result<()> {
+    let mut test = Test::new()?;
+    let registry = test.registry(None)?;
+    let (name, other) = (test.name("moved"), test.name("other"));
+    let repository = format!("{}/{name}", registry.address());
+    let [old, new] = ["old", "new"].map(|content| {
+        let manifest = registry.put_image(&name, "v1", &[layer(content, &name)], "amd64");
+        (manifest["config"]["digest"].clone(), digest(manifest.to_string().as_bytes()), manifest)
+    });
+    registry.put_manifest(&name, "v1", skiff_testkit::registry::MANIFEST, old.2.to_string().as_bytes());
+    test.pull(&repository, "v1", "")?;
+    registry.put_manifest(&name, "v1", skiff_testkit::registry::MANIFEST, new.2.to_string().as_bytes());
+    test.pull(&repository, "v1", "")?;
+    test.client.post(&format!("/images/{repository}:v1/tag?repo={other}&tag=x"), &Value::Null)?.ok()?;
+    test.images.extend([format!("{other}:x"), format!("{repository}@{}", old.1)]);
+    let listed = |test: &mut Test, filters: Value| -> Result<Vec<Value>> {
+        let filters = percent_encode(&filters.to_string());
+        let all = test.client.get(&format!("/images/json?filters={filters}"))?.ok()?.json()?;
+        let all = all.as_array().context("no list")?.iter();
+        let ours = all.filter(|image| image["Id"] == old.0 || image["Id"] == new.0);
+        Ok(ours.map(|image| json!([image["Id"], image["RepoTags"], image["RepoDigests"]])).collect())
+    };
+    let digests = [&old, &new].map(|image| format!("{repository}@{}", image.1));
+    let moved = json!([old.0, [], [digests[0]]]);
+    let tagged = json!([new.0, [format!("{repository}:v1")], [digests[1]]]);
+    let sorted = |mut images: Vec<Value>| {
+        images.sort_by_key(|image| image[0] != old.0);
+        images
+    };
+    let dangling = listed(&mut test, json!({ "dangling": ["true"] }))?;
+    assert_eq!(json!(dangling), json!([moved]));
+    let named = listed(&mut test, json!({ "dangling": ["false"] }))?;
+    assert_eq!(named.len(), 2, "{named:?}");
+    let of_repository = listed(&mut test, json!({ "reference": [repository] }))?;
+    assert_eq!(sorted(of_repository), [moved.clone(), tagged]);
+    assert_eq!(listed(&mut test, json!({ "reference": [digests[0]] }))?, [moved]);
+    let of_other = json!([new.0, [format!("{other}:x")], []]);
+    assert_eq!(listed(&mut test, json!({ "reference": [other] }))?, [of_other]);
+    Ok(())
+}
+
+#[test]
 fn without_a_tag_all_tags_are_pulled() -> Result<()> {
     let mut test = Test::new()?;
     let registry = test.registry(None)?;

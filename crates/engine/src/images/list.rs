@@ -40,14 +40,21 @@ pub(super) fn list(
     let mut out = Vec::new();
     for image in &all {
         let created = image.config.created.unwrap_or(Timestamp::UNIX_EPOCH);
-        let intermediate = image.is_untagged() && parents.contains(&image.id);
-        let chosen = (options.all || !intermediate)
-            && dangling.is_none_or(|wanted| wanted == (image.is_untagged() && !parents.contains(&image.id)))
+        let matching = |name: &&Reference| filters.any("reference", |pattern| reference(pattern, name));
+        let tags: Vec<&Reference> = image.tags.iter().filter(matching).collect();
+        let digests: Vec<&Reference> = image.digests.iter().filter(matching).collect();
+        let named = !tags.is_empty() || !digests.is_empty();
+        let chosen = (options.all || named || !parents.contains(&image.id))
+            && match dangling {
+                Some(true) => tags.is_empty() && !parents.contains(&image.id),
+                Some(false) => named,
+                None => true,
+            }
+            && (named || !filters.has("reference"))
             && before.is_none_or(|t| created < t)
             && since.is_none_or(|t| created > t)
             && until.is_none_or(|t| created < t)
-            && labels(filters, image)
-            && filters.any("reference", |pattern| image.tags.iter().any(|tag| reference(pattern, tag)));
+            && labels(filters, image);
         if !chosen {
             continue;
         }
@@ -60,12 +67,9 @@ pub(super) fn list(
             false => None,
         };
         let shared = if options.shared_size { shared_size(store, image, &layers) } else { -1 };
-        let mut summary = convert::summary(image, containers, shared, published);
-        if filters.has("reference") {
-            let matching = |tag: &&Reference| filters.any("reference", |p| reference(p, tag));
-            summary.repo_tags = image.tags.iter().filter(matching).map(Reference::familiar).collect();
-        }
-        out.push(summary);
+        let names = |names: Vec<&Reference>| names.into_iter().map(Reference::familiar).collect();
+        let summary = convert::summary(image, containers, shared, published);
+        out.push(ImageSummary { repo_tags: names(tags), repo_digests: names(digests), ..summary });
     }
     out.sort_by_key(|image| Reverse(image.created));
     Ok(out)
@@ -86,9 +90,9 @@ fn until(text: &str) -> Result<Timestamp> {
         .ok_or_else(|| Error::Internal(format!("failed to parse value as time or duration: {text:?}")))
 }
 
-/// Whether a name, with or without tag, matches a shell pattern, as Docker's `reference` filter.
-fn reference(pattern: &str, tag: &Reference) -> bool {
-    glob(pattern, &tag.familiar()) || glob(pattern, &tag.familiar_name())
+/// Whether a name, with or without tag or digest, matches a shell pattern, as Docker's `reference` filter.
+fn reference(pattern: &str, name: &Reference) -> bool {
+    glob(pattern, &name.familiar()) || glob(pattern, &name.familiar_name())
 }
 
 /// Whether every set of a pattern is closed and has its characters in order (Go's `path.ErrBadPattern`).
