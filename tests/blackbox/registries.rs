@@ -238,6 +238,62 @@ fn of_an_index_the_image_for_the_platform_is_pulled() -> Result<()> {
     Ok(())
 }
 
+/// An index with these entries; an entry without a platform may be for anybody.
+fn index(entries: &[(&str, &str, &[u8])]) -> String {
+    let entry = |(kind, platform, manifest): &(&str, &str, &[u8])| {
+        let mut entry = json!({ "mediaType": kind, "digest": digest(manifest), "size": manifest.len() });
+        let parts: Vec<&str> = platform.split('/').collect();
+        match parts[..] {
+            [os, architecture] => entry["platform"] = json!({ "os": os, "architecture": architecture }),
+            [os, architecture, variant] => {
+                entry["platform"] = json!({ "os": os, "architecture": architecture, "variant": variant });
+            }
+            _ => {}
+        }
+        entry
+    };
+    let entries: Vec<Value> = entries.iter().map(entry).collect();
+    json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries }).to_string()
+}
+
+#[test]
+fn what_runs_there_is_for_the_platform() -> Result<()> {
+    let mut test = Test::new()?;
+    let registry = test.registry(None)?;
+    let name = test.name("variant");
+    let image = format!("{}/{name}", registry.address());
+    // As many builders write it: the index knows the variant, the configuration does not.
+    let manifest = registry.put_image(&name, "arm64", &[layer("a", &name)], "arm64").to_string();
+    let index = index(&[(skiff_testkit::registry::MANIFEST, "linux/arm64/v8", manifest.as_bytes())]);
+    registry.put_manifest(&name, "v1", OCI_INDEX, index.as_bytes());
+    let told = test.pull(&image, "v1", "&platform=linux/arm64/v8")?;
+    let status = format!("Status: Downloaded newer image for {image}:v1");
+    assert_eq!(told.last(), Some(&json!({ "status": status })));
+    let json = |variant: &str| {
+        let platform = json!({ "os": "linux", "architecture": "arm64", "variant": variant }).to_string();
+        percent_encode(&platform)
+    };
+    let image = format!("{image}:v1");
+    for (variant, looked, saved) in [("", 200, 200), ("v8", 200, 200), ("v9", 200, 500)] {
+        let query = format!("platform={}", json(variant));
+        for (path, status) in [("json", looked), ("history", looked), ("get", saved)] {
+            let answer = test.client.get(&format!("/images/{image}/{path}?{query}"))?;
+            assert_eq!(answer.status, status, "{path} {variant}");
+        }
+    }
+    for (platform, status) in [("linux/arm64/v9", 201), ("linux/arm/v7", 404), ("linux/amd64", 404)] {
+        let body = json!({ "Image": image });
+        let created = test.client.post(&format!("/containers/create?platform={platform}"), &body)?;
+        assert_eq!(created.status, status, "{platform}");
+        if status == 201 {
+            let created = created.json()?;
+            assert_eq!(created["Warnings"], json!([]));
+            test.made.push(created["Id"].as_str().context("no Id")?.to_owned());
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn lists_know_images_that_have_only_a_digest() -> Result<()> {
     let mut test = Test::new()?;

@@ -141,9 +141,7 @@ impl Images {
     fn find(&self, name: &str, only: &str) -> Result<Image> {
         let image = self.store.get(name)?;
         match platform(only)? {
-            Some(wanted) if !Platform::of(&image.config).fits(&wanted) => {
-                Err(not_for(name, &image, &wanted.to_string()))
-            }
+            Some(wanted) if !Platform::of(&image.config).fits(&wanted) => Err(not_for(name, &image, &wanted)),
             _ => Ok(image),
         }
     }
@@ -310,8 +308,8 @@ fn publish(events: &Events, action: &str, id: &str, name: &str) {
 }
 
 /// An image is there, but for another platform.
-pub(crate) fn not_for(name: &str, image: &Image, wanted: &str) -> Error {
-    let have = format!("{}/{}", image.config.os, image.config.architecture);
+pub(crate) fn not_for(name: &str, image: &Image, wanted: &Platform) -> Error {
+    let have = Platform::of(&image.config);
     Error::NotFound(format!(
         "image with reference {name} was found but its platform ({have}) does not match the specified platform ({wanted})"
     ))

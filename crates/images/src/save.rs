@@ -149,9 +149,7 @@ struct Selected {
 
 impl Selected {
     fn check(&self, platform: &Platform) -> Result<()> {
-        let config = &self.image.config;
-        let fits = config.os == platform.os && config.architecture == platform.architecture;
-        match fits {
+        match Platform::of(&self.image.config).is(platform) {
             true => Ok(()),
             false => {
                 Err(Error::Platform(format!("image does not provide the specified platform ({platform})")))

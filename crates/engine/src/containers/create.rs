@@ -140,11 +140,10 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
         return Ok(image);
     }
     let wanted: Platform = request.platform.parse()?;
-    let have = format!("{}/{}", image.config.os, image.config.architecture);
-    if have == format!("{}/{}", wanted.os, wanted.architecture) {
-        return Ok(image);
+    match Platform::of(&image.config).fits(&wanted) {
+        true => Ok(image),
+        false => Err(not_for(&request.config.image, &image, &wanted)),
     }
-    Err(not_for(&request.config.image, &image, &wanted.to_string()))
 }
 
 /// A crash in between leaves a snapshot without a record, which the next start removes, or a record without a snapshot, which gets

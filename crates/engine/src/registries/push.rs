@@ -121,7 +121,7 @@ impl Registries {
         let image = self.images.get(&reference.to_string())?;
         match Platform::of(&image.config).fits(&wanted) {
             true => Ok(()),
-            false => Err(not_for(&reference.familiar(), &image, &wanted.to_string())),
+            false => Err(not_for(&reference.familiar(), &image, &wanted)),
         }
     }
 

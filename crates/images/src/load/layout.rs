@@ -53,7 +53,7 @@ pub(super) fn describe(scan: &Scan, platform: Option<&Platform>) -> Result<Vec<D
     }
     let mut images = images.list;
     let Some(platform) = platform else { return Ok(images) };
-    images.retain(|image| image.config.platform.fits(platform));
+    images.retain(|image| image.config.platform.is(platform));
     match images.is_empty() {
         true => Err(Error::Platform(format!("image does not provide the specified platform ({platform})"))),
         false => Ok(images),
@@ -210,10 +210,11 @@ impl Oci<'_, '_> {
 
     /// A name belongs to this machine's image among several.
     fn name(&mut self, candidates: &[usize], names: Vec<Reference>) {
-        let here = Platform::host();
+        let here = Platform::processor();
         let wanted = self.platform.unwrap_or(&here);
         let list = &mut self.images.list;
-        let at = candidates.iter().find(|i| list[**i].config.platform.fits(wanted)).or(candidates.first());
+        let suits = |at: &&usize| list[**at].config.platform.rank(wanted).map_or((1, 0), |rank| (0, rank));
+        let at = candidates.iter().min_by_key(suits);
         if let Some(at) = at {
             list[*at].names.extend(names);
         }
