@@ -257,6 +257,49 @@ fn index(entries: &[(&str, &str, &[u8])]) -> String {
 }
 
 #[test]
+fn an_index_may_say_nothing_of_platforms_and_have_another_index_inside() -> Result<()> {
+    let mut test = Test::new()?;
+    let registry = test.registry(None)?;
+    let name = test.name("nested");
+    let image = format!("{}/{name}", registry.address());
+    let kind = skiff_testkit::registry::MANIFEST;
+    let put = |what: &str| {
+        let manifest = registry.put_image(&name, what, &[layer(what, &name)], "s390x");
+        (manifest.to_string().into_bytes(), manifest["config"]["digest"].clone())
+    };
+    let ((anybodys, any_id), (inner, inner_id)) = (put("anybody"), put("inner"));
+    let nested = index(&[(kind, "linux/s390x", &inner)]);
+    registry.put_manifest(&name, "inside", OCI_INDEX, nested.as_bytes());
+    for (tag, index, id) in [
+        ("anybody", index(&[(kind, "linux/mips64le", &inner), (kind, "", &anybodys)]), &any_id),
+        ("best", index(&[(kind, "", &anybodys), (kind, "linux/s390x", &inner)]), &inner_id),
+        ("nested", index(&[(OCI_INDEX, "", nested.as_bytes())]), &inner_id),
+    ] {
+        let top = registry.put_manifest(&name, tag, OCI_INDEX, index.as_bytes());
+        for found in ["Downloaded newer image", "Image is up to date"] {
+            let told = test.pull(&image, tag, "&platform=linux/s390x")?;
+            let status = format!("Status: {found} for {image}:{tag}");
+            assert_eq!(told.last(), Some(&json!({ "status": status })));
+        }
+        let seen = test.client.get(&format!("/images/{image}:{tag}/json"))?.ok()?.json()?;
+        assert_eq!(&seen["Id"], id, "{tag}");
+        assert!(seen["RepoDigests"].to_string().contains(&top), "{seen}");
+    }
+    // Without end it is refused.
+    let mut inside = nested;
+    for _ in 0..20 {
+        registry.put_manifest(&name, "deep", OCI_INDEX, inside.as_bytes());
+        inside = index(&[(OCI_INDEX, "", inside.as_bytes())]);
+    }
+    if matches!(test.engine, skiff_testkit::Engine::Ours(_)) {
+        let told = test.pull(&image, "deep", "&platform=linux/s390x")?;
+        let last = told.last().context("nothing told")?["error"].to_string();
+        assert!(last.contains("too many indexes"), "{last}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_runs_there_is_for_the_platform() -> Result<()> {
     let mut test = Test::new()?;
     let registry = test.registry(None)?;

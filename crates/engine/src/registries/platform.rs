@@ -1,57 +1,24 @@
-//! Which image of an index is for whom (containerd/platforms: `Only`).
+//! Which image of an index is for whom.
 
 use skiff_distribution::Descriptor;
 use skiff_images::Platform;
 
-/// The entry of an index that suits a platform best.
+/// The entry of an index that suits a platform best; the first of several. One that does not say whom it is for may be for
+/// anybody, and comes last.
 pub(super) fn choose<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Option<&'a Descriptor> {
-    let fits = manifests
-        .iter()
-        .enumerate()
-        .filter_map(|(number, m)| Some((rank(m.platform.as_ref()?, wanted)?, number, m)));
-    fits.min_by_key(|(rank, number, _)| (*rank, *number)).map(|(_, _, m)| m)
+    let suits = |entry: &'a Descriptor| Some((rank(entry.platform.as_ref(), wanted)?, entry));
+    manifests.iter().filter_map(suits).min_by_key(|(rank, _)| *rank).map(|(_, entry)| entry)
 }
 
 /// How well an entry suits, the smallest best; none if it does not run there.
-fn rank(entry: &skiff_distribution::Platform, wanted: &Platform) -> Option<u32> {
+fn rank(entry: Option<&skiff_distribution::Platform>, wanted: &Platform) -> Option<u32> {
+    let Some(entry) = entry.filter(|entry| **entry != Default::default()) else { return Some(u32::MAX) };
     // No feature that an entry may ask for is known of Linux.
-    if entry.os != wanted.os || !entry.os_features.is_empty() {
+    if !entry.os_features.is_empty() {
         return None;
     }
-    let entry_architecture = normal(&entry.architecture);
-    let have = variant(entry_architecture, &entry.variant)?;
-    let want = variant(&wanted.architecture, &wanted.variant)?;
-    match (entry_architecture, wanted.architecture.as_str()) {
-        (a, b) if a == b && have <= want => Some(want - have),
-        // These processors run the others' programs too.
-        ("386", "amd64") => Some(100),
-        ("arm", "arm64") => Some(100 + 80 - have.min(80)),
-        _ => None,
-    }
-}
-
-fn normal(architecture: &str) -> &str {
-    match architecture {
-        "x86_64" | "x86-64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
-/// Ten times the number of a variant; none for a variant that is not known.
-fn variant(architecture: &str, variant: &str) -> Option<u32> {
-    let default = match architecture {
-        "amd64" => "v1",
-        "arm64" => "v8",
-        "arm" => "v7",
-        _ => "v0",
-    };
-    let variant = if variant.is_empty() { default } else { variant };
-    let number = variant.trim_start_matches('v');
-    let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
-    let whole = major.parse::<u32>().ok()?.checked_mul(10)?.checked_add(minor.parse().ok()?)?;
-    // What is below the oldest that exists is no variant of it.
-    (architecture != "arm64" || whole >= 80).then_some(whole)
+    let skiff_distribution::Platform { os, architecture, variant, .. } = entry.clone();
+    Platform { os, architecture, variant }.rank(wanted)
 }
 
 #[cfg(test)]
@@ -103,10 +70,21 @@ mod tests {
         }
         assert!(choose(&index(&["linux/386"]), &"linux/amd64".parse().unwrap()).is_some());
         assert!(choose(&index(&["linux/amd64/v3"]), &"linux/amd64".parse().unwrap()).is_none());
+        let levels = index(&["linux/amd64", "linux/amd64/v2", "linux/amd64/v4", "linux/amd64/v3"]);
+        assert_eq!(choose(&levels, &"linux/amd64/v4".parse().unwrap()), Some(&levels[2]));
         let mut entries = index(&["linux/amd64", "linux/amd64"]);
         if let Some(platform) = &mut entries[0].platform {
             platform.os_features.push("what nobody has".to_owned());
         }
         assert_eq!(choose(&entries, &"linux/amd64".parse().unwrap()), Some(&entries[1]));
+    }
+    #[test]
+    fn what_is_for_anybody_comes_last() {
+        let mut entries = index(&["/", "linux/amd64", "linux/arm64"]);
+        entries[2].platform = None;
+        for (wanted, at) in [("linux/amd64", 1), ("linux/s390x", 0)] {
+            assert_eq!(choose(&entries, &wanted.parse().unwrap()), Some(&entries[at]), "{wanted}");
+        }
+        assert_eq!(choose(&entries[2..], &"linux/amd64".parse().unwrap()), Some(&entries[2]));
     }
 }

@@ -7,9 +7,10 @@ use std::{
 
 use futures_util::future::{try_join, try_join_all};
 use skiff_distribution::{
-    Credentials, Descriptor, Document, Error as RegistryError, Fetched, Manifest, Purpose, Session, media,
+    Credentials, Descriptor, Document, Error as RegistryError, Fetched, Index, Manifest, Purpose, Session,
+    media,
 };
-use skiff_images::{Image, KnownBlob, Platform, Publication, Receiving, Reference};
+use skiff_images::{Image, KnownBlob, Platform, Publication, Published, Receiving, Reference};
 use skiff_types::{Digest, ImageId};
 
 use super::{
@@ -24,6 +25,9 @@ use crate::{Error, Result, containers::blocking};
 
 /// The most layers of an image, as in Docker.
 const MOST_LAYERS: usize = 125;
+
+/// The most documents on the way to an image: indexes within each other, and its manifest.
+const MOST_NESTED: usize = 8;
 
 /// How often a layer's progress is worth a line.
 const EVERY: Duration = Duration::from_millis(100);
@@ -193,15 +197,27 @@ impl Pull<'_> {
         self.progress.status(&id, format!("Pulling from {}", reference.path()));
     }
 
-    /// The image of a manifest or index, if it was pulled from there with all that belongs to it and is for this platform.
+    /// The image of a manifest or index, if it was pulled from there with all that belongs to it, and a pull would choose it.
     fn have(&self, reference: &Reference, digest: &Digest) -> Option<ImageId> {
         let image = self.service.images.get(&reference.at_digest(*digest).to_string()).ok()?;
-        let host = Platform::host();
-        let wanted = self.platform.unwrap_or(&host);
-        let fits = Platform::of(&image.config).fits(wanted);
         let published = self.service.images.published(&image.id);
-        let complete = published.iter().any(|p| p.target.digest == *digest);
-        (fits && complete && self.is_whole(&image)).then_some(image.id)
+        let published = published.iter().find(|p| p.target.digest == *digest)?;
+        (self.is_choice(published) && self.is_whole(&image)).then_some(image.id)
+    }
+
+    /// Whether this is the platform's image of its index. What cannot be told is asked of the registry.
+    fn is_choice(&self, published: &Published) -> bool {
+        let Published { target, manifest, .. } = published;
+        if !published.is_index() {
+            return true;
+        }
+        let Ok(bytes) = self.service.images.kept_bytes(&target.digest) else { return false };
+        let Ok((_, Document::Index(index))) = media::parse(&target.media_type, &bytes) else { return false };
+        self.choose(&index).is_some_and(|chosen| chosen.digest == manifest.digest)
+    }
+
+    fn choose<'i>(&self, index: &'i Index) -> Option<&'i Descriptor> {
+        platform::choose(&index.manifests, self.platform.unwrap_or(&Platform::processor()))
     }
 
     /// Whether none of its layers has been lost.
@@ -238,18 +254,31 @@ impl Pull<'_> {
         &self,
         session: &Arc<Session>,
         reference: &Reference,
-        fetched: Fetched,
+        mut fetched: Fetched,
     ) -> Result<Origin> {
-        let index = match fetched.document {
-            Document::Manifest(manifest) => {
-                return Ok(Origin::alone(&fetched.descriptor, fetched.bytes, *manifest));
-            }
-            Document::Index(index) => index,
-        };
-        let (top, top_bytes) = (fetched.descriptor, fetched.bytes);
-        let host = Platform::host();
-        let wanted = self.platform.unwrap_or(&host);
-        let chosen = platform::choose(&index.manifests, wanted).ok_or_else(|| {
+        let (top, top_bytes) = (fetched.descriptor.clone(), fetched.bytes.clone());
+        let mut entries: Option<Vec<Descriptor>> = None;
+        for _ in 0..MOST_NESTED {
+            let index = match fetched.document {
+                Document::Index(index) => index,
+                Document::Manifest(manifest) => {
+                    let alone = Origin::alone(&fetched.descriptor, fetched.bytes, *manifest);
+                    return Ok(match entries {
+                        Some(entries) => alone.within(&top, top_bytes, &entries),
+                        None => alone,
+                    });
+                }
+            };
+            fetched = self.entry(session, reference, &index).await?;
+            entries.get_or_insert(index.manifests);
+        }
+        Err(Error::Internal("unsupported manifest format: too many indexes within each other".into()))
+    }
+
+    /// What the index has for the platform: a manifest or another index.
+    async fn entry(&self, session: &Arc<Session>, reference: &Reference, index: &Index) -> Result<Fetched> {
+        let chosen = self.choose(index).ok_or_else(|| {
+            let wanted = self.platform.cloned().unwrap_or_else(Platform::processor);
             Error::NotFound(format!("no matching manifest for {wanted} in the manifest list entries"))
         })?;
         let repository = session.repository(reference.path());
@@ -261,15 +290,7 @@ impl Pull<'_> {
                 chosen.digest, fetched.descriptor.size, chosen.size
             )));
         }
-        match fetched.document {
-            Document::Manifest(manifest) => {
-                let alone = Origin::alone(&fetched.descriptor, fetched.bytes, *manifest);
-                Ok(alone.within(&top, top_bytes, &index.manifests))
-            }
-            Document::Index(_) => {
-                Err(Error::Internal("unsupported manifest format: an index within an index".into()))
-            }
-        }
+        Ok(fetched)
     }
 
     /// Fetches configuration and layers. Answers which layers had to be loaded, too.
