@@ -300,6 +300,65 @@ fn an_index_may_say_nothing_of_platforms_and_have_another_index_inside() -> Resu
 }
 
 #[test]
+fn of_several_levels_of_a_processor_the_hosts_is_pulled() -> Result<()> {
+    let mut test = Test::new()?;
+    let registry = test.registry(None)?;
+    let name = test.name("levels");
+    let image = format!("{}/{name}", registry.address());
+    let host = test.client.get("/version")?.ok()?.json()?["Arch"].clone();
+    let host = host.as_str().context("no Arch")?;
+    // Those of arm64 fit every such host; of amd64, level 1 does, and others are known by what the engine chooses.
+    let variants = if host == "amd64" { ["v1", "v2", "v3", "v4"] } else { ["v8", "v8", "v8", "v8"] };
+    let manifests: Vec<Vec<u8>> = variants
+        .iter()
+        .enumerate()
+        .map(|(at, _)| {
+            let tar = layer(&at.to_string(), &name);
+            registry.put_image(&name, &format!("x{at}"), &[tar], host).to_string().into_bytes()
+        })
+        .collect();
+    let platforms = variants.map(|variant| format!("linux/{host}/{variant}"));
+    let kind = skiff_testkit::registry::MANIFEST;
+    let entries: Vec<(&str, &str, &[u8])> =
+        platforms.iter().zip(&manifests).map(|(platform, m)| (kind, platform.as_str(), &m[..])).collect();
+    let chosen = |test: &mut Test, tag: &str, entries: &[(&str, &str, &[u8])]| -> Result<Option<String>> {
+        registry.put_manifest(&name, tag, OCI_INDEX, index(entries).as_bytes());
+        test.pull(&image, tag, "")?;
+        let seen = test.client.get(&format!("/images/{image}:{tag}/json"))?;
+        if seen.status == 404 {
+            return Ok(None);
+        }
+        Ok(seen.json()?["Id"].as_str().map(str::to_owned))
+    };
+    let id = |at: usize| -> Result<Option<String>> {
+        let manifest: Value = serde_json::from_slice(&manifests[at])?;
+        Ok(manifest["config"]["digest"].as_str().map(str::to_owned))
+    };
+    // What an engine says that it is, when it warns of an image for another.
+    registry.put_image(&name, "foreign", &[layer("f", &name)], "s390x");
+    test.pull(&image, "foreign", "&platform=linux/s390x")?;
+    let body = json!({ "Image": format!("{image}:foreign") });
+    let created = test.client.post("/containers/create", &body)?.ok()?.json()?;
+    test.made.push(created["Id"].as_str().context("no Id")?.to_owned());
+    let warning = created["Warnings"][0].as_str().context("no warning")?;
+    let level = warning.split_once(&format!("detected host platform (linux/{host}/v"));
+    let level: usize = level.and_then(|(_, rest)| rest[..1].parse().ok()).context(warning.to_owned())?;
+    assert_eq!(
+        warning,
+        format!(
+            "The requested image's platform (linux/s390x) does not match the detected host platform (linux/{host}/v{level}) and no specific platform was requested"
+        )
+    );
+    if host == "amd64" {
+        assert_eq!(chosen(&mut test, "all", &entries)?, id(level - 1)?);
+        assert_eq!(chosen(&mut test, "first", &[entries[1], entries[0]])?, id(1.min(level - 1))?);
+        let only = chosen(&mut test, "three", &entries[2..3])?;
+        assert_eq!(only, if level >= 3 { id(2)? } else { None });
+    }
+    Ok(())
+}
+
+#[test]
 fn what_runs_there_is_for_the_platform() -> Result<()> {
     let mut test = Test::new()?;
     let registry = test.registry(None)?;

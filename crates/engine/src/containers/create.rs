@@ -45,6 +45,9 @@ pub(super) async fn create(parts: &Arc<Parts>, mut request: CreateRequest) -> Re
     let links = links::asked(parts, &request)?;
     request.host.links = None;
     let mut warnings = checked.warnings;
+    if request.platform.is_empty() {
+        warnings.extend(foreign(&image));
+    }
     let binds = request.host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty());
     if binds && request.host.network_mode == "host" {
         warnings.push("Published ports are discarded when using host network mode".into());
@@ -144,6 +147,16 @@ fn image(parts: &Parts, request: &CreateRequest) -> Result<Image> {
         true => Ok(image),
         false => Err(not_for(&request.config.image, &image, &wanted)),
     }
+}
+
+/// The warning that an image is not for this machine.
+fn foreign(image: &Image) -> Option<String> {
+    let (have, host) = (Platform::of(&image.config), Platform::processor());
+    (!have.fits(&host)).then(|| {
+        format!(
+            "The requested image's platform ({have}) does not match the detected host platform ({host}) and no specific platform was requested"
+        )
+    })
 }
 
 /// A crash in between leaves a snapshot without a record, which the next start removes, or a record without a snapshot, which gets
