@@ -1,10 +1,16 @@
 //! Dockerfile instructions that change a configuration: `--change` of `import` and `commit`.
 
+mod expand;
+mod expose;
 mod words;
 
-use std::collections::BTreeMap;
+use serde_json::Value;
 
-use self::words::{key_values, words};
+use self::{
+    expand::expand,
+    expose::expose,
+    words::{instructions, key_values, words},
+};
 use crate::{ContainerConfig, Empty, Error, Healthcheck, Result};
 
 /// Applies instructions in order.
@@ -12,13 +18,12 @@ use crate::{ContainerConfig, Empty, Error, Healthcheck, Result};
 /// # Errors
 /// [`Error::Change`] in Docker's words; the configuration may then be changed in part.
 pub fn apply_changes(config: &mut ContainerConfig, changes: &[String]) -> Result<()> {
-    let lines = changes.iter().flat_map(|c| c.split('\n')).map(str::trim);
-    let mut instructions = lines.filter(|line| !line.is_empty() && !line.starts_with('#')).peekable();
-    if !changes.is_empty() && instructions.peek().is_none() {
+    let instructions = instructions(&changes.join("\n"));
+    if !changes.is_empty() && instructions.is_empty() {
         return Err(bad("file with no instructions"));
     }
     let mut has_command = false;
-    for instruction in instructions {
+    for instruction in &instructions {
         let (name, rest) = instruction.split_once(char::is_whitespace).unwrap_or((instruction, ""));
         let name = name.to_ascii_uppercase();
         apply(config, &name, rest.trim())?;
@@ -32,15 +37,17 @@ pub fn apply_changes(config: &mut ContainerConfig, changes: &[String]) -> Result
 }
 
 fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
+    // An instruction does not see what itself sets.
+    let env = config.env.clone().unwrap_or_default();
     match name {
-        "CMD" => config.cmd = Some(command(&config.shell, rest)),
+        "CMD" => config.cmd = Some(command(&config.shell, rest)?),
         "ENTRYPOINT" => {
             config.entrypoint =
-                Some(command(&config.shell, rest)).filter(|words| !rest.is_empty() && !words.is_empty());
+                Some(command(&config.shell, rest)?).filter(|words| !rest.is_empty() && !words.is_empty());
         }
         "ENV" => {
             let environment = config.env.get_or_insert_default();
-            for (key, value) in key_values(name, rest)? {
+            for (key, value) in key_values(name, rest, &env)? {
                 let entry = format!("{key}={value}");
                 match environment.iter_mut().find(|e| e.split_once('=').is_some_and(|(k, _)| k == key)) {
                     Some(old) => *old = entry,
@@ -48,16 +55,21 @@ fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
                 }
             }
         }
-        "LABEL" => config.labels.get_or_insert_default().extend(key_values(name, rest)?),
+        "LABEL" => config.labels.get_or_insert_default().extend(key_values(name, rest, &env)?),
         "EXPOSE" => {
             require(name, rest)?;
-            for port in words(rest) {
-                expose(config.exposed_ports.get_or_insert_default(), &port)?;
+            // A variable may have several ports.
+            for port in words(rest, &env)?.iter().flat_map(|word| word.split_whitespace()) {
+                let ports = expose(port)?.into_iter().map(|port| (port, Empty {}));
+                config.exposed_ports.get_or_insert_default().extend(ports);
             }
         }
         "VOLUME" => {
             require(name, rest)?;
-            let volumes = json_list(rest).unwrap_or_else(|| words(rest));
+            let volumes = match json_list(rest)? {
+                Some(list) => list.iter().map(|word| expand(word, &env)).collect::<Result<_>>()?,
+                None => words(rest, &env)?,
+            };
             if volumes.is_empty() {
                 return Err(bad("VOLUME requires at least one argument"));
             }
@@ -68,9 +80,11 @@ fn apply(config: &mut ContainerConfig, name: &str, rest: &str) -> Result<()> {
                 config.volumes.get_or_insert_default().insert(volume, Empty {});
             }
         }
-        "USER" => config.user = exactly_one(name, rest)?,
-        "WORKDIR" => config.working_dir = working_dir(&config.working_dir, &exactly_one(name, rest)?),
-        "STOPSIGNAL" => config.stop_signal = stop_signal(&exactly_one(name, rest)?)?,
+        "USER" => config.user = exactly_one(name, rest, &env)?,
+        "WORKDIR" => {
+            config.working_dir = working_dir(&config.working_dir, &exactly_one(name, rest, &env)?)?;
+        }
+        "STOPSIGNAL" => config.stop_signal = stop_signal(&exactly_one(name, rest, &env)?)?,
         "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
         "ONBUILD" => {
             require(name, rest)?;
@@ -96,17 +110,17 @@ fn require(name: &str, rest: &str) -> Result<()> {
     if rest.is_empty() { Err(bad(format!("{name} requires at least one argument"))) } else { Ok(()) }
 }
 
-fn exactly_one(name: &str, rest: &str) -> Result<String> {
+fn exactly_one(name: &str, rest: &str, env: &[String]) -> Result<String> {
     if rest.is_empty() {
         return Err(bad(format!("{name} requires exactly one argument")));
     }
-    Ok(words::unquoted(rest))
+    expand(rest, env)
 }
 
 /// A JSON list is the words; anything else is for the shell.
-fn command(shell: &[String], rest: &str) -> Vec<String> {
-    if let Some(list) = json_list(rest) {
-        return list;
+fn command(shell: &[String], rest: &str) -> Result<Vec<String>> {
+    if let Some(list) = json_list(rest)? {
+        return Ok(list);
     }
     let mut words = shell.to_vec();
     if words.is_empty() {
@@ -115,15 +129,24 @@ fn command(shell: &[String], rest: &str) -> Vec<String> {
     if !rest.is_empty() {
         words.push(rest.to_owned());
     }
-    words
+    Ok(words)
 }
 
-fn json_list(rest: &str) -> Option<Vec<String>> {
-    rest.starts_with('[').then(|| serde_json::from_str(rest).ok())?
+/// Nothing if it is no JSON list.
+fn json_list(rest: &str) -> Result<Option<Vec<String>>> {
+    let Ok(Value::Array(list)) = serde_json::from_str(rest) else { return Ok(None) };
+    let strings = list.into_iter().map(|word| match word {
+        Value::String(word) => Ok(word),
+        _ => Err(bad("when using JSON array syntax, arrays must be comprised of strings only")),
+    });
+    strings.collect::<Result<_>>().map(Some)
 }
 
 /// Absolute and clean; a relative one starts from the one before.
-fn working_dir(current: &str, path: &str) -> String {
+fn working_dir(current: &str, path: &str) -> Result<String> {
+    if path.is_empty() {
+        return Err(bad("cannot normalize nothing"));
+    }
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("{current}/{path}") };
     let mut parts: Vec<&str> = Vec::new();
     for part in joined.split('/') {
@@ -133,25 +156,7 @@ fn working_dir(current: &str, path: &str) -> String {
             part => parts.push(part),
         }
     }
-    format!("/{}", parts.join("/"))
-}
-
-/// `port[-port][/protocol]`.
-fn expose(ports: &mut BTreeMap<String, Empty>, spec: &str) -> Result<()> {
-    let (range, protocol) = spec.split_once('/').unwrap_or((spec, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        return Err(bad(format!("Invalid proto: {protocol}")));
-    }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let invalid = || bad(format!("Invalid containerPort: {range}"));
-    let (first, last): (u16, u16) =
-        (first.parse().map_err(|_| invalid())?, last.parse().map_err(|_| invalid())?);
-    if first > last {
-        return Err(invalid());
-    }
-    ports.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
-    Ok(())
+    Ok(format!("/{}", parts.join("/")))
 }
 
 fn stop_signal(signal: &str) -> Result<String> {
@@ -199,7 +204,7 @@ fn healthcheck(rest: &str) -> Result<Healthcheck> {
     check.test = match kind.to_ascii_uppercase().as_str() {
         "NONE" if command.trim().is_empty() => vec!["NONE".to_owned()],
         "NONE" => return Err(bad("HEALTHCHECK NONE takes no arguments")),
-        "CMD" => match (json_list(command.trim()), command.trim()) {
+        "CMD" => match (json_list(command.trim())?, command.trim()) {
             (Some(list), _) => ["CMD".to_owned()].into_iter().chain(list).collect(),
             (None, "") => return Err(bad("missing command after HEALTHCHECK CMD")),
             (None, shell) => vec!["CMD-SHELL".to_owned(), shell.to_owned()],
