@@ -58,9 +58,6 @@ impl Config {
             return Err(Error::Archive("invalid image JSON, no RootFS key".to_owned()));
         }
         let config: ImageConfig = serde_json::from_slice(bytes).map_err(invalid)?;
-        if !matches!(&config.os[..], "" | "linux") {
-            return Err(Error::Archive(format!("cannot load {} image on linux", config.os)));
-        }
         if config.history.iter().filter(|step| !step.empty_layer).count() > config.rootfs.diff_ids.len() {
             return Err(Error::Archive("too many non-empty layers in History section".to_owned()));
         }
@@ -74,6 +71,12 @@ impl Config {
             platform: Platform::of(&config),
             diff_ids: config.rootfs.diff_ids,
         })
+    }
+
+    /// The error that this is an image of another system.
+    pub(super) fn foreign(&self) -> Option<Error> {
+        let os = self.platform.os.as_str();
+        (!matches!(os, "" | "linux")).then(|| Error::Archive(format!("cannot load {os} image on linux")))
     }
 
     /// A child has its parent's history and one step more; images need not have a history.
@@ -131,6 +134,9 @@ impl<'a> Images<'a> {
 
     /// Adds an image.
     pub(super) fn push(&mut self, image: Described) -> Result<()> {
+        if let Some(foreign) = image.config.foreign() {
+            return Err(foreign);
+        }
         let (found, expected) = (image.config.diff_ids.len(), image.layers.len());
         if found != expected {
             return Err(Error::Archive(format!(

@@ -45,7 +45,12 @@ pub(super) fn describe(scan: &Scan, platform: Option<&Platform>) -> Result<Vec<D
     if let Ok(manifest) = scan.file(&scan.follow(b"manifest.json")) {
         docker(scan, manifest, &mut images)?;
     } else if let Some(index) = scan.files.get(&b"index.json"[..]) {
-        Oci { scan, platform, images: &mut images, seen: HashMap::new(), listed: 0 }.index(index, 0)?;
+        let seen = HashMap::new();
+        let mut oci = Oci { scan, platform, images: &mut images, seen, listed: 0, foreign: None };
+        oci.index(index, 0)?;
+        if let (Some(foreign), true) = (oci.foreign, images.list.is_empty()) {
+            return Err(foreign);
+        }
     } else if let Some(repositories) = scan.files.get(&b"repositories"[..]) {
         legacy(scan, repositories, &mut images)?;
     } else {
@@ -169,6 +174,8 @@ struct Oci<'a, 'b> {
     seen: HashMap<Digest, Rc<[usize]>>,
     /// How many images the entries of all indexes have led to.
     listed: usize,
+    /// That there is an image of another system, which an index for several may have.
+    foreign: Option<Error>,
 }
 
 impl Oci<'_, '_> {
@@ -204,6 +211,10 @@ impl Oci<'_, '_> {
             return self.index(bytes, depth + 1);
         }
         let Some(image) = self.manifest(bytes)? else { return Ok(Vec::new()) };
+        if let Some(foreign) = image.config.foreign() {
+            self.foreign = Some(foreign);
+            return Ok(Vec::new());
+        }
         self.images.push(image)?;
         Ok(vec![self.images.list.len() - 1])
     }

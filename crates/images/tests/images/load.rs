@@ -108,16 +108,51 @@ fn archives_and_layers_may_be_compressed() {
     }
 }
 
+fn descriptor(kind: &str, bytes: &[u8]) -> serde_json::Value {
+    let media_type = format!("application/vnd.oci.image.{kind}");
+    serde_json::json!({ "mediaType": media_type, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len() })
+}
+
+#[test]
+fn an_index_may_have_images_of_other_systems() {
+    let dir = Dir::new();
+    let store = dir.open();
+    let archive = |systems: &[&str]| {
+        let (mut files, mut entries) = (Vec::new(), Vec::new());
+        for system in systems {
+            let image = image(&[layer(system)], &[]);
+            let config = String::from_utf8(image.config.clone()).unwrap();
+            assert!(config.contains(r#""os":"linux""#), "{config}");
+            let config = config.replace(r#""os":"linux""#, &format!(r#""os":"{system}""#)).into_bytes();
+            let manifest = serde_json::json!({
+                "schemaVersion": 2, "config": descriptor("config.v1+json", &config),
+                "layers": [descriptor("layer.v1.tar", &image.layers[0])],
+            });
+            let manifest = serde_json::to_vec(&manifest).unwrap();
+            let mut entry = descriptor("manifest.v1+json", &manifest);
+            let name = format!("docker.io/library/{system}:1");
+            entry["annotations"] = serde_json::json!({ "io.containerd.image.name": name });
+            entries.push(entry);
+            for blob in [image.layers[0].clone(), config, manifest] {
+                files.push((format!("blobs/sha256/{}", hex(&blob)), blob));
+            }
+        }
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": entries });
+        files.push(("index.json".to_owned(), serde_json::to_vec(&index).unwrap()));
+        pack(&files)
+    };
+    load(&store, &archive(&["windows", "linux"])).unwrap();
+    assert_eq!(names(&store), ["linux:1"]);
+    let error = load(&store, &archive(&["windows"])).unwrap_err();
+    assert_eq!(error.to_string(), "cannot load windows image on linux");
+}
+
 #[test]
 fn oci_layouts_load_by_their_index() {
     let dir = Dir::new();
     let store = dir.open();
     let image = image(&[layer("a"), layer("b")], &[]);
     let id = image.id();
-    let descriptor = |kind: &str, bytes: &[u8]| {
-        let media_type = format!("application/vnd.oci.image.{kind}");
-        serde_json::json!({ "mediaType": media_type, "digest": format!("sha256:{}", hex(bytes)), "size": bytes.len() })
-    };
     let layers: Vec<_> = image.layers.iter().map(|l| descriptor("layer.v1.tar", l)).collect();
     let manifest = serde_json::json!({
         "schemaVersion": 2, "config": descriptor("config.v1+json", &image.config), "layers": layers,
