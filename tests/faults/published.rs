@@ -306,6 +306,9 @@ fn what_is_damaged_of_it_is_found_and_comes_again() -> Result<()> {
     let verify = |more: &str| world.post(&format!("/images/{}:v1/verify{more}", world.image));
     let error = verify("").err().context("it was found good")?.to_string();
     assert!(error.contains("Damaged: what it was published as"), "{error}");
+    // The list goes on without what cannot be read.
+    let list = world.daemon.client().get("/images/json?manifests=1")?.ok()?.json()?;
+    assert_eq!((list.as_array().map(Vec::len), &list[0]["Manifests"]), (Some(1), &Value::Null));
     // What is damaged is not sent.
     assert!(world.push(&world.registry, "b", "").is_err());
     assert_eq!(world.registry.manifest("b", "v2"), None);

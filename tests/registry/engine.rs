@@ -295,11 +295,71 @@ fn an_image_is_proved_and_mended() -> Result<()> {
         assert!(verify(&["-q"])?.0);
     }
     pair.run(&image)?;
+    let configuration = configuration_of(&pair, &image)?;
+    damage(&configuration)?;
+    let (good, told) = verify(&[])?;
+    assert!(!good && told.contains("Damaged: the configuration: "), "{told}");
+    let (good, told) = verify(&["--mend"])?;
+    assert!(good && told.contains("Fetching from 127.0.0.1:5000/team/app"), "{told}");
+    assert!(verify(&["-q"])?.0);
     // Nobody has it any more.
     fs_err::remove_file(pair.blob(&pair.layer("team/app")?)?)?;
     damage(&layer.join("tar"))?;
     let (good, told) = verify(&["--mend"])?;
     assert!(!good && told.contains("Cannot be mended: "), "{told}");
+    Ok(())
+}
+
+/// The engine's file of an image's configuration.
+fn configuration_of(pair: &Pair, image: &str) -> Result<PathBuf> {
+    let inspected = pair.daemon.client().get(&format!("/images/{image}/json"))?.ok()?.json()?;
+    let id = inspected["Id"].as_str().and_then(|id| id.strip_prefix("sha256:")).context("id")?;
+    let driver = inspected["GraphDriver"]["Name"].as_str().context("driver")?;
+    Ok(pair.daemon.data_root().join("images").join(driver).join("blobs/sha256").join(id))
+}
+
+#[test]
+fn an_image_whose_configuration_is_damaged_is_in_nobodys_way() -> Result<()> {
+    let mut pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
+    pair.import("other", 1 << 10)?;
+    pair.push_as("team/app", "other", "")?;
+    let image = format!("{}/team/app:v1", pair.address);
+    let listed =
+        |pair: &Pair| -> Result<String> { Ok(pair.daemon.client().get("/images/json")?.ok()?.text()) };
+    let again = |pair: &mut Pair| -> Result<()> {
+        damage(&configuration_of(pair, &image)?)?;
+        pair.daemon.kill()?;
+        pair.daemon.start_again()?;
+        assert!(!listed(pair)?.contains("team/app"));
+        pair.run("busybox")
+    };
+    let pull = format!("/images/create?fromImage={image}");
+    let restored = |pair: &Pair| -> Result<()> {
+        assert!(listed(pair)?.contains("team/app"));
+        let verified = pair.daemon.cli(&["image", "verify", "-q", &image]).output()?;
+        ensure!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+        Ok(())
+    };
+    again(&mut pair)?;
+    let mended = pair.daemon.cli(&["image", "verify", "--mend", &image]).output()?;
+    ensure!(mended.status.success(), "{}", String::from_utf8_lossy(&mended.stdout));
+    restored(&pair)?;
+    // Its layers were kept: the pull has nothing to fetch but the configuration.
+    again(&mut pair)?;
+    let told = pair.post(&pull, &Value::Null)?;
+    assert!(told.contains("Already exists"), "{told}");
+    restored(&pair)?;
+    // While it is in use, what is damaged is no reason to say that all is well.
+    damage(&configuration_of(&pair, &image)?)?;
+    let told = pair.post(&pull, &Value::Null)?;
+    assert!(told.contains("Already exists"), "{told}");
+    restored(&pair)?;
+    // Nobody misses it.
+    again(&mut pair)?;
+    for name in [&image, "other"] {
+        pair.daemon.client().delete(&format!("/images/{name}"))?.ok()?;
+    }
+    assert_eq!(pair.daemon.client().get(&format!("/images/{image}/json"))?.status, 404);
     Ok(())
 }
 

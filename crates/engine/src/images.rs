@@ -175,7 +175,12 @@ impl Images {
     pub async fn remove(&self, image: &str, options: RemoveImageOptions) -> Result<Vec<DeletedImage>> {
         let (store, registry, name) = (self.store.clone(), self.registry.clone(), image.to_owned());
         let spares = self.spares.clone();
-        let id = self.find(image, &options.only)?.id.digest().to_string();
+        let id = match options.only.as_str() {
+            // What is damaged can be removed, too.
+            "" => self.store.resolve(image)?,
+            only => self.find(image, only)?.id,
+        };
+        let id = id.digest().to_string();
         let removed = blocking(move || {
             let options = RemoveOptions { force: options.force, no_prune: options.no_prune };
             let _none = spares.none();

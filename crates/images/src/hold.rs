@@ -71,7 +71,7 @@ impl ImageStore {
         let mut next = Some(chain);
         while let Some(chain) = next {
             let Ok(layer) = self.snapshots.layer(&chain) else { return };
-            let is_useless = || matches!(self.is_top_of_an_image(&chain, &[]), Ok(false));
+            let is_useless = || !self.is_top_of_an_image(&chain, &[]);
             // What is left is of use to somebody, or goes at the next start.
             let remove = || is_useless() && self.snapshots.remove_layer(&chain).is_ok();
             let is_gone = self.pins.unless_pinned(&chain, remove) == Some(true);

@@ -64,12 +64,13 @@ impl ImageStore {
     /// Frees the layers and the configuration of an image that has no record any more. Layers of images that are `next` to go
     /// stay until then.
     fn drop_image(&self, id: &ImageId, next: &[Removed]) -> Result<Vec<ChainId>> {
-        let config = self.config(id)?;
+        // Layers of one whose configuration is damaged go at a start, when it is known again whose they are.
+        let diff_ids = self.config(id).map(|config| config.rootfs.diff_ids.clone()).unwrap_or_default();
         let mut removed = Vec::new();
-        for chain in ChainId::all(&config.rootfs.diff_ids).iter().rev() {
+        for chain in ChainId::all(&diff_ids).iter().rev() {
             // Whoever makes an image pins its layers until it is recorded, so one of both is seen.
             let remove = || -> Result<bool> {
-                if self.is_top_of_an_image(chain, next)? {
+                if self.is_top_of_an_image(chain, next) {
                     return Ok(false);
                 }
                 match self.snapshots.remove_layer(chain) {
@@ -90,15 +91,20 @@ impl ImageStore {
         Ok(removed)
     }
 
-    pub(crate) fn is_top_of_an_image(&self, chain: &ChainId, next: &[Removed]) -> Result<bool> {
+    pub(crate) fn is_top_of_an_image(&self, chain: &ChainId, next: &[Removed]) -> bool {
         let records = self.records.read();
         let going = next.iter().filter_map(|r| if let Removed::Image(id) = r { Some(*id) } else { None });
         for id in records.images.keys().copied().map(ImageId::from).chain(going) {
-            if ChainId::of(&self.config(&id)?.rootfs.diff_ids).as_ref() == Some(chain) {
-                return Ok(true);
+            let is_top = match self.config(&id) {
+                Ok(config) => ChainId::of(&config.rootfs.diff_ids).as_ref() == Some(chain),
+                // Nobody knows which layers a damaged one has, unless it has gone by now.
+                Err(_) => self.records.read().image(&id).is_some(),
+            };
+            if is_top {
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 }
 

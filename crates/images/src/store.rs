@@ -131,14 +131,15 @@ impl ImageStore {
         self.records.read().images.keys().copied().map(ImageId::from).collect()
     }
 
-    /// All images, the newest first, with those that are only parents of others.
+    /// All images, the newest first, with those that are only parents of others. One whose configuration is damaged is left
+    /// out.
     pub fn list(&self) -> Result<Vec<Image>> {
         let records = self.records.read();
         let mut images = Vec::new();
         for (digest, record) in &records.images {
             match self.image(&records, &(*digest).into(), record) {
-                // It was removed just now.
-                Err(Error::NotFound(_)) => {}
+                // It was removed just now, or nobody can tell what it is: the others are none the worse for it.
+                Err(Error::NotFound(_) | Error::Damaged { .. }) => {}
                 image => images.push(image?),
             }
         }
@@ -216,6 +217,11 @@ impl ImageStore {
         Ok(changed)
     }
 
+    /// All names of an image, sorted as text.
+    pub fn names(&self, id: &ImageId) -> Vec<Reference> {
+        self.records.read().names_of(id).cloned().collect()
+    }
+
     /// All names with a tag of the repository that a name is of, sorted.
     pub fn tags_of(&self, name: &Reference) -> Vec<Reference> {
         let records = self.records.read();
@@ -226,20 +232,39 @@ impl ImageStore {
     }
 
     /// An image's configuration as it is stored.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; it cannot be read, or is not what it was.
     pub fn config_bytes(&self, id: &ImageId) -> Result<Vec<u8>> {
-        self.by_id(id)?;
-        Ok(self.blobs.get(&id.digest())?)
+        self.records.read().image(id).ok_or_else(|| Error::NotFound(id.digest().to_string()))?;
+        self.kept_bytes(&id.digest())
+    }
+
+    /// Puts an image's configuration in the place of one that is damaged.
+    ///
+    /// # Errors
+    /// [`Error::Digest`] if it is another one; those of the disk.
+    pub fn mend_config(&self, id: &ImageId, bytes: &[u8]) -> Result<()> {
+        let (expected, found) = (id.digest(), Digest::of(bytes));
+        if found != expected {
+            return Err(Error::Digest { what: "image config".to_owned(), expected, found });
+        }
+        self.blobs.put(bytes)
     }
 
     /// An image's parsed configuration.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`]. One that merely looks like a configuration would lead to other layers.
     pub(crate) fn config(&self, id: &ImageId) -> Result<Arc<ImageConfig>> {
         let known = self.lock_configs().get(id).cloned();
         if let Some(config) = known {
             return Ok(config);
         }
-        let bytes = self.blobs.get(&id.digest())?;
-        let config = serde_json::from_slice(&bytes)
-            .map_err(|e| Error::Damaged { path: format!("blobs/sha256/{id}"), reason: e.to_string() })?;
+        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+        let config = self.kept_bytes(&id.digest()).map_err(|e| e.to_string()).and_then(parse);
+        let config =
+            config.map_err(|reason| Error::Damaged { path: format!("blobs/sha256/{id}"), reason })?;
         Ok(self.lock_configs().entry(*id).or_insert(Arc::new(config)).clone())
     }
 
@@ -278,16 +303,27 @@ impl ImageStore {
         })
     }
 
-    /// Removes blobs and layers that no image needs.
+    /// Removes blobs and layers that no image needs. While there is an image that nobody knows the layers of, any may be its.
     fn collect_garbage(&self) -> Result<()> {
         let records = self.records.read();
-        let mut chains = HashSet::new();
+        let (mut chains, mut all_known) = (HashSet::new(), true);
         for digest in records.images.keys() {
-            chains.extend(ChainId::all(&self.config(&(*digest).into())?.rootfs.diff_ids));
+            match self.config(&(*digest).into()) {
+                Ok(config) => chains.extend(ChainId::all(&config.rootfs.diff_ids)),
+                Err(error) => {
+                    all_known = false;
+                    let names: Vec<_> =
+                        records.names_of(&(*digest).into()).map(Reference::familiar).collect();
+                    tracing::error!(image = %digest, names = names.join(" "), "cannot be used: {error}");
+                }
+            }
         }
         let published = records.images.values().flat_map(|record| &record.published);
         let kept = published.flat_map(Published::kept).chain(records.images.keys().copied());
         self.blobs.keep_only(&kept.collect())?;
+        if !all_known {
+            return Ok(());
+        }
         let mut garbage: Vec<ChainId> = self.snapshots.layers();
         garbage.retain(|chain| !chains.contains(chain));
         // Children go before their parents; a container may keep a stack of its own.

@@ -63,7 +63,8 @@ pub(super) fn list(
             false => -1,
         };
         let published = match options.manifests {
-            true => manifests::published(store, registry, image)?,
+            // `inspect` says what is wrong with it.
+            true => manifests::published(store, registry, image).unwrap_or_default(),
             false => None,
         };
         let shared = if options.shared_size { shared_size(store, image, &layers) } else { -1 };

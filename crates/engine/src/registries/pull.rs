@@ -220,9 +220,10 @@ impl Pull<'_> {
         platform::choose(&index.manifests, self.platform.unwrap_or(&Platform::processor()))
     }
 
-    /// Whether none of its layers has been lost.
+    /// Whether its configuration is what it was, and none of its layers has been lost.
     fn is_whole(&self, image: &Image) -> bool {
-        image.chain.is_none_or(|chain| self.service.images.snapshotter().layer(&chain).is_ok())
+        self.service.images.config_bytes(&image.id).is_ok()
+            && image.chain.is_none_or(|chain| self.service.images.snapshotter().layer(&chain).is_ok())
     }
 
     /// No layer had to be fetched; the tag may still be new.

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
-use skiff_distribution::{Credentials, Descriptor, Purpose};
+use bytes::Bytes;
+use skiff_distribution::{Credentials, Descriptor, Purpose, media};
 use skiff_images::{Damage, Image, ImageStore, KnownBlob, Reference};
 use skiff_snapshots::{ChainId, LayerTar};
-use skiff_types::Digest;
+use skiff_types::{Digest, ImageId};
 
 use super::{
     Registries,
@@ -19,6 +20,9 @@ use super::{
     words,
 };
 use crate::{Error, Result, containers::blocking};
+
+/// The largest configuration, in bytes: what a pull takes.
+const MOST_CONFIGURATION: u64 = 4 << 20;
 
 /// What is to be proved.
 #[derive(Clone, Debug, Default)]
@@ -37,13 +41,24 @@ impl Registries {
     /// # Errors
     /// No such image; something is damaged, and could not be mended if that was asked for.
     pub async fn verify(&self, request: VerifyRequest, progress: &ProgressSender) -> Result<()> {
-        let image = self.images.get(&request.image)?;
-        let _held = self.last_use.hold(&image.id);
+        let name = &request.image;
+        let id = self.images.resolve(name)?;
+        let _held = self.last_use.hold(&id);
         let mut damaged = 0;
-        if let Some(reason) = self.damaged_configuration(&image).await? {
-            damaged += 1;
-            progress.status(&short(&image.id.digest()), format!("Damaged: the configuration {reason}"));
+        if let Some(error) = self.damaged_configuration(&id).await? {
+            let shown = short(&id.digest());
+            progress.status(&shown, format!("Damaged: the configuration: {error}"));
+            if request.mend && self.mend_configuration(&request, &id, progress).await? {
+                progress.layer(&shown, "Mended");
+            } else {
+                damaged += 1;
+            }
         }
+        let image = match self.images.by_id(&id) {
+            // Nobody knows which layers it has.
+            Err(_) if damaged > 0 => return Err(damaged_parts(name, damaged)),
+            image => image?,
+        };
         damaged += self.damaged_publications(&image, request.mend, progress).await?;
         let mut seen = Vec::new();
         let diff_ids = &image.config.rootfs.diff_ids;
@@ -63,7 +78,7 @@ impl Registries {
             }
             seen.push(*diff_id);
         }
-        let (name, layers) = (&request.image, diff_ids.len());
+        let layers = diff_ids.len();
         match (damaged, seen.len()) {
             (0, 0) => {
                 progress.status("", format!("Status: {name} is what its digests say, layers: {layers}"))
@@ -71,25 +86,62 @@ impl Registries {
             (0, mended) => {
                 progress.status("", format!("Status: {name} is whole again, layers mended: {mended}"))
             }
-            (damaged, _) => {
-                return Err(Error::Internal(format!("damaged parts of image {name}: {damaged}")));
-            }
+            (damaged, _) => return Err(damaged_parts(name, damaged)),
         }
         Ok(())
     }
 
-    async fn damaged_configuration(&self, image: &Image) -> Result<Option<String>> {
-        let (images, id) = (Arc::clone(&self.images), image.id);
-        blocking(move || {
-            Ok(match images.config_bytes(&id) {
-                Ok(bytes) => {
-                    let found = Digest::of(bytes);
-                    (found != id.digest()).then(|| format!("has {found}"))
+    async fn damaged_configuration(&self, id: &ImageId) -> Result<Option<skiff_images::Error>> {
+        let (images, id) = (Arc::clone(&self.images), *id);
+        blocking(move || images.config_bytes(&id).err()).await
+    }
+
+    /// Fetches a configuration from where the image was pulled from or pushed to. Whether that could be done.
+    async fn mend_configuration(
+        &self,
+        request: &VerifyRequest,
+        id: &ImageId,
+        progress: &ProgressSender,
+    ) -> Result<bool> {
+        let mut why = "no registry is known that has it".to_owned();
+        // Who has the image by a digest.
+        for from in self.images.names(id).into_iter().filter(|name| name.digest().is_some()) {
+            let credentials = credentials_for(request, &from);
+            progress.status(&short(&id.digest()), format!("Fetching from {}", from.familiar_name()));
+            let bytes = match self.fetch_configuration(&from, id, &credentials).await {
+                Ok(bytes) => bytes,
+                Err(error) => {
+                    why = error.to_string();
+                    continue;
                 }
-                Err(error) => Some(format!("cannot be read: {error}")),
-            })
-        })
-        .await?
+            };
+            let (images, id) = (Arc::clone(&self.images), *id);
+            blocking(move || images.mend_config(&id, &bytes)).await??;
+            return Ok(true);
+        }
+        progress.status(&short(&id.digest()), format!("Cannot be mended: {why}"));
+        Ok(false)
+    }
+
+    async fn fetch_configuration(
+        &self,
+        from: &Reference,
+        id: &ImageId,
+        credentials: &Credentials,
+    ) -> Result<Bytes> {
+        let blob = Descriptor::new(media::OCI_CONFIG, id.digest(), MOST_CONFIGURATION);
+        let mut last = Error::Internal(format!("no endpoints found for {}", from.domain()));
+        for candidate in self.client.candidates(from.domain(), Purpose::Pull).await? {
+            let fetched = async {
+                let session = self.client.open(&candidate, credentials).await?;
+                session.repository(from.path()).small_blob(&blob).await
+            };
+            match fetched.await {
+                Ok(bytes) => return Ok(bytes),
+                Err(error) => last = error.into(),
+            }
+        }
+        Err(last)
     }
 
     /// How many damaged ones there are of what the image was published as. They are mended by being forgotten: the next pull
@@ -186,13 +238,10 @@ impl Registries {
         diff_id: &Digest,
         progress: &ProgressSender,
     ) -> Result<Option<Staged>> {
-        let own = parse(&request.image).map(|name| name.domain().to_owned()).ok();
         let mut last = Ok(None);
         for known in self.images.known_blobs(diff_id) {
             let Ok(from) = parse(&known.repository) else { continue };
-            // A password is for the registry that it was given for.
-            let theirs = own.as_deref() == Some(from.domain());
-            let credentials = if theirs { request.credentials.clone() } else { Credentials::default() };
+            let credentials = credentials_for(request, &from);
             progress.status(&short(diff_id), format!("Fetching from {}", from.familiar_name()));
             match self.fetch(&from, &known, &credentials).await {
                 Ok(staged) if staged.diff_id() == diff_id => return Ok(Some(staged)),
@@ -241,6 +290,18 @@ impl Registries {
 async fn forget(images: &Arc<ImageStore>, blob: &Digest) -> Result<()> {
     let (images, blob) = (Arc::clone(images), *blob);
     blocking(move || images.forget_partial(&blob)).await
+}
+
+/// A password is for the registry that it was given for.
+fn credentials_for(request: &VerifyRequest, registry: &Reference) -> Credentials {
+    match parse(&request.image) {
+        Ok(name) if name.domain() == registry.domain() => request.credentials.clone(),
+        _ => Credentials::default(),
+    }
+}
+
+fn damaged_parts(name: &str, damaged: usize) -> Error {
+    Error::Internal(format!("damaged parts of image {name}: {damaged}"))
 }
 
 /// What was found out about a layer.
