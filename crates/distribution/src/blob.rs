@@ -38,8 +38,9 @@ pub struct BlobReader<'a> {
     alone: bool,
     /// What came and was not given yet: the rest of a range, or of a piece whose beginning was known already.
     kept: Option<Bytes>,
-    /// Failures since anything was read last.
+    /// Failures since [`Limits::pace_bytes`] were read without one, and what has been read since the last.
     failures: u32,
+    since_failure: u64,
     pace: Pace,
 }
 
@@ -93,6 +94,7 @@ impl<'a> Repository<'a> {
             alone: false,
             kept: None,
             failures: 0,
+            since_failure: 0,
             pace: Pace::default(),
         }
     }
@@ -154,8 +156,12 @@ impl<'a> BlobReader<'a> {
             }
             match self.piece().await {
                 Ok(Some(piece)) => {
-                    self.failures = 0;
                     self.position += piece.len() as u64;
+                    self.since_failure += piece.len() as u64;
+                    // A byte of each connection is no progress.
+                    if self.since_failure >= limits.pace_bytes {
+                        self.failures = 0;
+                    }
                     if self.position > self.blob.size {
                         return Err(self.wrong_length("more"));
                     }
@@ -173,7 +179,6 @@ impl<'a> BlobReader<'a> {
                 Err(error) => return Err(error),
             }
             tokio::time::sleep(limits.pause * 2u32.pow(self.failures.saturating_sub(1).min(6))).await;
-            self.pace = Pace::default();
         }
     }
 
@@ -182,6 +187,7 @@ impl<'a> BlobReader<'a> {
         // What did not go well several at a time goes on one by one.
         self.alone |= self.ranges.take().is_some();
         self.failures += 1;
+        self.since_failure = 0;
         match self.failures < most {
             true => Ok(()),
             false => Err(error),
@@ -262,6 +268,8 @@ impl<'a> BlobReader<'a> {
         {
             answer = found;
         }
+        let limits = self.repository.session.exchange.config.limits;
+        self.pace = Pace::default();
         let length = answer.header(header::CONTENT_LENGTH).and_then(|n| n.parse::<u64>().ok());
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -278,7 +286,9 @@ impl<'a> BlobReader<'a> {
                 }
                 let mut skip = position;
                 while skip > 0 {
-                    match answer.chunk().await? {
+                    let piece = answer.chunk().await?;
+                    self.pace.check(&limits, &self.blob, piece.as_ref().map_or(0, Bytes::len))?;
+                    match piece {
                         Some(piece) if piece.len() as u64 <= skip => skip -= piece.len() as u64,
                         Some(piece) => {
                             self.kept = Some(piece.slice(skip as usize..));

@@ -83,6 +83,48 @@ async fn a_registry_that_drips_or_says_nothing_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_connection_that_brings_next_to_nothing_counts_as_a_failure() {
+    let registry = registry(None);
+    let bytes = counting(200_000);
+    let wanted = blob(&registry, &bytes);
+    let (whole, each, asked_for) = (bytes.clone(), Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let (comes, count) = (Arc::clone(&each), Arc::clone(&asked_for));
+    lie(&registry, move |asked, out| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let begin = range(asked).map_or(0, |(begin, _)| begin);
+        let rest = (whole.len() - begin).to_string();
+        let range = format!("bytes {begin}-{}/{}", whole.len() - 1, whole.len());
+        let status = if begin == 0 { "200 OK" } else { "206 Partial Content" };
+        let end = whole.len().min(begin + comes.load(Ordering::Relaxed));
+        answer(out, status, &[("Content-Length", &rest), ("Content-Range", &range)], &whole[begin..end])?;
+        Err(std::io::ErrorKind::ConnectionAborted.into())
+    });
+    let session = session(&registry, limits()).await;
+    let error = read(&session, &wanted, 0).await.unwrap_err();
+    assert!(error.is_passing(), "{error}");
+    assert_eq!(asked_for.load(Ordering::Relaxed), limits().attempts as usize);
+    // More cuts than attempts, but each connection gets somewhere.
+    each.store(20_000, Ordering::Relaxed);
+    assert!(read(&session, &wanted, 0).await.unwrap() == bytes);
+}
+
+#[tokio::test]
+async fn what_is_skipped_must_come_at_a_pace_too() {
+    let registry = registry(None);
+    let wanted = blob(&registry, &[7; 100_000]);
+    lie(&registry, |_, out| {
+        answer(out, "200 OK", &[("Content-Length", "100000")], b"")?;
+        loop {
+            out.write_all(b"7")?;
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let short = Limits { pace: Duration::from_millis(100), ..limits() };
+    let error = read(&session(&registry, short).await, &wanted, 50_000).await.unwrap_err();
+    assert!(error.to_string().contains("too slowly"), "{error}");
+}
+
+#[tokio::test]
 async fn a_registry_without_ranges_sends_all_and_what_is_known_is_skipped() {
     let registry = registry(None);
     let bytes: Vec<u8> = (0..100_000u32).map(|i| (i / 3) as u8).collect();
