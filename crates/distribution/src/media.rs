@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize};
-use skiff_types::Digest;
+use skiff_types::{Digest, ParseDigestError};
 
 use crate::{Error, Result};
 
@@ -48,11 +48,12 @@ const MOST_ENTRIES: usize = 4096;
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What it is.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub media_type: String,
     /// Its bytes.
     pub digest: Digest,
-    /// How many.
+    /// How many; at most [`i64::MAX`], so that those of a manifest can be added.
+    #[serde(deserialize_with = "size")]
     pub size: u64,
     /// Where else it may be had.
     #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
@@ -61,7 +62,7 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// What else is known.
-    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, deserialize_with = "annotations", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Its bytes in base64, if whoever refers to it put them there. They are not believed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -76,11 +77,17 @@ pub struct Descriptor {
 #[serde(default)]
 pub struct Platform {
     /// CPU architecture by Go's name.
+    #[serde(deserialize_with = "null_is_default")]
     pub architecture: String,
     /// Operating system by Go's name.
+    #[serde(deserialize_with = "null_is_default")]
     pub os: String,
     /// Its version.
-    #[serde(rename = "os.version", skip_serializing_if = "String::is_empty")]
+    #[serde(
+        rename = "os.version",
+        deserialize_with = "null_is_default",
+        skip_serializing_if = "String::is_empty"
+    )]
     pub os_version: String,
     /// Its features.
     #[serde(
@@ -90,7 +97,7 @@ pub struct Platform {
     )]
     pub os_features: Vec<String>,
     /// The CPU's variant.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub variant: String,
 }
 
@@ -107,11 +114,41 @@ pub struct Manifest {
 
 /// A list of manifests.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(from = "Entries")]
 pub struct Index {
-    /// In its order.
-    #[serde(default, deserialize_with = "null_is_default")]
+    /// In its order, without those that follow.
     pub manifests: Vec<Descriptor>,
+    /// How many it has whose digests are of another algorithm: nobody here can have those.
+    pub unsupported: usize,
+}
+
+#[derive(Deserialize)]
+struct Entries {
+    #[serde(default, deserialize_with = "null_is_default")]
+    manifests: Vec<Entry>,
+}
+
+/// None if its digest is of another algorithm.
+struct Entry(Option<Descriptor>);
+
+impl<'de> Deserialize<'de> for Entry {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let value = serde_json::Value::deserialize(d)?;
+        match value["digest"].as_str().map(str::parse::<Digest>) {
+            Some(Err(ParseDigestError::Unsupported)) => Ok(Self(None)),
+            _ => Descriptor::deserialize(value)
+                .map(|entry| Self(Some(entry)))
+                .map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+impl From<Entries> for Index {
+    fn from(entries: Entries) -> Self {
+        let all = entries.manifests.len();
+        let manifests: Vec<_> = entries.manifests.into_iter().filter_map(|Entry(entry)| entry).collect();
+        Self { unsupported: all - manifests.len(), manifests }
+    }
 }
 
 /// A manifest or index.
@@ -156,6 +193,17 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(d: 
     Ok(Option::deserialize(d)?.unwrap_or_default())
 }
 
+/// Go's sizes are signed, and `null` is none.
+fn size<'de, D: Deserializer<'de>>(d: D) -> Result<u64, D::Error> {
+    let size = null_is_default::<_, i64>(d)?;
+    u64::try_from(size).map_err(|_| serde::de::Error::custom(format!("size {size} is negative")))
+}
+
+fn annotations<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let map = null_is_default::<_, BTreeMap<String, Option<String>>>(d)?;
+    Ok(map.into_iter().map(|(key, value)| (key, value.unwrap_or_default())).collect())
+}
+
 /// Whether this media type is schema 1, which nobody reads any more.
 pub(crate) fn is_schema_1(media_type: &str) -> bool {
     SCHEMA_1.contains(&media_type)
@@ -174,9 +222,9 @@ pub fn parse(announced: &str, bytes: &[u8]) -> Result<(String, Document)> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Head {
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         schema_version: i64,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "null_is_default")]
         media_type: String,
         #[serde(default)]
         manifests: Option<serde::de::IgnoredAny>,
@@ -222,7 +270,7 @@ pub fn parse(announced: &str, bytes: &[u8]) -> Result<(String, Document)> {
         false => Document::Manifest(serde_json::from_slice(bytes).map_err(invalid)?),
     };
     let entries = match &document {
-        Document::Index(index) => index.manifests.len(),
+        Document::Index(index) => index.manifests.len() + index.unsupported,
         Document::Manifest(manifest) => manifest.layers.len(),
     };
     if entries > MOST_ENTRIES {
@@ -265,6 +313,25 @@ mod tests {
         assert!(refused(OCI_MANIFEST, r#"{"schemaVersion":1}"#).contains("schema 1"));
         assert!(refused(OCI_MANIFEST, r#"{"schemaVersion":3}"#).contains("version 3"));
         assert!(refused(OCI_MANIFEST, "{").contains("invalid manifest"));
+    }
+
+    #[test]
+    fn an_index_may_have_entries_for_others() {
+        let zeros = "0".repeat(64);
+        let text = format!(
+            r#"{{"schemaVersion":2,"mediaType":null,"manifests":[
+                {{"mediaType":null,"digest":"sha256:{zeros}","size":null,"annotations":{{"a":null}},"data":null,
+                  "platform":{{"os":"linux","architecture":"amd64","os.version":null,"variant":null,"os.features":null}}}},
+                {{"digest":"sha512:{zeros}{zeros}","size":-1,"platform":{{"os":"linux","architecture":"arm64"}}}}]}}"#
+        );
+        let (_, Document::Index(index)) = parse(OCI_INDEX, text.as_bytes()).unwrap() else { panic!() };
+        assert_eq!((index.manifests.len(), index.unsupported), (1, 1));
+        assert_eq!(index.manifests[0].annotations["a"], "");
+        assert_eq!(index.manifests[0].platform.as_ref().unwrap().variant, "");
+        for entry in [r#"{"digest":"sha256:0","size":1}"#, r#"{"size":1}"#, "1"] {
+            let text = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
+            assert!(refused(OCI_INDEX, &text).contains("invalid manifest"), "{entry}");
+        }
     }
 
     proptest! {

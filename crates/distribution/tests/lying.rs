@@ -87,7 +87,8 @@ async fn a_connection_that_brings_next_to_nothing_counts_as_a_failure() {
     let registry = registry(None);
     let bytes = counting(200_000);
     let wanted = blob(&registry, &bytes);
-    let (whole, each, asked_for) = (bytes.clone(), Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
+    let (whole, each, asked_for) =
+        (bytes.clone(), Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
     let (comes, count) = (Arc::clone(&each), Arc::clone(&asked_for));
     lie(&registry, move |asked, out| {
         count.fetch_add(1, Ordering::Relaxed);
@@ -321,4 +322,21 @@ async fn tokens_are_fetched_once_for_what_they_allow() {
     let error = client.login(&registry.address(), &wrong).await.unwrap_err();
     assert!(error.to_string().ends_with("unauthorized: incorrect username or password"), "{error}");
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
+}
+
+#[tokio::test]
+async fn a_token_may_come_with_nulls() {
+    for body in [
+        r#"{"token":"t","access_token":null,"refresh_token":null,"expires_in":null}"#,
+        r#"{"token":null,"access_token":"t","expires_in":-1}"#,
+    ] {
+        let tokens = registry(None);
+        let realm = format!("http://{}/token", tokens.address());
+        tokens.hook(move |_, out| {
+            answer(out, "200 OK", &[("Content-Type", "application/json")], body.as_bytes()).map(|()| true)
+        });
+        let registry = registry(Some(("Bearer t", &format!("Bearer realm=\"{realm}\""))));
+        let wanted = blob(&registry, b"bytes");
+        assert_eq!(read(&session(&registry, limits()).await, &wanted, 0).await.unwrap(), b"bytes", "{body}");
+    }
 }

@@ -115,7 +115,7 @@ impl ImageStore {
     /// [`Error::Archive`] for what is no configuration of a Linux image.
     pub fn receive(self: &Arc<Self>, config: Vec<u8>) -> Result<Receiving> {
         let invalid = |e: serde_json::Error| Error::Archive(format!("image configuration: {e}"));
-        let parsed: ImageConfig = serde_json::from_slice(&config).map_err(invalid)?;
+        let parsed = ImageConfig::parse(&config).map_err(invalid)?;
         let diff_ids = parsed.rootfs.diff_ids.clone();
         let chains = ChainId::all(&diff_ids);
         let mut hold = Hold::new(Arc::clone(self));

@@ -261,7 +261,7 @@ impl ImageStore {
         if let Some(config) = known {
             return Ok(config);
         }
-        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes).map_err(|e| e.to_string());
+        let parse = |bytes: Vec<u8>| ImageConfig::parse(&bytes).map_err(|e| e.to_string());
         let config = self.kept_bytes(&id.digest()).map_err(|e| e.to_string()).and_then(parse);
         let config =
             config.map_err(|reason| Error::Damaged { path: format!("blobs/sha256/{id}"), reason })?;

@@ -37,13 +37,15 @@ impl Token {
     }
 }
 
+/// What the server leaves out it may call `null` as well.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Given {
-    token: String,
-    access_token: String,
-    refresh_token: String,
-    expires_in: u64,
+    token: Option<String>,
+    access_token: Option<String>,
+    refresh_token: Option<String>,
+    /// Seconds; some servers say -1.
+    expires_in: Option<i64>,
 }
 
 /// What is asked of a token server.
@@ -98,12 +100,12 @@ pub(crate) async fn fetch(
     let body = answer.bytes("the token", exchange.config.limits.small_body).await?;
     let given: Given = serde_json::from_slice(&body)
         .map_err(|e| failed(format!("unable to decode token response: {e}"), false))?;
-    let token = if given.token.is_empty() { given.access_token } else { given.token };
-    if token.is_empty() {
+    let Some(token) = [given.token, given.access_token].into_iter().flatten().find(|t| !t.is_empty()) else {
         return Err(failed("authorization server did not include a token in the response".to_owned(), false));
-    }
-    let life = Duration::from_secs(given.expires_in.clamp(DEFAULT_LIFE, 24 * 3600));
-    let (token, refresh) = (Secret::new(token), Secret::new(given.refresh_token));
+    };
+    let life = u64::try_from(given.expires_in.unwrap_or_default()).unwrap_or_default();
+    let life = Duration::from_secs(life.clamp(DEFAULT_LIFE, 24 * 3600));
+    let (token, refresh) = (Secret::new(token), Secret::new(given.refresh_token.unwrap_or_default()));
     Ok(Token { token, refresh, until: Instant::now() + life })
 }
 

@@ -107,7 +107,7 @@ impl Registries {
 
 /// The platform of a configuration; none for what is no image's.
 fn platform(config: &[u8]) -> Option<Platform> {
-    let config: ImageConfig = serde_json::from_slice(config).ok()?;
+    let config = ImageConfig::parse(config).ok()?;
     (!config.os.is_empty() || !config.architecture.is_empty()).then(|| platform_of(&config))
 }
 

@@ -51,11 +51,11 @@ impl Origin {
         self.target.digest
     }
 
-    /// Fetches the attestations and keeps everything in the store. An attestation that the registry does not have, or that
-    /// is larger than what is kept of them, is left out, and `left_out` is told why.
+    /// Fetches the attestations and keeps everything in the store. An attestation that cannot be had, or that is larger than
+    /// what is kept of them, is left out, and `left_out` is told why: the image is whole without it.
     ///
     /// # Errors
-    /// Those of asking and of the store.
+    /// Those of the store.
     pub(super) async fn keep(
         self,
         images: &Arc<ImageStore>,
@@ -73,7 +73,7 @@ impl Origin {
         for (number, entry) in self.attestations.iter().enumerate() {
             let fetched = match number {
                 MOST.. => Err(format!("more than {MOST} for one image")),
-                _ => attestation(repository, entry, room).await?,
+                _ => attestation(repository, entry, room).await,
             };
             match fetched {
                 Ok(attestation) => {
@@ -102,30 +102,27 @@ struct Attestation {
     blobs: Vec<Bytes>,
 }
 
-/// Fetches an attestation of at most so many bytes; inside, why it is left out.
+/// Fetches an attestation of at most so many bytes.
+///
+/// # Errors
+/// Why it is left out.
 async fn attestation(
     repository: &Repository<'_>,
     entry: &Descriptor,
     room: u64,
-) -> Result<Result<Attestation, String>, RegistryError> {
-    let missing = |error: RegistryError| match error.kind() {
-        ErrorKind::NotFound => Ok(Err("the registry does not have it".to_owned())),
-        _ => Err(error),
+) -> Result<Attestation, String> {
+    let told = |error: RegistryError| match error.kind() {
+        ErrorKind::NotFound => "the registry does not have it".to_owned(),
+        _ => error.to_string(),
     };
-    let manifest = match repository.manifest(&entry.digest.to_string()).await {
-        Ok(manifest) => manifest,
-        Err(error) => return missing(error),
-    };
-    let Parsed::Manifest(parsed) = &manifest.document else {
-        return Ok(Err("it is an index".to_owned()));
-    };
+    let manifest = repository.manifest(&entry.digest.to_string()).await.map_err(told)?;
+    let Parsed::Manifest(parsed) = &manifest.document else { return Err("it is an index".to_owned()) };
     let parts: Vec<&Descriptor> = [&parsed.config].into_iter().chain(&parsed.layers).collect();
     let size = parts.iter().fold(manifest.descriptor.size, |sum, part| sum.saturating_add(part.size));
     if size > room {
-        return Ok(Err(format!("its {size} bytes are more than is kept of attestations")));
+        return Err(format!("its {size} bytes are more than is kept of attestations"));
     }
-    match try_join_all(parts.into_iter().map(|part| repository.whole_blob(part))).await {
-        Ok(blobs) => Ok(Ok(Attestation { manifest, blobs })),
-        Err(error) => missing(error),
-    }
+    let blobs = parts.into_iter().map(|part| repository.whole_blob(part));
+    let blobs = try_join_all(blobs).await.map_err(told)?;
+    Ok(Attestation { manifest, blobs })
 }

@@ -107,6 +107,9 @@ impl Original {
 
     /// Whether the registry has everything that the index refers to.
     async fn has_all(&self, repository: &Repository<'_>, index: &Index) -> Result<bool> {
+        if index.unsupported > 0 {
+            return Ok(false);
+        }
         for entry in index.manifests.iter().filter(|entry| !self.is_sent(&entry.digest)) {
             if repository.resolve(&entry.digest.to_string()).await.map_err(words::push)?.is_none() {
                 return Ok(false);

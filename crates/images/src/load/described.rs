@@ -57,7 +57,7 @@ impl Config {
         {
             return Err(Error::Archive("invalid image JSON, no RootFS key".to_owned()));
         }
-        let config: ImageConfig = serde_json::from_slice(bytes).map_err(invalid)?;
+        let config = ImageConfig::parse(bytes).map_err(invalid)?;
         if config.history.iter().filter(|step| !step.empty_layer).count() > config.rootfs.diff_ids.len() {
             return Err(Error::Archive("too many non-empty layers in History section".to_owned()));
         }

@@ -113,6 +113,10 @@ pub(super) async fn inspect(call: Call<'_>) -> Outcome {
     let remote = Remote::new(session, &name, matches.on("insecure"))?;
     match remote.find(&name).await? {
         Found::Image(image) => show(&image, verbose),
+        Found::List(index) if index.unsupported > 0 => {
+            Err(format!("{} manifests of {name} have digests that are not supported", index.unsupported)
+                .into())
+        }
         Found::List(index) => {
             let mut images = Vec::new();
             for entry in &index.manifests {
