@@ -1,5 +1,13 @@
 //! Images that were published in an index, with attestations: what a pull keeps of that, and what a push sends on.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use skiff_testkit::{
@@ -267,6 +275,46 @@ fn an_attestation_that_cannot_be_had_is_left_out() -> Result<()> {
         world.daemon.client().delete(&format!("{image}?force=1"))?.ok()?;
         assert_eq!(world.blobs()?, [] as [String; 0], "{status} {why}");
     }
+    Ok(())
+}
+
+#[test]
+fn an_attestation_of_many_parts_takes_few_connections() -> Result<()> {
+    let world = World::new()?;
+    let about = world.digest_of(AMD64);
+    let parts: Vec<String> = (0..24).map(|n| format!("part {n}")).collect();
+    let described: Vec<Value> = parts
+        .iter()
+        .map(|part| json!({ "digest": world.registry.put_blob("a", part.as_bytes()), "size": part.len() }))
+        .collect();
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described[0], "layers": described });
+    let manifest = manifest.to_string();
+    let stored = world.registry.put_manifest("a", "many", OCI_MANIFEST, manifest.as_bytes());
+    let entry = json!({
+        "mediaType": OCI_MANIFEST, "digest": stored, "size": manifest.len(),
+        "annotations": { "vnd.docker.reference.digest": about },
+    });
+    let index = json!({
+        "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [world.index["manifests"][AMD64], entry],
+    });
+    world.registry.put_manifest("a", "v1", OCI_INDEX, index.to_string().as_bytes());
+    // How many parts are being sent, and the most there ever were.
+    let sent = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let (count, paths) = (Arc::clone(&sent), parts.clone());
+    world.registry.hook(move |asked, out| {
+        let Some(part) = paths.iter().find(|part| asked.path.ends_with(&digest(part.as_bytes()))) else {
+            return Ok(false);
+        };
+        count[1].fetch_max(count[0].fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(50));
+        count[0].fetch_sub(1, Ordering::SeqCst);
+        answer(out, "200 OK", &[], part.as_bytes()).map(|()| true)
+    });
+    let told = world.pull("v1")?;
+    assert!(!told.contains("left out"), "{told}");
+    let most = sent[1].load(Ordering::SeqCst);
+    assert!((1..=4).contains(&most), "{most}");
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use skiff_distribution::{
     Descriptor, Document as Parsed, Error as RegistryError, Fetched, Manifest, Repository,
 };
@@ -18,6 +18,8 @@ use crate::{Result, containers::blocking};
 /// The most attestations of an image that are kept, and the most bytes of all of them.
 const MOST: usize = 16;
 const MOST_BYTES: u64 = 32 << 20;
+/// How many blobs of one are on their way: each has a connection of its own.
+const AT_ONCE: usize = 4;
 
 /// An image in a registry, as far as a pull has found it.
 pub(super) struct Origin {
@@ -122,7 +124,7 @@ async fn attestation(
     if size > room {
         return Err(format!("its {size} bytes are more than is kept of attestations"));
     }
-    let blobs = parts.into_iter().map(|part| repository.whole_blob(part));
-    let blobs = try_join_all(blobs).await.map_err(told)?;
+    let blobs: Vec<_> = parts.into_iter().map(|part| repository.whole_blob(part)).collect();
+    let blobs = stream::iter(blobs).buffered(AT_ONCE).try_collect().await.map_err(told)?;
     Ok(Attestation { manifest, blobs })
 }
