@@ -310,6 +310,45 @@ fn an_image_is_proved_and_mended() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn a_lost_layer_below_others_is_brought_back() -> Result<()> {
+    let mut pair = Pair::start(&["--auth", "none"], |_, _| Ok(()))?;
+    let body = json!({ "Image": "busybox", "Cmd": ["touch", "/above"], "NetworkDisabled": true });
+    let mut client = pair.daemon.client();
+    let made = client.post("/containers/create", &body)?.ok()?.json()?;
+    let id = made["Id"].as_str().context("id")?.to_owned();
+    client.post(&format!("/containers/{id}/start"), &Value::Null)?.ok()?;
+    client.post(&format!("/containers/{id}/wait"), &Value::Null)?.ok()?;
+    client.post(&format!("/commit?container={id}&repo=two"), &Value::Null)?.ok()?;
+    client.delete(&format!("/containers/{id}"))?.ok()?;
+    pair.push_as("team/app", "two", "")?;
+    let image = format!("{}/team/app:v1", pair.address);
+    let driver = client.get("/info")?.ok()?.json()?["Driver"].as_str().context("driver")?.to_owned();
+    let layers = pair.daemon.data_root().join("snapshots").join(driver).join("layers");
+    let lose_lowest = |pair: &mut Pair| -> Result<()> {
+        for layer in fs_err::read_dir(&layers)? {
+            let meta = layer?.path().join("meta");
+            let record: Value = serde_json::from_slice(&fs_err::read(&meta)?)?;
+            if record["parent"].is_null() {
+                fs_err::write(meta, "{")?;
+            }
+        }
+        pair.daemon.kill()?;
+        pair.daemon.start_again()?;
+        ensure!(pair.run(&image).is_err(), "nothing was lost");
+        Ok(())
+    };
+    lose_lowest(&mut pair)?;
+    let told = pair.post(&format!("/images/create?fromImage={image}"), &Value::Null)?;
+    assert!(told.contains("Pull complete") && told.contains("Already exists"), "{told}");
+    pair.run(&image)?;
+    lose_lowest(&mut pair)?;
+    let mended = pair.daemon.cli(&["image", "verify", "--mend", &image]).output()?;
+    let told = String::from_utf8([mended.stdout, mended.stderr].concat())?;
+    assert!(mended.status.success() && told.contains("layers mended: 1"), "{told}");
+    pair.run(&image)
+}
+
 /// The engine's file of an image's configuration.
 fn configuration_of(pair: &Pair, image: &str) -> Result<PathBuf> {
     let inspected = pair.daemon.client().get(&format!("/images/{image}/json"))?.ok()?.json()?;

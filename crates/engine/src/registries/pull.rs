@@ -11,6 +11,7 @@ use skiff_distribution::{
     media,
 };
 use skiff_images::{Image, KnownBlob, Platform, Publication, Published, Receiving, Reference};
+use skiff_snapshots::ChainId;
 use skiff_types::{Digest, ImageId};
 
 use super::{
@@ -222,8 +223,9 @@ impl Pull<'_> {
 
     /// Whether its configuration is what it was, and none of its layers has been lost.
     fn is_whole(&self, image: &Image) -> bool {
+        let there = |chain| self.service.images.snapshotter().layer(chain).is_ok();
         self.service.images.config_bytes(&image.id).is_ok()
-            && image.chain.is_none_or(|chain| self.service.images.snapshotter().layer(&chain).is_ok())
+            && ChainId::all(&image.config.rootfs.diff_ids).iter().all(there)
     }
 
     /// No layer had to be fetched; the tag may still be new.
@@ -311,10 +313,10 @@ impl Pull<'_> {
         let mut receiving = blocking(move || images.receive(config.to_vec())).await??;
         self.check_config(&receiving, manifest)?;
         let mut missing = Vec::new();
-        // What stands on a layer that is missing cannot be there.
+        // One that was lost may be missing below others.
         for (number, blob) in manifest.layers.iter().enumerate() {
             let id = short(&blob.digest);
-            if missing.is_empty() && receiving.has(number) {
+            if receiving.has(number) {
                 self.progress.layer(&id, "Already exists");
             } else {
                 self.progress.layer(&id, "Pulling fs layer");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use skiff_distribution::{Credentials, Descriptor, Purpose, media};
 use skiff_images::{Damage, Image, ImageStore, KnownBlob, Reference};
-use skiff_snapshots::{ChainId, LayerTar};
+use skiff_snapshots::{ChainId, Error as SnapshotError, LayerTar};
 use skiff_types::{Digest, ImageId};
 
 use super::{
@@ -63,7 +63,7 @@ impl Registries {
         let mut seen = Vec::new();
         let diff_ids = &image.config.rootfs.diff_ids;
         let chains = ChainId::all(diff_ids);
-        for (diff_id, chain) in diff_ids.iter().zip(&chains) {
+        for (number, (diff_id, chain)) in diff_ids.iter().zip(&chains).enumerate() {
             let id = short(diff_id);
             progress.layer(&id, "Verifying");
             let Some(found) = self.damage(chain).await? else {
@@ -71,7 +71,8 @@ impl Registries {
                 continue;
             };
             progress.status(&id, format!("Damaged: {}", found.words));
-            if request.mend && self.mend(&request, diff_id, chain, found.archive, progress).await? {
+            let place = (chain, number.checked_sub(1).map(|below| &chains[below]));
+            if request.mend && self.mend(&request, diff_id, place, found.archive, progress).await? {
                 progress.layer(&id, "Mended");
             } else {
                 damaged += 1;
@@ -186,12 +187,13 @@ impl Registries {
         .await
     }
 
-    /// Puts a good layer in the place of a damaged one. Whether that could be done.
+    /// Puts a good layer in the place of a damaged or lost one, which has a name and what it stands on. Whether that could be
+    /// done.
     async fn mend(
         &self,
         request: &VerifyRequest,
         diff_id: &Digest,
-        chain: &ChainId,
+        (chain, below): (&ChainId, Option<&ChainId>),
         archive: bool,
         progress: &ProgressSender,
     ) -> Result<bool> {
@@ -207,8 +209,15 @@ impl Registries {
                 return Ok(false);
             }
             Ok(Some(staged)) => {
-                let (snapshots, chain) = (Arc::clone(self.images.snapshotter()), *chain);
-                blocking(move || snapshots.mend(&chain, staged)).await?.map_err(Error::from)
+                let snapshots = Arc::clone(self.images.snapshotter());
+                let (chain, below) = (*chain, below.copied());
+                let put = move || match snapshots.layer(&chain) {
+                    Err(SnapshotError::LayerNotFound(_)) => {
+                        snapshots.commit(staged, below.as_ref()).map(drop)
+                    }
+                    _ => snapshots.mend(&chain, staged),
+                };
+                blocking(put).await?.map_err(Error::from)
             }
             Err(error) => Err(error),
         };
