@@ -46,6 +46,8 @@ pub struct Limits {
     pub pace: Duration,
     /// See [`Limits::pace`].
     pub pace_bytes: u64,
+    /// Until all pages of a list have come.
+    pub list: Duration,
     /// Bytes a second that are enough of one connection; from a slower one, the rest of a large blob is asked for in ranges,
     /// several at a time.
     pub fast: u64,
@@ -71,6 +73,7 @@ impl Default for Limits {
             storing: Duration::from_secs(900),
             pace: Duration::from_secs(60),
             pace_bytes: 16 << 10,
+            list: Duration::from_secs(900),
             fast: 24 << 20,
             range: 4 << 20,
             small_body: 1 << 20,

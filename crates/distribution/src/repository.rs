@@ -12,8 +12,9 @@ use crate::{
     url::escape,
 };
 
-/// The most tags of a repository.
+/// The most tags of a repository, and the most bytes of all pages of their list.
 const MOST_TAGS: usize = 1_000_000;
+const MOST_LISTED: usize = 128 << 20;
 /// How many tags are asked for at once.
 const PAGE: usize = 1000;
 
@@ -157,17 +158,23 @@ impl Repository<'_> {
         Ok(bytes)
     }
 
-    /// All tags, in the registry's order.
+    /// All tags, in the registry's order. What cannot be one is left out.
     ///
     /// # Errors
-    /// Those of asking.
+    /// Those of asking, [`Error::Untrue`] for a list without end.
     pub async fn tags(&self) -> Result<Vec<String>> {
+        let most = self.session.exchange.config.limits.list;
+        let slow = |_| Error::Untrue(format!("the list of tags takes longer than {most:?}"));
+        tokio::time::timeout(most, self.all_tags()).await.map_err(slow)?
+    }
+
+    async fn all_tags(&self) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         struct Page {
             #[serde(default)]
             tags: Option<Vec<String>>,
         }
-        let mut tags = Vec::new();
+        let (mut tags, mut last, mut listed, mut bytes) = (Vec::new(), None, 0, 0);
         let mut next = Some(self.url("tags/list").with_query("n", &PAGE.to_string()));
         while let Some(url) = next.take() {
             let answer = self.session.send(Request::get(url.clone()), &Scopes::pull(&self.path)).await?;
@@ -180,14 +187,27 @@ impl Repository<'_> {
                 .map_err(|e| Error::Untrue(format!("invalid list of tags: {e}")))?;
             let page = page.tags.unwrap_or_default();
             // A page with nothing new on it would go on for ever.
-            next = more.filter(|u| u.origin == url.origin && !page.is_empty() && tags.last() != page.last());
-            tags.extend(page);
-            if tags.len() > MOST_TAGS {
-                return Err(Error::Untrue(format!("the repository has more than {MOST_TAGS} tags")));
+            next =
+                more.filter(|u| u.origin == url.origin && !page.is_empty() && last.as_ref() != page.last());
+            last = page.last().cloned();
+            listed += page.len();
+            bytes += body.len();
+            if listed > MOST_TAGS || bytes > MOST_LISTED {
+                return Err(Error::Untrue(format!(
+                    "the list of tags has more than {MOST_TAGS} tags or {MOST_LISTED} bytes"
+                )));
             }
+            tags.extend(page.into_iter().filter(|tag| is_tag(tag)));
         }
         Ok(tags)
     }
+}
+
+/// Whether this can be a tag (distribution-spec, "Pulling manifests").
+fn is_tag(text: &str) -> bool {
+    text.len() <= 128
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-'))
 }
 
 /// `Link: </v2/…>; rel="next"`.

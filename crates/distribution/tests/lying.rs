@@ -340,3 +340,37 @@ async fn a_token_may_come_with_nulls() {
         assert_eq!(read(&session(&registry, limits()).await, &wanted, 0).await.unwrap(), b"bytes", "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_list_of_tags_has_an_end() {
+    let registry = registry(None);
+    let page = |asked: &Asked, out: &mut TcpStream, tag: &str| {
+        let body = format!(r#"{{"tags":["no tag","v1","{tag}-{}"]}}"#, asked.path.len());
+        let link = format!("<{}1>; rel=\"next\"", asked.path);
+        answer(out, "200 OK", &[("Link", &link)], body.as_bytes())
+    };
+    let serve = |longest: usize, tag: String| {
+        registry.hook(move |asked, out| {
+            if !asked.path.contains("/tags/list") {
+                return Ok(false);
+            }
+            match asked.path.len() > longest {
+                true => answer(out, "200 OK", &[], br#"{"tags":["last"]}"#).map(|()| true),
+                false => page(asked, out, &tag).map(|()| true),
+            }
+        });
+    };
+    let session_of = |list| session(&registry, Limits { list, ..limits() });
+    let patient = session_of(Duration::from_secs(60)).await;
+    // What is no tag is not kept.
+    serve(0, String::new());
+    assert_eq!(patient.repository("a").tags().await.unwrap(), ["last"]);
+    serve("/v2/a/tags/list?n=10001".len(), "x".repeat(1000));
+    assert_eq!(patient.repository("a").tags().await.unwrap(), ["v1", "v1", "last"]);
+    serve(usize::MAX, "x".repeat(15 << 20));
+    let error = patient.repository("a").tags().await.unwrap_err();
+    assert!(error.to_string().contains("has more than"), "{error}");
+    serve(usize::MAX, String::new());
+    let error = session_of(Duration::from_millis(100)).await.repository("a").tags().await.unwrap_err();
+    assert!(error.to_string().contains("takes longer than"), "{error}");
+}
