@@ -13,7 +13,7 @@ use skiff_testkit::{
     Daemon,
     http::{Body, Client, Response},
     image::Tar,
-    registry::Registry,
+    registry::{MANIFEST, Registry},
 };
 
 use crate::{create, daemon, inspect, kill_at_odd_moments, start, wait};
@@ -194,6 +194,16 @@ fn what_finds_no_room_is_refused_and_removes_nothing() -> Result<()> {
     let refused = client.post(&path, &Value::Null)?;
     let text = error(&refused);
     assert!(text.starts_with("no room in the disk budget of 20.97MB: "), "{}: {text}", refused.status);
+    // Sizes that add up to next to nothing where the sum overflows.
+    let layers: Vec<_> = (1..4).map(|n| noise(n << 10)).collect();
+    let mut manifest = registry.put_image("huge", "v1", &layers, "amd64");
+    for (layer, size) in [i64::MAX, i64::MAX, 12].into_iter().enumerate() {
+        manifest["layers"][layer]["size"] = json!(size);
+    }
+    registry.put_manifest("huge", "v1", MANIFEST, manifest.to_string().as_bytes());
+    let path = format!("/images/create?fromImage={}/huge&tag=v1", registry.address());
+    let text = error(&client.post(&path, &Value::Null)?);
+    assert!(text.starts_with("no room in the disk budget of 20.97MB: "), "{text}");
     // Of a stream nobody knows how much is to come.
     hold(&mut client, "third")?;
     let refused = import(&mut client, "small", 5)?;

@@ -328,7 +328,9 @@ mod tests {
         assert_eq!((index.manifests.len(), index.unsupported), (1, 1));
         assert_eq!(index.manifests[0].annotations["a"], "");
         assert_eq!(index.manifests[0].platform.as_ref().unwrap().variant, "");
-        for entry in [r#"{"digest":"sha256:0","size":1}"#, r#"{"size":1}"#, "1"] {
+        let sized = |size: &str| format!(r#"{{"digest":"sha256:{zeros}","size":{size}}}"#);
+        let wrong = [r#"{"digest":"sha256:0","size":1}"#, r#"{"size":1}"#, "1"].map(str::to_owned);
+        for entry in wrong.into_iter().chain([sized("-1"), sized("18446744073709551615")]) {
             let text = format!(r#"{{"schemaVersion":2,"manifests":[{entry}]}}"#);
             assert!(refused(OCI_INDEX, &text).contains("invalid manifest"), "{entry}");
         }

@@ -62,7 +62,7 @@ struct Count {
 
 impl Count {
     fn used(&self) -> u64 {
-        self.measured + self.claimed
+        self.measured.saturating_add(self.claimed)
     }
 }
 
@@ -187,7 +187,11 @@ impl Room for Gate {
         let budget = &parts.budget;
         let fits = {
             let mut count = budget.count();
-            count.claimed += bytes;
+            // A registry may say of layers that they are as large as it likes.
+            count.claimed = count
+                .claimed
+                .checked_add(bytes)
+                .ok_or_else(|| io::Error::new(io::ErrorKind::QuotaExceeded, "no room in the disk budget"))?;
             count.used() <= budget.limit
         };
         if fits {

@@ -77,8 +77,9 @@ impl Look<'_> {
         else {
             return Ok(descriptor.size);
         };
-        let layers: u64 = manifest.layers.iter().map(|layer| layer.size).sum();
-        Ok(descriptor.size + manifest.config.size + if own { 0 } else { layers })
+        let layers = if own { &[][..] } else { &manifest.layers };
+        let parts = [&manifest.config].into_iter().chain(layers);
+        Ok(parts.fold(descriptor.size, |sum, part| sum.saturating_add(part.size)))
     }
 
     fn containers(&self) -> Vec<String> {

@@ -324,7 +324,8 @@ impl Pull<'_> {
             }
         }
         // What is certain to be too much is refused before any of it comes.
-        let (images, size) = (Arc::clone(&self.service.images), missing.iter().map(|m| m.2.size).sum());
+        let images = Arc::clone(&self.service.images);
+        let size = missing.iter().fold(0_u64, |sum, (_, _, blob)| sum.saturating_add(blob.size));
         blocking(move || images.make_room(size)).await??;
         let downloads: Vec<Arc<Download>> = missing
             .iter()
