@@ -14,7 +14,7 @@ use crate::{
     connect::{Connections, OutgoingBody, Sender},
     error::{RegistryErrors, RequestError},
     outgoing::{Moved, OwnBody, Slices},
-    url::{Origin, Scheme, Url},
+    url::{Origin, Url},
 };
 
 /// The most redirects that one request follows.
@@ -92,7 +92,7 @@ impl Exchange {
         Self { connections: Arc::new(Connections::new(Arc::clone(&config))), config }
     }
 
-    /// Sends a request and follows where it is sent on. Headers that say who we are stay behind when that is another host.
+    /// Sends a request and follows where it is sent on. Only what says what we want goes along when that is another host.
     pub(crate) async fn send(&self, mut request: Request, trust: &Trust) -> Result<Answer> {
         let first = request.url.origin.clone();
         for _ in 0..=MOST_REDIRECTS {
@@ -108,14 +108,14 @@ impl Exchange {
             let Some(mut next) = next.filter(|_| answer.status().is_redirection()) else { return Ok(answer) };
             let Some(location) = answer.header(header::LOCATION) else { return Ok(answer) };
             let refused = |why: String| next.failed(RequestError::Redirect(why));
-            let url = here.join(location).map_err(|e| refused(e.to_string()))?;
-            if here.origin.scheme == Scheme::Https && url.origin.scheme == Scheme::Http {
-                return Err(refused(format!("redirected from TLS to {url}, which has none")));
-            }
+            let url = here.follow(location).map_err(refused)?;
             answer.discard().await;
             if url.origin != next.url.origin {
-                next.headers.remove(header::AUTHORIZATION);
-                next.headers.remove(header::COOKIE);
+                let wanted = [header::ACCEPT, header::RANGE];
+                next.headers = wanted
+                    .into_iter()
+                    .filter_map(|name| Some((name.clone(), next.headers.remove(name)?)))
+                    .collect();
             }
             next.url = url;
             request = next;

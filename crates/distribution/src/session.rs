@@ -11,6 +11,7 @@ use http::{StatusCode, header};
 use crate::{
     Config, Credentials, Error, Result,
     auth::{Authority, Scopes},
+    certificates::Trust,
     endpoint::{self, Endpoint},
     exchange::{Answer, Exchange, Request},
 };
@@ -164,7 +165,11 @@ impl Session {
         self.endpoint.may.resolve
     }
 
+    /// Adds what every request to the registry carries.
     fn headers(&self, mut request: Request) -> Request {
+        if request.url.origin != self.endpoint.origin {
+            return request;
+        }
         for (name, value) in &self.endpoint.headers {
             if let Ok(name) = name.parse() {
                 request = request.header(name, value);
@@ -223,7 +228,10 @@ impl Session {
         let second = request.again();
         let first = self.apply(request, scopes, false).await?;
         let said = first.headers.contains_key(header::AUTHORIZATION);
-        let answer = self.exchange.send(first, &self.endpoint.trust).await?;
+        // An upload may go on at another host, which is trusted as any other.
+        let elsewhere = Trust::default();
+        let trust = if first.url.origin == self.endpoint.origin { &self.endpoint.trust } else { &elsewhere };
+        let answer = self.exchange.send(first, trust).await?;
         // Another host that we were sent on to does not get to ask.
         let own = *answer.origin() == self.endpoint.origin;
         let Some(second) = second.filter(|_| own && answer.status() == StatusCode::UNAUTHORIZED) else {
@@ -236,7 +244,7 @@ impl Session {
         self.authority.forget(scopes);
         answer.discard().await;
         let second = self.apply(second, scopes, false).await?;
-        self.exchange.send(second, &self.endpoint.trust).await
+        self.exchange.send(second, trust).await
     }
 
     pub(crate) async fn apply(&self, request: Request, scopes: &Scopes, offline: bool) -> Result<Request> {

@@ -142,7 +142,7 @@ fn location(answer: &Answer, base: &Url) -> Result<Url> {
     let text = answer
         .header(header::LOCATION)
         .ok_or_else(|| Error::Untrue("the registry does not say where to send the blob".to_owned()))?;
-    base.join(text).map_err(|e| Error::Untrue(format!("the registry wants the blob at {e}")))
+    base.follow(text).map_err(|why| Error::Untrue(format!("where the registry wants the blob: {why}")))
 }
 
 impl Upload<'_> {

@@ -140,6 +140,18 @@ impl Url {
         format!("{}://{}{path}", self.origin.scheme, self.origin.authority()).parse()
     }
 
+    /// Where a server at this address sends us on to.
+    ///
+    /// # Errors
+    /// Why nobody goes there: it is no address, or leads out of TLS.
+    pub(crate) fn follow(&self, location: &str) -> Result<Self, String> {
+        let url = self.join(location).map_err(|e| e.to_string())?;
+        match (self.origin.scheme, url.origin.scheme) {
+            (Scheme::Https, Scheme::Http) => Err(format!("redirected from TLS to {url}, which has none")),
+            _ => Ok(url),
+        }
+    }
+
     /// With one more query parameter.
     pub(crate) fn with_query(mut self, name: &str, value: &str) -> Self {
         self.path.push(if self.path.contains('?') { '&' } else { '?' });
@@ -190,6 +202,19 @@ mod tests {
         {
             assert!(bad.parse::<Url>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn nobody_is_led_out_of_tls() {
+        let led = |from: &str, to: &str| url(from).follow(to).map(|url| url.to_string());
+        assert_eq!(
+            led("https://a/x", "http://a/y").unwrap_err(),
+            "redirected from TLS to http://a/y, which has none"
+        );
+        assert!(led("https://a/x", "ftp://a/y").unwrap_err().contains("is no address"));
+        assert_eq!(led("https://a/x", "https://b/y").unwrap(), "https://b/y");
+        assert_eq!(led("http://a/x", "https://a/y").unwrap(), "https://a/y");
+        assert_eq!(led("http://a/x", "y").unwrap(), "http://a/y");
     }
 
     #[test]

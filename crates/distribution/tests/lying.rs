@@ -374,3 +374,45 @@ async fn a_list_of_tags_has_an_end() {
     let error = session_of(Duration::from_millis(100)).await.repository("a").tags().await.unwrap_err();
     assert!(error.to_string().contains("takes longer than"), "{error}");
 }
+
+#[tokio::test]
+async fn headers_of_the_settings_are_for_the_registry_alone() {
+    let (registry, other) = (registry(None), registry(None));
+    let settings = tempfile::tempdir().unwrap();
+    let directory = settings.path().join(registry.address());
+    fs_err::create_dir(&directory).unwrap();
+    let server = format!("server = \"http://{}\"\n", registry.address());
+    let text = format!("{server}[header]\nx-api-key = \"secret\"\nauthorization = \"Bearer secret\"\n");
+    fs_err::write(directory.join("hosts.toml"), text).unwrap();
+    let certificates = vec![settings.path().to_owned()];
+    let client = Registries::new(Config { certificates, limits: limits(), ..Config::default() });
+    let session = open(&client, &registry, &Credentials::default()).await;
+
+    let wanted = blob(&registry, b"bytes");
+    let there = format!("http://{}/there", other.address());
+    lie(&registry, move |asked, out| {
+        let status = match asked.method.as_str() {
+            "HEAD" => return answer(out, "404 Not Found", &[], b"").map(|()| true),
+            "POST" => "202 Accepted",
+            _ => "307 Temporary Redirect",
+        };
+        answer(out, status, &[("Location", &there)], b"").map(|()| true)
+    });
+    other.hook(|asked, out| {
+        match asked.method.as_str() {
+            "GET" => answer(out, "206 Partial Content", &[("Content-Range", "bytes 1-4/5")], b"ytes"),
+            _ => answer(out, "201 Created", &[], b""),
+        }
+        .map(|()| true)
+    });
+    assert_eq!(read(&session, &wanted, 1).await.unwrap(), b"ytes");
+    session.repository("a").put_small(&wanted, "bytes".into()).await.unwrap();
+    let asked = other.asked();
+    assert_eq!(asked.iter().map(|asked| asked.method.as_str()).collect::<Vec<_>>(), ["GET", "PUT"]);
+    assert_eq!(asked[0].header("range"), Some("bytes=1-"));
+    let secrets = |asked: &[Asked]| {
+        asked.iter().flat_map(|asked| &asked.headers).filter(|(_, value)| value.contains("secret")).count()
+    };
+    assert_eq!(secrets(&asked), 0, "{asked:?}");
+    assert!(secrets(&registry.asked()) > 0);
+}
