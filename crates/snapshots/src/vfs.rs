@@ -122,11 +122,7 @@ impl Snapshotter for Vfs {
         let below = self.below(parent)?;
         upper::prepare(&layers.dirs, &layers.index, key, parent, limit, |dir| {
             merged_copy(&below, &dir.join("root"))?;
-            if lifetime == Lifetime::Durable {
-                let dir = fs_err::File::open(dir)?;
-                rustix::fs::syncfs(dir.file()).map_err(io::Error::from)?;
-            }
-            Ok(())
+            if lifetime == Lifetime::Durable { flush(dir) } else { Ok(()) }
         })
     }
 
@@ -148,6 +144,7 @@ impl Snapshotter for Vfs {
         if !fs_err::exists(&view)? {
             let staging = self.layers.dirs.staging()?;
             merged_copy(&stack, &staging.path().join("root"))?;
+            flush(staging.path())?;
             match fs_err::rename(staging.path().join("root"), &view) {
                 // Another thread made it meanwhile.
                 Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -205,8 +202,67 @@ fn merged_copy(stack: &Stack, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Flushes the file system of a directory: what has been copied into it is on the disk before it gets its name.
+fn flush(dir: &Path) -> Result<()> {
+    let dir = fs_err::File::open(dir)?;
+    Ok(rustix::fs::syncfs(dir.file()).map_err(io::Error::from)?)
+}
+
 /// A detached mount of a directory.
 fn clone_mount(dir: &Path) -> Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     open_tree(CWD, dir, flags).map_err(system(format!("open_tree {}", dir.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use crate::conformance::Archive;
+
+    use super::*;
+
+    fn run(program: &str, args: &[&Path]) {
+        let status = Command::new(program).args(args).status().expect("the program is there");
+        assert!(status.success(), "{program} {args:?}");
+    }
+
+    /// A file with a file system, mounted until it is dropped.
+    struct Mounted(PathBuf);
+
+    impl Mounted {
+        fn at(disk: &Path, place: PathBuf) -> Self {
+            fs_err::create_dir(&place).unwrap();
+            run("mount", &["-oloop".as_ref(), disk, &place]);
+            Self(place)
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            run("umount", &[&self.0]);
+        }
+    }
+
+    /// What lies on the disk when a view is there is what the next engine finds after a power cut.
+    #[test]
+    fn a_view_is_whole_or_not_there_after_a_power_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        fs_err::File::create(&disk).unwrap().set_len(24 << 20).unwrap();
+        run("mkfs.ext4", &["-q".as_ref(), &disk]);
+        let contents = "whole ".repeat(10_000);
+        let mounted = Mounted::at(&disk, dir.path().join("store"));
+        let store = crate::open(&mounted.0, Some(NAME)).unwrap();
+        let archive = Archive::new().file("file", &contents).finish();
+        let chain = store.apply_layer(None, None, &mut &archive[..]).unwrap().chain;
+        drop(store.view(&chain).unwrap());
+        // What has not been flushed is not in the file of the disk.
+        let cut = dir.path().join("cut");
+        fs_err::copy(&disk, &cut).unwrap();
+        drop(store);
+        let after = Mounted::at(&cut, dir.path().join("after"));
+        let view = after.0.join(NAME).join("views").join(chain.hex());
+        assert_eq!(fs_err::read_to_string(view.join("file")).unwrap(), contents);
+    }
 }
