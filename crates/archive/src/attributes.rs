@@ -9,8 +9,9 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod, fchown,
-        fsetxattr, futimens, getxattr, lgetxattr, listxattr, llistxattr, lsetxattr, utimensat,
+        AtFlags, FileType, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags, chmodat, chownat, fchmod,
+        fchown, fsetxattr, futimens, getxattr, lgetxattr, listxattr, llistxattr, lsetxattr, statat,
+        utimensat,
     },
     io::Errno,
 };
@@ -35,9 +36,32 @@ pub fn set_file_attributes(entry: &Entry, fd: BorrowedFd<'_>) -> io::Result<()> 
 /// # Errors
 /// As [`set_file_attributes`].
 pub fn set_node_attributes(entry: &Entry, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
-    let no_follow = AtFlags::SYMLINK_NOFOLLOW;
-    chownat(dir, name, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)), no_follow)?;
-    if !matches!(entry.kind, EntryKind::Symlink(_)) {
+    let is_symlink = matches!(entry.kind, EntryKind::Symlink(_));
+    set_owner_and_more(entry, dir, name, is_symlink)?;
+    utimensat(dir, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(())
+}
+
+/// Gives the file that a hard link has made another name of, in an open directory, what the link's own entry says. As with
+/// Docker, that of a symbolic link is its owner alone.
+///
+/// # Errors
+/// As [`set_file_attributes`].
+pub fn set_linked_attributes(entry: &Entry, dir: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let stat = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_symlink = FileType::from_raw_mode(stat.st_mode) == FileType::Symlink;
+    set_owner_and_more(entry, dir, name, is_symlink)?;
+    if !is_symlink {
+        utimensat(dir, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+/// Sets owner, mode and attributes. A symbolic link is not followed, and has no mode.
+fn set_owner_and_more(entry: &Entry, dir: BorrowedFd<'_>, name: &[u8], is_symlink: bool) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+    chownat(dir, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if !is_symlink {
         chmodat(dir, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
     }
     let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
@@ -45,7 +69,6 @@ pub fn set_node_attributes(entry: &Entry, dir: BorrowedFd<'_>, name: &[u8]) -> i
     for (key, value) in brought(entry) {
         tolerate(key, lsetxattr(&path[..], key, value, XattrFlags::empty()))?;
     }
-    utimensat(dir, name, &timestamps(entry.mtime), no_follow)?;
     Ok(())
 }
 

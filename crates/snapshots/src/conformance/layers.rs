@@ -38,13 +38,14 @@ fn rich() -> Archive {
         size: 5,
         ..node("usr/bin/ping", EntryKind::File, 0o4755)
     };
+    let same = EntryKind::HardLink(b"usr/bin/ping".to_vec());
     let long = format!("usr/{}/{}", "d".repeat(120), "f".repeat(200));
     Archive::new()
         .dir("./")
         .dir("usr/")
         .dir("usr/bin/")
         .entry(&odd, b"hello")
-        .link("usr/bin/ping6", "usr/bin/ping")
+        .entry(&Entry { path: b"usr/bin/ping6".to_vec(), kind: same, size: 0, ..odd.clone() }, b"")
         .symlink("bin", "usr/bin")
         .file("bin/through-a-link", "below usr/bin")
         .file("/absolute", "abc")
@@ -235,6 +236,48 @@ pub(super) fn links_across_layers(store: &Store) {
     let late = Archive::new().symlink("a/b", "a").link("a/c", "a/b/d").file("a/b/d", "").finish();
     let error = driver.apply_layer(None, None, &mut &late[..]).expect_err("it is not there yet");
     assert!(matches!(error, Error::DanglingLink { .. }), "{error}");
+}
+
+/// The last header of a file counts, as with Docker, and as calls would have it: a change of the owner takes capabilities.
+pub(super) fn headers_of_links(store: &Store) {
+    let driver = store.open();
+    let pair = |name: &str, value: &str| (name.into(), value.into());
+    let capability = pair("security.capability", "\x01\0\0\x02\x00\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0");
+    let file = |path| node(path, EntryKind::File, 0o600);
+    let link = |path, target: &str| Entry {
+        uid: 7,
+        mtime: Timestamp { secs: 3, nanos: 0 },
+        ..node(path, EntryKind::HardLink(target.into()), 0o4755)
+    };
+    let archive = Archive::new()
+        .entry(&Entry { xattrs: vec![pair("user.a", "1"), pair("user.b", "1")], ..file("f") }, b"")
+        .entry(&Entry { xattrs: vec![pair("user.b", "2"), pair("user.c", "2")], ..link("f2", "f") }, b"")
+        .entry(&Entry { xattrs: vec![capability.clone()], ..file("lost") }, b"")
+        .entry(&link("lost2", "lost"), b"")
+        .entry(&Entry { xattrs: vec![capability.clone()], ..file("kept") }, b"")
+        .entry(&Entry { xattrs: vec![capability], ..link("kept2", "kept") }, b"")
+        .file("outside", "")
+        .symlink("s", "outside")
+        .entry(&link("s2", "s"), b"")
+        .fifo("p")
+        .entry(&link("p2", "p"), b"")
+        .entry(&Entry { uid: 8, ..link("p3", "p2") }, b"")
+        .finish();
+    let seen = view(&driver, &apply(&driver, None, &archive));
+    for name in ["f", "f2", "kept", "kept2", "lost", "lost2"] {
+        assert!(
+            seen[&format!("./{name}")].contains(" 4755 7:0 3.000000000 "),
+            "{}",
+            seen[&format!("./{name}")]
+        );
+    }
+    let user = "[\"user.a=1\", \"user.b=2\", \"user.c=2\"]";
+    assert!(seen["./f"].contains(user), "{}", seen["./f"]);
+    assert!(seen["./kept"].contains("security.capability"), "{}", seen["./kept"]);
+    assert!(seen["./lost"].contains(" [] "), "{}", seen["./lost"]);
+    assert!(seen["./s2"].starts_with("link to outside 777 7:0 1000000000."), "{}", seen["./s2"]);
+    assert!(seen["./outside"].contains(" 644 0:0 1000000000."), "{}", seen["./outside"]);
+    assert!(seen["./p"].starts_with("fifo 4755 8:0 3."), "{}", seen["./p"]);
 }
 
 /// A hard link is a few bytes, and what it leads to may be large.

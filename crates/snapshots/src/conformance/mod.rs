@@ -25,6 +25,7 @@ pub const CASES: &[Case] = &[
     ("whiteouts hide what is below", layers::whiteouts_hide),
     ("the order of whiteouts within a layer does not matter", layers::whiteouts_within_a_layer),
     ("hard links reach into layers below", layers::links_across_layers),
+    ("the header of a hard link counts", layers::headers_of_links),
     ("copies from layers below ask for room", layers::copies_ask_for_room),
     ("undescribed directories look as below", layers::implied_directories),
     ("links do not lead out of the layer", layers::links_stay_inside),

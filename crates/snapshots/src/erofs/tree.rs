@@ -24,6 +24,12 @@ const AUFS: &[u8] = b".wh..wh.";
 /// Symbolic links followed on one path, as in the kernel.
 const MOST_LINKS: u32 = 40;
 
+/// What a change of a file's owner takes away.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// The most bytes of a file's attributes, since they stand behind its inode.
+const MOST_XATTRS: usize = 4 * u16::MAX as usize;
+
 /// `NAME_MAX`.
 const LONGEST_NAME: usize = 255;
 
@@ -225,7 +231,7 @@ impl Tree {
         }
     }
 
-    /// Gives a directory the attributes of another.
+    /// Gives a node the owner, mode, time and attributes of another.
     pub(super) fn describe(&mut self, id: NodeId, like: Node) -> io::Result<()> {
         let node = &mut self.nodes[id as usize];
         let before = node.weight();
@@ -272,7 +278,7 @@ impl Tree {
             if target.len() >= LONGEST_PATH {
                 return Err(failed(&path)(Errno::NAMETOOLONG.into()));
             }
-            return self.hard_link(&path, target).map_err(failed(&path));
+            return self.hard_link(&path, target, entry).map_err(failed(&path));
         }
         let dir = self.make_directories(parent).map_err(failed(&path))?;
         self.place(dir, name.to_vec(), entry).map_err(failed(&path))
@@ -287,13 +293,14 @@ impl Tree {
     }
 
     /// Makes `path` another name of what is at `target`, or notes that it is to be found below.
-    fn hard_link(&mut self, path: &[u8], target: Vec<u8>) -> io::Result<()> {
+    fn hard_link(&mut self, path: &[u8], target: Vec<u8>, entry: Entry) -> io::Result<()> {
         let (parent, name) = split(path);
         let dir = self.make_directories(parent)?;
         match self.find(&target) {
             Some(id) if self.directory(id).is_some() => Err(Errno::PERM.into()),
             Some(id) if !matches!(self.node(id).content, Content::Whiteout) => {
-                self.insert(dir, name.to_vec(), id)
+                self.insert(dir, name.to_vec(), id)?;
+                self.describe_linked(id, entry)
             }
             _ => {
                 // What had the name is replaced, and what takes it after this replaces the link.
@@ -303,6 +310,25 @@ impl Tree {
                 Ok(())
             }
         }
+    }
+
+    /// The entry of a hard link says what the file is like, in the way of calls on its new name: a change of the owner takes
+    /// the file's capabilities, attributes are added, and of a symbolic link only the owner changes.
+    fn describe_linked(&mut self, id: NodeId, entry: Entry) -> io::Result<()> {
+        let Entry { mode, uid, gid, mtime, xattrs, .. } = entry;
+        let node = self.node(id);
+        let (mode, mtime) = match node.content {
+            Content::Symlink(_) => (node.mode, node.mtime),
+            _ => (mode, mtime),
+        };
+        let brought: HashSet<&[u8]> = xattrs.iter().map(|(name, _)| &name[..]).collect();
+        let stays = |name: &[u8]| name != CAPABILITY && !brought.contains(name);
+        let mut all: Vec<_> = node.xattrs.iter().filter(|(name, _)| stays(name)).cloned().collect();
+        all.extend(xattrs.iter().cloned());
+        if all.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > MOST_XATTRS {
+            return Err(io::ErrorKind::ArgumentListTooLong.into());
+        }
+        self.describe(id, Node { mode, uid, gid, mtime, xattrs: all, content: Content::Fifo })
     }
 
     /// Makes a link whose target has been [copied up](Self::copy_up), unless a later entry took its name.

@@ -25,7 +25,7 @@ use rustix::{
 use serde::{Deserialize, Serialize};
 
 use skiff_archive::{
-    attributes::{set_file_attributes, set_node_attributes, set_times},
+    attributes::{set_file_attributes, set_linked_attributes, set_node_attributes, set_times},
     path::{clean, clean_target, join, split},
 };
 
@@ -38,7 +38,7 @@ use crate::{
     whiteout,
 };
 
-/// A hard link to a file that this layer does not have.
+/// A hard link to a file that this layer does not have. What its entry says of the file does not count.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DeferredLink {
     /// Where the link goes.
@@ -150,7 +150,7 @@ impl<R: BufRead> Unpacker<'_, R> {
         match &entry.kind {
             EntryKind::File => self.file(entry, &at),
             EntryKind::Directory => self.directory(entry, &at).map_err(failed),
-            EntryKind::HardLink(target) => self.hard_link(&clean_target(target)?, &at).map_err(failed),
+            EntryKind::HardLink(target) => self.hard_link(entry, &clean_target(target)?, &at).map_err(failed),
             EntryKind::Symlink(target) => {
                 self.unpacked.size += target.len() as u64;
                 self.replace(&at, || symlinkat(&target[..], at.dir, at.name)).map_err(failed)?;
@@ -248,7 +248,7 @@ impl<R: BufRead> Unpacker<'_, R> {
         Ok(())
     }
 
-    fn hard_link(&mut self, target: &[u8], at: &Place<'_>) -> io::Result<()> {
+    fn hard_link(&mut self, entry: &Entry, target: &[u8], at: &Place<'_>) -> io::Result<()> {
         let (parent, name) = split(target);
         let found = match self.tree.resolve(parent) {
             Ok((dir, resolved)) => match statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW) {
@@ -263,8 +263,12 @@ impl<R: BufRead> Unpacker<'_, R> {
             Err(e) => return Err(e),
         };
         match found {
-            Some((_, path)) if path == at.path => Ok(()),
-            Some((dir, _)) => self.replace(at, || linkat(&dir, name, at.dir, at.name, AtFlags::empty())),
+            Some((dir, path)) => {
+                if path != at.path {
+                    self.replace(at, || linkat(&dir, name, at.dir, at.name, AtFlags::empty()))?;
+                }
+                set_linked_attributes(entry, at.dir, at.name)
+            }
             None => {
                 // What had the name is replaced, and what takes it after this replaces the link.
                 match self.clear(at) {
