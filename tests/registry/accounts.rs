@@ -270,6 +270,18 @@ fn administration_wants_an_administrator() -> Result<()> {
             assert!(matches!(answer.status, 401 | 403), "{method} {path}: {}", answer.status);
         }
     }
+    // Who may pull is not told who else may, nor whom the registry talks to.
+    ok(skiff(&["project", "member", "library", "bob", "developer", "--root", &root], "")?)?;
+    let hook = "http://127.0.0.1:9/secret-path";
+    ok(skiff(&["project", "set", "--webhook", hook, "library", "--root", &root], "")?)?;
+    let project = test.client.get("/api/v1/projects/library")?.expect(200)?.json()?;
+    assert_eq!(project["public"], json!(true));
+    for key in ["members", "webhooks", "replications"] {
+        assert!(project.get(key).is_none(), "{project}");
+    }
+    ok(skiff(&["project", "member", "library", "bob", "admin", "--root", &root], "")?)?;
+    let project = test.client.get("/api/v1/projects/library")?.expect(200)?.json()?;
+    assert_eq!((&project["members"], &project["webhooks"]), (&json!({ "bob": "admin" }), &json!([hook])));
     // The operator's socket is for who may use the directory.
     let refused = skiff(&["user", "add", "--password-stdin", "x+y", "--root", &root], "long password")?;
     assert_eq!(refused.status.code(), Some(1));

@@ -68,28 +68,30 @@ pub(super) async fn answer(call: &Call, rest: &[&str]) -> Result<Reply, Error> {
 }
 
 fn describe(call: &Call, name: &str, project: &ProjectRecord) -> Value {
-    let replications = replications(call, name);
-    let contents = call.registry.catalog.read();
-    json!({
-        "name": name,
-        "public": project.public,
-        "created": clock::rfc3339(project.created),
-        "members": project.members,
-        "quota": project.quota,
-        "immutable": project.immutable,
-        "retention": project.retention,
-        "webhooks": project.webhooks.iter().map(|hook| &hook.url).collect::<Vec<_>>(),
-        "replications": replications,
-        "repositories": contents.of_project(name).count(),
-        "size": contents.project_size(name),
-    })
+    let mut description = {
+        let contents = call.registry.catalog.read();
+        json!({
+            "name": name,
+            "public": project.public,
+            "created": clock::rfc3339(project.created),
+            "quota": project.quota,
+            "immutable": project.immutable,
+            "retention": project.retention,
+            "repositories": contents.of_project(name).count(),
+            "size": contents.project_size(name),
+        })
+    };
+    // Who the others are, and whom the registry talks to (addresses of webhooks may hold secrets), is for who may change it.
+    if call.registry.require_role(&call.caller, name, Role::Admin).is_ok() {
+        description["members"] = json!(project.members);
+        description["webhooks"] = project.webhooks.iter().map(|hook| hook.url.as_str()).collect();
+        description["replications"] = replications(call, name).into();
+    }
+    description
 }
 
-/// Targets and how it goes with them, for who may change them. Passwords are not told.
+/// Targets and how it goes with them. Passwords are not told.
 fn replications(call: &Call, project: &str) -> Vec<Value> {
-    if call.registry.require_role(&call.caller, project, Role::Admin).is_err() {
-        return Vec::new();
-    }
     let figures = call.registry.replication_figures(project).into_iter();
     let told = figures.map(|figures| {
         json!({
