@@ -94,8 +94,15 @@ fn people_sign_in_look_and_remove() -> Result<()> {
     let removed = test.client.request("POST", path, &[FORM, signed[0]], body.as_bytes())?;
     assert_eq!((removed.status, removed.header("location")), (303, Some("/ui/repositories/library/xbx")));
     test.client.get("/v2/library/xbx/manifests/v1")?.expect(404)?;
+    // Who signs out ends this session, also for who kept its cookie, and no other.
+    let other = sign_in(&mut test.client, "root", "long+password")?.context("no cookie")?;
+    let body = format!("token={}", token(&test.client.request("GET", "/ui/", &signed, b"")?)?);
+    let out = test.client.request("POST", "/ui/logout", &[FORM, signed[0]], body.as_bytes())?.expect(303)?;
+    assert!(out.header("set-cookie").is_some_and(|cookie| cookie.contains("Max-Age=0")));
+    assert_eq!(test.client.request("GET", "/ui/users", &signed, b"")?.status, 303);
+    test.client.request("GET", "/ui/users", &[("Cookie", &other)], b"")?.expect(200)?;
     // A cookie that was tampered with is nobody's.
-    let forged = cookie.replace("root", "toor");
+    let forged = other.replace("root", "toor");
     assert_eq!(test.client.request("GET", "/ui/users", &[("Cookie", &forged)], b"")?.status, 303);
     Ok(())
 }

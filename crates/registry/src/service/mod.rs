@@ -13,6 +13,7 @@ mod proxy;
 mod replication;
 mod retention;
 mod samples;
+mod sessions;
 mod storage;
 mod webhooks;
 
@@ -36,7 +37,7 @@ use crate::{
 
 use self::{
     cache::ManifestCache, handover::Tickets, proxy::Proxy, replication::Replicator, samples::Samples,
-    storage::Claim, webhooks::Teller,
+    sessions::Sessions, storage::Claim, webhooks::Teller,
 };
 
 pub use self::proxy::ProxySettings;
@@ -103,6 +104,7 @@ pub struct Registry {
     pub(crate) accounts: Accounts,
     pub(crate) audit: Audit,
     pub(crate) samples: Samples,
+    pub(crate) sessions: Sessions,
     tickets: Tickets,
     replicator: Replicator,
     proxy: Option<Arc<Proxy>>,
@@ -128,13 +130,16 @@ impl Registry {
                 Catalog::load(snapshot)?,
                 State::load(snapshot)?,
                 Samples::load(snapshot)?,
+                Sessions::load(snapshot)?,
                 Replicator::load(snapshot)?,
                 Claim::load(snapshot)?,
             ))
         });
-        let (store, (contents, state, samples, replicated, claim)) = opened.map_err(|error| chain(&error))?;
+        let (store, (contents, state, samples, ended, replicated, claim)) =
+            opened.map_err(|error| chain(&error))?;
         let store = Arc::new(store);
-        let store_samples = store.clone();
+        let sessions = Sessions::new(store.clone(), ended);
+        let samples = Samples::new(store.clone(), samples);
         let content = Content::open(root, settings.bucket.as_ref()).map_err(text)?;
         let uploads = Uploads::open(root).map_err(text)?;
         let accounts = Accounts::new(store.clone(), state)?;
@@ -154,7 +159,8 @@ impl Registry {
             teller: Teller::new()?,
             tickets: Tickets::default(),
             replicator: Replicator::new(replicated),
-            samples: Samples::new(store_samples, samples),
+            samples,
+            sessions,
             proxy: settings.proxy.as_ref().map(Proxy::new).transpose()?.map(Arc::new),
             manifests: ManifestCache::default(),
             collecting: tokio::sync::Mutex::default(),

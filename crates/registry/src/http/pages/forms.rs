@@ -24,7 +24,10 @@ pub(super) async fn submit(view: &View, kind: &str, name: &str, form: &Query) ->
     let (registry, caller) = (&view.registry, &view.visitor.caller);
     match kind {
         "login" => login(view, text("user"), text("password"), text("to")).await,
-        "logout" => Ok(Page::Go("/ui/".to_owned(), Some(session::sign_out()))),
+        "logout" => {
+            let cookie = session::sign_out(registry, &view.visitor).await?;
+            Ok(Page::Go("/ui/".to_owned(), Some(cookie)))
+        }
         "project-add" => {
             registry.require_admin(caller)?;
             let name = text("name");

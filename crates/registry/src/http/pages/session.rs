@@ -20,8 +20,10 @@ const COOKIE: &str = "skiff_session";
 /// A visitor.
 pub(super) struct Visitor {
     pub(super) caller: Caller,
-    /// What the forms' token is made of; empty for who is not signed in.
+    /// What the session is called and the forms' token is made of; empty for who is not signed in.
     nonce: String,
+    /// When the session ends by itself; seconds since 1970.
+    expires: u64,
 }
 
 impl Visitor {
@@ -30,18 +32,22 @@ impl Visitor {
         let base = registry.base(peer, headers);
         let address = peer.address.map(|address| address.ip());
         let asked = || Asked::read(peer, method, headers);
-        let nobody =
-            || Self { caller: Caller::nobody(&base).at(address).asking(asked()), nonce: String::new() };
+        let nobody = || Self {
+            caller: Caller::nobody(&base).at(address).asking(asked()),
+            nonce: String::new(),
+            expires: 0,
+        };
         let Some(value) = cookie(headers) else { return nobody() };
         let parts: Vec<&str> = value.splitn(4, '.').collect();
-        let [nonce, expires, seal, user] = parts.as_slice() else { return nobody() };
-        let current = expires.parse().is_ok_and(|expires: u64| clock::now() < expires);
+        let [nonce, until, seal, user] = parts.as_slice() else { return nobody() };
+        let Ok(expires) = until.parse() else { return nobody() };
+        let current = clock::now() < expires && !registry.sessions.is_ended(nonce);
         let Some(hash) = hash(registry, user).filter(|_| current) else { return nobody() };
-        if !registry.auth.signer.sealed("session", &sealed(nonce, expires, user, &hash), seal) {
+        if !registry.auth.signer.sealed("session", &sealed(nonce, until, user, &hash), seal) {
             return nobody();
         }
         let caller = Caller::known(user, &base).at(address).asking(asked());
-        Self { caller, nonce: (*nonce).to_owned() }
+        Self { caller, nonce: (*nonce).to_owned(), expires }
     }
 
     /// What each form carries.
@@ -92,9 +98,12 @@ pub(super) fn sign_in(registry: &Registry, user: &str, secure: bool) -> Option<S
     ))
 }
 
-/// A cookie that takes the session away.
-pub(super) fn sign_out() -> String {
-    format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0")
+/// Ends the visitor's session. Answers a cookie that takes it away.
+pub(super) async fn sign_out(registry: &Registry, visitor: &Visitor) -> Result<String, Error> {
+    if !visitor.nonce.is_empty() {
+        registry.sessions.end(&visitor.nonce, visitor.expires).await?;
+    }
+    Ok(format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"))
 }
 
 /// With the hash of the password: a new password ends the sessions of the old one.
