@@ -81,11 +81,11 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Result<Response> {
-        let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n",
-            self.address,
-            body.len()
-        );
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        // A body in chunks is given as it is sent.
+        if !headers.iter().any(|(name, _)| *name == "Transfer-Encoding") {
+            head.push_str(&format!("Content-Length: {}\r\n", body.len()));
+        }
         if let Some(authorization) = &self.authorization {
             head.push_str(&format!("Authorization: {authorization}\r\n"));
         }

@@ -58,6 +58,10 @@ fn chunks_are_appended_in_order() -> Result<()> {
         let headers = [("Content-Range", "0-99999"), OCTETS[0]];
         let refused = test.client.request("PATCH", &location, &headers, &bytes[..100_000])?;
         assert_eq!(refused.status, 416, "{}", refused.text());
+        // Longer than it says, which no length betrays beforehand.
+        let chunked = [("Content-Range", "200000-200003"), ("Transfer-Encoding", "chunked")];
+        let refused = test.client.request("PATCH", &location, &chunked, b"5\r\n12345\r\n0\r\n\r\n")?;
+        assert_eq!((refused.status, refused.code().as_str()), (400, "BLOB_UPLOAD_INVALID"));
     }
     let status = test.client.get(&location)?.expect(204)?;
     assert_eq!(status.header("range"), Some("0-199999"));

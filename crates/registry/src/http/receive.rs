@@ -100,16 +100,17 @@ pub(crate) async fn whole(body: &mut Incoming, limit: usize) -> Result<Option<By
     Ok(Some(all.freeze()))
 }
 
-/// Appends a body to an upload, as far as it is allowed. The upload comes back also when the body fails, with what had
-/// arrived.
+/// Appends a body to an upload, as far as it is allowed and of at most `most` bytes. The upload comes back also when the
+/// body fails, with what had arrived.
 pub(crate) async fn append(
     body: &mut Incoming,
     writing: Writing,
     allowance: &Allowance,
+    most: u64,
 ) -> (Option<Writing>, Result<(), Error>) {
     let share = writing.share();
     let mut at = Writer::Idle(Box::new(writing));
-    let mut failed = None;
+    let (mut failed, mut total) = (None, 0u64);
     loop {
         let (mut lot, mut bytes, mut ended) = (Vec::new(), 0, false);
         while bytes < LOT && lot.len() < PIECES {
@@ -124,6 +125,12 @@ pub(crate) async fn append(
             if ended {
                 break;
             }
+        }
+        total = total.saturating_add(bytes as u64);
+        if total > most {
+            let (writing, _) = at.idle().await;
+            let reason = "the body is longer than its Content-Range".to_owned();
+            return (writing, Err(Error::UploadInvalid { reason }));
         }
         if let Err(error) = allowance.take(&share, bytes as u64) {
             let (writing, _) = at.idle().await;

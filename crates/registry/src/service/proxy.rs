@@ -237,7 +237,7 @@ impl Registry {
                 writing.tell(progress.clone());
                 fetch.passing.send_replace(Some(Passing { name, file, size, progress: seen }));
             }
-            let (writing, appended) = receive::append(&mut body, writing, &Allowance::all()).await;
+            let (writing, appended) = receive::append(&mut body, writing, &Allowance::all(), u64::MAX).await;
             // Who comes from now on waits for the end.
             fetch.passing.send_replace(None);
             let received = writing.map(Writing::finish).ok_or(Error::Cut)?;

@@ -139,7 +139,8 @@ async fn append(
         return Err(error);
     }
     let allowance = registry.allowance(name);
-    let (writing, appended) = receive::append(&mut call.request.into_body(), writing, &allowance).await;
+    let (mut body, most) = (call.request.into_body(), range.map_or(u64::MAX, |span| span.len()));
+    let (writing, appended) = receive::append(&mut body, writing, &allowance, most).await;
     match (writing, appended) {
         (Some(writing), Ok(())) => Ok(writing),
         (Some(writing), Err(error @ Error::QuotaExceeded { .. })) => {
