@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Error, digest::Digest};
 
@@ -77,7 +77,7 @@ pub(crate) struct Descriptor {
     pub(crate) urls: Option<Vec<String>>,
     #[serde(default)]
     pub(crate) platform: Option<Platform>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "annotations")]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -94,6 +94,47 @@ pub(crate) struct Platform {
     pub(crate) os_version: Option<String>,
 }
 
+/// A list. Programs in Go write one that is empty as null, and then it does not say what the document is.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum List {
+    #[default]
+    Missing,
+    Null,
+    Of(Vec<Descriptor>),
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(Option::deserialize(from)?.map_or(Self::Null, Self::Of))
+    }
+}
+
+impl List {
+    pub(crate) fn entries(&self) -> &[Descriptor] {
+        match self {
+            Self::Missing | Self::Null => &[],
+            Self::Of(entries) => entries,
+        }
+    }
+
+    fn needed(&self, otherwise: &str) -> Result<&[Descriptor], Error> {
+        match self {
+            Self::Missing => Err(invalid(otherwise)),
+            _ => Ok(self.entries()),
+        }
+    }
+
+    fn is_given(&self) -> bool {
+        matches!(self, Self::Of(_))
+    }
+}
+
+/// Texts by name; null is an empty text, as in Go.
+fn annotations<'de, D: Deserializer<'de>>(from: D) -> Result<Option<BTreeMap<String, String>>, D::Error> {
+    let texts = Option::<BTreeMap<String, Option<String>>>::deserialize(from)?;
+    Ok(texts.map(|texts| texts.into_iter().map(|(name, text)| (name, text.unwrap_or_default())).collect()))
+}
+
 /// A manifest or an index.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -107,12 +148,12 @@ pub(crate) struct Document {
     #[serde(default)]
     pub(crate) config: Option<Descriptor>,
     #[serde(default)]
-    pub(crate) layers: Option<Vec<Descriptor>>,
+    pub(crate) layers: List,
     #[serde(default)]
-    pub(crate) manifests: Option<Vec<Descriptor>>,
+    pub(crate) manifests: List,
     #[serde(default)]
     pub(crate) subject: Option<Descriptor>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "annotations")]
     pub(crate) annotations: Option<BTreeMap<String, String>>,
 }
 
@@ -146,18 +187,18 @@ pub(crate) fn describe(bytes: &[u8], content_type: Option<&str>) -> Result<Descr
     let media_type = media_type(&document, sent)?;
     let (mut blobs, mut manifests, mut content_size) = (Vec::new(), Vec::new(), 0u64);
     if media_type.is_index() {
-        if document.layers.is_some() || document.config.is_some() {
+        if document.layers.is_given() || document.config.is_some() {
             return Err(invalid("an index has neither config nor layers"));
         }
-        for entry in document.manifests.as_deref().ok_or_else(|| invalid("an index needs manifests"))? {
+        for entry in document.manifests.needed("an index needs manifests")? {
             manifests.push(digest(entry)?);
         }
     } else {
-        if document.manifests.is_some() {
+        if document.manifests.is_given() {
             return Err(invalid("an image manifest has no manifests"));
         }
         let config = document.config.as_ref().ok_or_else(|| invalid("config is missing"))?;
-        let layers = document.layers.as_deref().ok_or_else(|| invalid("layers are missing"))?;
+        let layers = document.layers.needed("layers are missing")?;
         for entry in std::iter::once(config).chain(layers) {
             let digest = digest(entry)?;
             content_size = content_size.saturating_add(entry.size.unsigned_abs());
@@ -199,7 +240,7 @@ fn media_type(document: &Document, sent: Option<&str>) -> Result<MediaType, Erro
         }
         (Some(said), _) => known(said),
         (None, Some(sent)) => known(sent),
-        (None, None) if document.manifests.is_some() => Ok(MediaType::OciIndex),
+        (None, None) if document.manifests.is_given() => Ok(MediaType::OciIndex),
         (None, None) => Ok(MediaType::OciManifest),
     }
 }
@@ -271,6 +312,22 @@ mod tests {
     }
 
     #[test]
+    fn what_go_writes_for_nothing_is_nothing() {
+        let mut image = image();
+        for key in ["layers", "manifests", "subject"] {
+            image[key] = json!(null);
+        }
+        image["annotations"] = json!({ "k": null });
+        image["config"]["annotations"] = json!({ "k": null });
+        let described = read(&image, None).unwrap();
+        assert_eq!((described.media_type, described.blobs.len()), (MediaType::OciManifest, 1));
+        assert_eq!(described.annotations["k"], "");
+        let index = json!({ "schemaVersion": 2, "manifests": null, "layers": null, "config": null });
+        let described = read(&index, Some(MediaType::OciIndex.as_str())).unwrap();
+        assert_eq!(described.manifests, []);
+    }
+
+    #[test]
     fn what_is_not_a_manifest_says_why() {
         let changed = |key: &str, value: serde_json::Value| {
             let mut image = image();
@@ -284,13 +341,15 @@ mod tests {
             (image(), Some(MediaType::DockerManifest.as_str()), "does not match"),
             (changed("mediaType", json!("text/html")), None, "not supported"),
             (changed("config", json!(null)), None, "config is missing"),
-            (changed("layers", json!(null)), None, "layers are missing"),
             (changed("manifests", json!([])), None, "no manifests"),
             (changed("config", json!({ "digest": "x", "size": 1 })), None, "not a digest"),
         ] {
             let error = read(&value, sent).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
         }
+        let mut without = image();
+        without.as_object_mut().unwrap().remove("layers");
+        assert!(read(&without, None).unwrap_err().to_string().contains("layers are missing"));
         let mut negative = image();
         negative["layers"][0]["size"] = json!(-1);
         assert!(read(&negative, None).is_err());

@@ -34,13 +34,13 @@ pub(super) async fn page(view: &View, name: &str) -> Result<Page, Error> {
         Reference::Digest(digest) => format!("{name}@{}", short(&digest.to_string())),
     };
     let body = if found.media_type.is_index() {
-        platforms(view, &name, document.manifests.as_deref().unwrap_or_default())
+        platforms(view, &name, document.manifests.entries())
     } else {
         let config = match &document.config {
             Some(config) => configuration(view, &name, config).await,
             None => Value::Null,
         };
-        contents(document.layers.as_deref().unwrap_or_default(), &config)
+        contents(document.layers.entries(), &config)
     };
     Page::ok(page_in(
         view,
