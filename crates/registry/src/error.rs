@@ -218,6 +218,19 @@ impl Error {
         }
     }
 
+    /// What a client is told. Where the registry's files are is for the log.
+    pub(crate) fn told(&self) -> String {
+        match (self, self.kind()) {
+            (Self::Io { .. } | Self::Commit(_), ErrorKind::OutOfSpace) => {
+                "the registry has no room left".to_owned()
+            }
+            (Self::Io { .. } | Self::Commit(_), _) => {
+                "internal error: the registry cannot use its files, and its log says why".to_owned()
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// The code of the specification, or docker's own where the specification has none.
     pub fn code(&self) -> &'static str {
         match self {
@@ -251,4 +264,19 @@ impl Error {
 pub(crate) fn at(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Error {
     let path = path.into();
     move |source| Error::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_where_the_files_are() {
+        for (number, words) in [(28, "no room"), (5, "its log says why")] {
+            let error = at("/srv/registry/uploads/x")(io::Error::from_raw_os_error(number));
+            assert!(error.to_string().contains("/srv/registry"), "{error}");
+            assert!(!error.told().contains('/') && error.told().contains(words), "{}", error.told());
+        }
+        assert_eq!(Error::PageInvalid.told(), Error::PageInvalid.to_string());
+    }
 }

@@ -118,7 +118,8 @@ impl Reply {
 
     /// The error document of the specification.
     pub(crate) fn error(error: &Error) -> Self {
-        let body = json!({ "errors": [{ "code": error.code(), "message": error.to_string(), "detail": detail(error) }] });
+        let body =
+            json!({ "errors": [{ "code": error.code(), "message": error.told(), "detail": detail(error) }] });
         let reply = Self::json_with(status(error), &body);
         match error {
             Error::Unauthorized { challenge } => reply.with(header::WWW_AUTHENTICATE, challenge),

@@ -175,7 +175,7 @@ fn failure(view: &View, error: &Error) -> Page {
         return Page::Go(layout::sign_in(view), None);
     }
     let body = html! {
-        p.failure role="alert" { (error.to_string()) }
+        p.failure role="alert" { (error.told()) }
         p { a href="/ui/" { "All projects" } }
     };
     Page::Html(Reply::error(error).status(), layout::page(view, "That did not work", body))
