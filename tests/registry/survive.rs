@@ -1,10 +1,13 @@
 //! Kills in the middle, and many clients at once.
 
-use std::{io::Write, thread};
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    thread,
+};
 
 use anyhow::{Result, anyhow};
 
-use super::{Client, OCI, OCTETS, Test, digest, noise, with_digest};
+use super::{Client, OCI, OCTETS, Test, client::read, digest, noise, with_digest};
 
 #[test]
 fn an_upload_survives_a_kill() -> Result<()> {
@@ -65,6 +68,45 @@ fn what_was_acknowledged_is_there_after_a_kill() -> Result<()> {
             assert_eq!(layer.body, name.as_bytes());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn what_is_under_way_at_the_end_is_answered() -> Result<()> {
+    let mut test = Test::ours(&["--auth", "none"])?;
+    let (bytes, large) = (noise(300_000), noise(24 << 20));
+    let blob = test.push_blob("a/b", &large)?;
+    let begun = test.client.request("POST", "/v2/a/b/blobs/uploads/", &[], b"")?.expect(202)?;
+    let location = begun.location()?;
+    let mut sender = BufReader::new(test.client.connect()?);
+    write!(
+        sender.get_mut(),
+        "PATCH {location} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 300000\r\n\r\n"
+    )?;
+    let mut line = String::new();
+    sender.read_line(&mut line)?;
+    assert!(line.starts_with("HTTP/1.1 100"), "{line}");
+    sender.read_line(&mut line)?;
+    let mut taker = BufReader::new(test.client.connect()?);
+    write!(taker.get_mut(), "GET /v2/a/b/blobs/{blob} HTTP/1.1\r\nHost: x\r\n\r\n")?;
+    taker.read_line(&mut line)?;
+    let server = test.server();
+    let pid = rustix::process::Pid::from_child(&server.process);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+    // Nobody else is let in.
+    while std::net::TcpStream::connect(&server.address).is_ok() {
+        thread::sleep(std::time::Duration::from_millis(10));
+    }
+    sender.get_mut().write_all(&bytes)?;
+    assert_eq!(read(&mut sender, "PATCH")?.status, 202);
+    let mut rest = Vec::new();
+    taker.read_to_end(&mut rest)?;
+    assert!(rest.ends_with(&large));
+    assert!(test.server().process.wait()?.success());
+    test.server().start_again()?;
+    test.client = Client::new(&test.server().address.clone());
+    let held = test.client.get(&location)?.expect(204)?;
+    assert_eq!(held.header("range"), Some("0-299999"));
     Ok(())
 }
 

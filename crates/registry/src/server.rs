@@ -10,7 +10,10 @@ use std::{
 };
 
 use rustix::io::Errno;
-use tokio::net::{TcpListener, UnixListener};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 use tracing::{debug, error, warn};
 
@@ -33,6 +36,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const CONNECTIONS: usize = 8192;
 /// Of them, those of one address: no single host keeps all others out. A proxy in front is one, and has room.
 const EACH: usize = CONNECTIONS / 2;
+
+/// How long requests under way may go on at the end.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Where a server listens.
 #[derive(Debug, Default)]
@@ -97,33 +103,43 @@ impl Server {
         self.tcp.as_ref().and_then(|(listener, _)| listener.local_addr().ok())
     }
 
-    /// Serves until the future is dropped.
-    pub async fn run(self) {
+    /// Serves until `end`. Then nobody is let in, requests under way are answered, and connections that wait for another are
+    /// closed; what takes longer than five seconds is cut.
+    pub async fn run(self, end: impl Future<Output = ()>) {
+        // Every connection has a receiver: so it hears of the end, and is known to have ended.
+        let (ending, alive) = watch::channel(false);
         let Self { registry, tcp, operator, handover } = self;
         let (maintain, handing) = (registry.clone().maintain(), registry.clone());
         let replicate = registry.clone().replicate();
         let operator = {
-            let registry = registry.clone();
+            let (registry, alive) = (registry.clone(), alive.clone());
             async move {
                 match operator {
-                    Some(listener) => accept_operator(listener, registry).await,
+                    Some(listener) => accept_operator(listener, registry, alive).await,
                     None => std::future::pending().await,
                 }
             }
         };
+        let handed = alive.clone();
         let tcp = async move {
             match tcp {
-                Some((listener, tls)) => accept(listener, tls.map(TlsAcceptor::from), registry).await,
+                Some((listener, tls)) => accept(listener, tls.map(TlsAcceptor::from), registry, alive).await,
                 None => std::future::pending().await,
             }
         };
         let handover = async move {
             match handover {
-                Some(listener) => handing.hand_over(listener).await,
+                Some(listener) => handing.hand_over(listener, handed).await,
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(tcp, operator, handover, maintain, replicate);
+        let all = async move { tokio::join!(tcp, operator, handover, maintain, replicate) };
+        tokio::select! {
+            _ = all => {}
+            () = end => {}
+        }
+        ending.send_replace(true);
+        let _ = tokio::time::timeout(GRACE, ending.closed()).await;
     }
 }
 
@@ -148,7 +164,12 @@ fn operator(path: &PathBuf) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: Arc<Registry>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    registry: Arc<Registry>,
+    alive: watch::Receiver<bool>,
+) {
     let places = Places::new(CONNECTIONS, EACH);
     loop {
         let free = places.free().await;
@@ -165,7 +186,7 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: 
             continue;
         };
         let _ = stream.set_nodelay(true);
-        let (registry, acceptor) = (registry.clone(), acceptor.clone());
+        let (registry, acceptor, alive) = (registry.clone(), acceptor.clone(), alive.clone());
         tokio::spawn(async move {
             let own = stream.local_addr().map(|own| own.ip());
             let local = address.ip().to_canonical().is_loopback() || own.is_ok_and(|own| own == address.ip());
@@ -181,22 +202,19 @@ async fn accept(listener: TcpListener, acceptor: Option<TlsAcceptor>, registry: 
                     }
                 }
             };
-            connection::serve(registry, socket, peer).await;
+            connection::serve(registry, socket, peer, alive).await;
             drop(place);
         });
     }
 }
 
-async fn accept_operator(listener: UnixListener, registry: Arc<Registry>) {
+async fn accept_operator(listener: UnixListener, registry: Arc<Registry>, alive: watch::Receiver<bool>) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let peer = Peer { address: None, secure: false, local: false };
-                tokio::spawn(connection::serve(
-                    registry.clone(),
-                    Socket::Operator(Patient::new(stream, PATIENCE)),
-                    peer,
-                ));
+                let socket = Socket::Operator(Patient::new(stream, PATIENCE));
+                tokio::spawn(connection::serve(registry.clone(), socket, peer, alive.clone()));
             }
             Err(error) => {
                 error!(%error, "cannot accept the operator's connection");

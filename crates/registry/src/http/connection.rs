@@ -9,7 +9,7 @@ use std::{
     convert::Infallible,
     future::poll_fn,
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,7 +26,12 @@ use hyper::{
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::SendFlags;
-use tokio::{io::Interest, net::TcpStream, sync::mpsc, time::timeout};
+use tokio::{
+    io::Interest,
+    net::TcpStream,
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tracing::debug;
 
 use super::{
@@ -55,8 +60,14 @@ struct Parked {
     after: u64,
 }
 
-/// Answers the requests of one connection; returns when it is closed. Dropping the future closes it.
-pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
+/// Answers the requests of one connection; returns when it is closed, and once `ending` is true after the request under
+/// way. Dropping the future closes it.
+pub(crate) async fn serve(
+    registry: Arc<Registry>,
+    socket: Socket,
+    peer: Peer,
+    ending: watch::Receiver<bool>,
+) {
     let plain = matches!(socket, Socket::Tcp(_));
     let mut io = Rewind::new(socket);
     loop {
@@ -93,7 +104,14 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
             .max_buf_size(BUFFER)
             .serve_connection(TokioIo::new(io), service);
         let mut waiting: Option<Parked> = None;
+        let mut end = ending.clone();
+        let mut end = pin!(async move { drop(end.wait_for(|ending| *ending).await) });
+        let mut last = false;
         let next = poll_fn(|cx| {
+            if !last && end.as_mut().poll(cx).is_ready() {
+                last = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
             if let Poll::Ready(result) = Pin::new(&mut connection).poll(cx) {
                 return Poll::Ready(Err(result));
             }
@@ -121,7 +139,7 @@ pub(crate) async fn serve(registry: Arc<Registry>, socket: Socket, peer: Peer) {
         io.unread(parts.read_buf);
         let Socket::Tcp(stream) = &io.socket else { return };
         match send(stream.get_ref(), &file).await {
-            Ok(()) if !file.close => {}
+            Ok(()) if !file.close && !*ending.borrow() => {}
             Ok(()) => return,
             Err(error) => return debug!(%error, "connection ended in a file"),
         }

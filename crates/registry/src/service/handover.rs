@@ -15,7 +15,7 @@ use std::{
 
 use rustix::fs::{Mode, OFlags};
 use skiff_handover::{Connection, Listener, Request, SOCKET, link};
-use tokio::net::UnixListener;
+use tokio::{net::UnixListener, sync::watch};
 use tracing::{debug, error};
 
 use super::{Registry, blocking, unstoppable};
@@ -70,8 +70,8 @@ impl Registry {
         self.tickets.issue(digest)
     }
 
-    /// Serves the socket until it is dropped.
-    pub(crate) async fn hand_over(self: Arc<Self>, listener: Listener) {
+    /// Serves the socket until it is dropped. While a file is handed over, there is a receiver.
+    pub(crate) async fn hand_over(self: Arc<Self>, listener: Listener, alive: watch::Receiver<bool>) {
         let listener = match UnixListener::from_std(listener.into()) {
             Ok(listener) => listener,
             Err(error) => return error!(%error, "files cannot be handed over"),
@@ -86,7 +86,13 @@ impl Registry {
                 }
             };
             match Connection::new(accepted) {
-                Ok(connection) => drop(tokio::spawn(self.clone().answer_handover(connection))),
+                Ok(connection) => {
+                    let (this, alive) = (self.clone(), alive.clone());
+                    tokio::spawn(async move {
+                        this.answer_handover(connection).await;
+                        drop(alive);
+                    });
+                }
                 Err(error) => debug!(%error, "a client of the handover socket was not let in"),
             }
         }

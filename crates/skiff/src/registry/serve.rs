@@ -8,7 +8,7 @@ use tracing::{info, level_filters::LevelFilter};
 
 use super::{fail, say};
 
-/// How long requests may go on after the signal to end.
+/// How long what blocks may go on after the last request.
 const GRACE: Duration = Duration::from_secs(5);
 
 fn usage() -> String {
@@ -89,12 +89,14 @@ async fn serve(
     let listen = Listen { address: Some(config.address), tls, operator: Some(operator), handover: true };
     let server = Server::bind(registry.clone(), listen).await?;
     info!(address = %server.address().unwrap_or(config.address), tls = secure, "the registry is ready");
-    tokio::select! {
-        () = server.run() => {}
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    info!("the registry ends");
+    let told = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        info!("the registry ends");
+    };
+    server.run(told).await;
     tokio::task::spawn_blocking(move || registry.close()).await.map_err(|error| error.to_string())
 }
 
