@@ -1,6 +1,12 @@
 //! Status and wording of what goes wrong. Each expectation was read off a real Docker.
 
-use anyhow::Result;
+use std::{
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
 use serde_json::{Value, json};
 use skiff_testkit::http::Body;
 
@@ -29,6 +35,37 @@ fn unknown_things_are_404() -> Result<()> {
         let body = if path.ends_with("/exec") { Body::Json(&body) } else { Body::Empty };
         let answer = test.client.request(method, path, &body)?;
         assert_eq!((answer.status, answer.message().as_str()), (404, message), "{method} {path}");
+    }
+    Ok(())
+}
+
+/// Go's client writes the head of a request first: it is still at the body when a refusal comes that nobody needs a body for.
+#[test]
+fn a_refusal_reaches_who_is_still_sending() -> Result<()> {
+    let test = Test::new()?;
+    for (method, path, status) in [
+        ("POST", "/images/nosuch/push?tag=1", "200"),
+        ("POST", "/images/create?fromImage=nosuch&tag=1&platform=no/such/thing/x", "400"),
+        ("POST", "/images/load?platform=nonsense", "400"),
+        ("POST", "/images/nosuch/tag?repo=a", "404"),
+        ("DELETE", "/images/nosuch", "404"),
+        ("POST", "/images/prune?filters=nonsense", "400"),
+        ("POST", "/containers/nosuch/start", "404"),
+        ("POST", "/v1.12/auth", "400"),
+        ("POST", "/nonsense", "404"),
+    ] {
+        let mut connection = UnixStream::connect(test.client.socket())?;
+        let typed = "Host: d\r\nContent-Type: application/json";
+        write!(connection, "{method} {path} HTTP/1.1\r\n{typed}\r\nContent-Length: 3\r\n\r\n")?;
+        // Long enough for an answer; an engine may also wait for the body.
+        std::thread::sleep(Duration::from_millis(100));
+        connection.write_all(b"{}\n").context(path)?;
+        // The connection goes on behind it.
+        connection.write_all(b"GET /_ping HTTP/1.1\r\nHost: d\r\nConnection: close\r\n\r\n").context(path)?;
+        let mut answers = String::new();
+        connection.read_to_string(&mut answers).context(path)?;
+        assert!(answers.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answers}");
+        assert!(answers.ends_with("\r\n\r\nOK"), "{path}: {answers}");
     }
     Ok(())
 }

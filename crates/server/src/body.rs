@@ -1,4 +1,5 @@
-//! Large bodies between HTTP and code that blocks: uploads are read, downloads are written on another thread.
+//! Bodies. Those of requests are read to their end whatever their handlers do; large ones pass between HTTP and code that
+//! blocks: uploads are read, downloads are written on another thread.
 
 use std::{
     fs::File,
@@ -7,10 +8,13 @@ use std::{
 
 use bytes::{Buf, Bytes};
 use futures_util::{Stream, stream};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
 use skiff_engine::ArchiveSink;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, SemaphorePermit, mpsc},
+};
 
 use crate::reply::BodyError;
 
@@ -27,32 +31,76 @@ async fn turn() -> Turn {
     TURNS.acquire().await.expect("it is never closed")
 }
 
+/// The body of a request. What nobody has read of it is read when it is dropped, beside the answer: a connection that is
+/// closed with unread bytes in it is reset, and the answer lost. Clients send the head of a request before its body.
+pub(crate) struct RequestBody(Option<Incoming>);
+
+impl RequestBody {
+    pub(crate) fn new(body: Incoming) -> Self {
+        Self(Some(body))
+    }
+
+    /// Length of what is still to come if it is known; none for a chunked body.
+    pub(crate) fn content_length(&self) -> Option<u64> {
+        self.0.as_ref().map_or(Some(0), |body| body.size_hint().exact())
+    }
+
+    /// The next piece, and nothing after the last.
+    async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+        loop {
+            match self.0.as_mut()?.frame().await {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => return Some(Ok(data)),
+                    Err(_trailers) => continue,
+                },
+                Some(Err(error)) => {
+                    self.0 = None;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.0 = None;
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// All of it.
+    pub(crate) async fn whole(&mut self, limit: usize) -> Result<Bytes, BodyError> {
+        let Some(body) = &mut self.0 else { return Ok(Bytes::new()) };
+        let whole = Limited::new(body, limit).collect().await?.to_bytes();
+        self.0 = None;
+        Ok(whole)
+    }
+
+    /// Leaves the rest of it to whoever takes over the connection.
+    pub(crate) fn leave(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+        }
+    }
+}
+
 /// The body as a blocking reader. It fails, and does not end, when the client leaves before the body is whole: nobody
 /// takes half an archive for a whole one.
-pub(crate) async fn reader(mut body: Incoming) -> impl Read + Send + 'static {
+pub(crate) async fn reader(mut body: RequestBody) -> impl Read + Send + 'static {
     let turn = turn().await;
     let (sender, receiver) = mpsc::channel(PIECES);
     tokio::spawn(async move {
         loop {
-            let piece = match body.frame().await {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => Ok(Some(data)),
-                    Err(_trailers) => continue,
-                },
-                Some(Err(error)) => Err(broken(error)),
-                None => Ok(None),
-            };
+            let piece = body.next().await.transpose().map_err(broken);
             let last = !matches!(piece, Ok(Some(_)));
-            if last {
-                let _ = sender.send(piece).await;
+            if sender.send(piece).await.is_err() || last {
                 return;
             }
-            if sender.send(piece).await.is_err() {
-                break;
-            }
         }
-        // Refused before it was read to the end. A connection closed with unread bytes in it is reset, and the answer lost.
-        while let Some(Ok(_)) = body.frame().await {}
     });
     BodyReader { receiver, current: Bytes::new(), ended: false, _turn: turn }
 }

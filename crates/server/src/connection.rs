@@ -23,6 +23,7 @@ use tokio::{
 use tracing::{debug, error};
 
 use crate::{
+    body::RequestBody,
     failure::Failure,
     hijack::{self, Hijack},
     reply::{Body, Reply},
@@ -74,7 +75,7 @@ async fn answer(
     hand_over: mpsc::Sender<Hijack>,
 ) -> Result<Response<Body>, Infallible> {
     context.activity.note();
-    match route(context, request).await {
+    match route(context, request.map(RequestBody::new)).await {
         Reply::Http(response) => Ok(response),
         Reply::Hijack(hijack) => {
             // `serve` drops this future with the connection's HTTP half.
@@ -84,7 +85,7 @@ async fn answer(
     }
 }
 
-async fn route(context: Context, request: http::Request<Incoming>) -> Reply {
+async fn route(context: Context, request: http::Request<RequestBody>) -> Reply {
     let uri = request.uri().clone();
     let Path { version: text, rest } = split_version(uri.path());
     if let Some(location) = cleaned(&uri) {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use http_body_util::LengthLimitError;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use skiff_api::{ApiVersion, Filters, decode};
@@ -13,6 +12,7 @@ use skiff_engine::{Engine, model};
 
 use crate::{
     activity::Activity,
+    body::RequestBody,
     failure::{Failure, Outcome},
     query::{Query, unescape},
 };
@@ -36,7 +36,7 @@ pub(crate) struct Request {
     pub(crate) path: String,
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
-    pub(crate) body: Incoming,
+    pub(crate) body: RequestBody,
 }
 
 /// A path with the version taken off.
@@ -82,7 +82,11 @@ pub(crate) fn negotiate(version: Option<&str>) -> Outcome<ApiVersion> {
 
 impl Request {
     /// Takes a request apart whose path (decoded) begins after its version.
-    pub(crate) fn new(request: http::Request<Incoming>, version: ApiVersion, path: String) -> Outcome<Self> {
+    pub(crate) fn new(
+        request: http::Request<RequestBody>,
+        version: ApiVersion,
+        path: String,
+    ) -> Outcome<Self> {
         let (head, body) = request.into_parts();
         let query = Query::parse(head.uri.query().unwrap_or_default())?;
         Ok(Self { method: head.method, version, path, query, headers: head.headers, body })
@@ -130,12 +134,12 @@ impl Request {
 
     /// Length of the body if it is known; none for a chunked one.
     pub(crate) fn content_length(&self) -> Option<u64> {
-        hyper::body::Body::size_hint(&self.body).exact()
+        self.body.content_length()
     }
 
     async fn bytes(&mut self) -> Outcome<Bytes> {
-        match Limited::new(&mut self.body, MAX_JSON).collect().await {
-            Ok(body) => Ok(body.to_bytes()),
+        match self.body.whole(MAX_JSON).await {
+            Ok(body) => Ok(body),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(Failure::invalid("invalid JSON: http: request body too large"))
             }

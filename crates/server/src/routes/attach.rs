@@ -14,7 +14,7 @@ use crate::{
     websocket::{self, Opcode},
 };
 
-pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+pub(super) async fn attach(context: &Context, request: &mut Request, name: &str) -> Outcome<Reply> {
     let query = &request.query;
     let options = AttachOptions {
         stdin: query.flag("stdin"),
@@ -29,6 +29,7 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
         Ok(attached) => attached,
         Err(error) => return Ok(refusal(error.into())),
     };
+    request.body.leave();
     let reader = attached.reader.take();
     let framed = !attached.tty && request.version.at_least(42);
     let content_type = if framed { MULTIPLEXED } else { RAW };
@@ -44,7 +45,7 @@ pub(super) async fn attach(context: &Context, request: &Request, name: &str) -> 
 }
 
 /// The same through a WebSocket, which is what browsers can do.
-pub(super) async fn attach_websocket(context: &Context, request: &Request, name: &str) -> Outcome<Reply> {
+pub(super) async fn attach_websocket(context: &Context, request: &mut Request, name: &str) -> Outcome<Reply> {
     let (query, version) = (&request.query, request.version);
     let wanted = |stream| !version.at_least(42) || query.flag(stream);
     let Some(key) = request.headers.get(header::SEC_WEBSOCKET_KEY) else {
@@ -60,6 +61,7 @@ pub(super) async fn attach_websocket(context: &Context, request: &Request, name:
     };
     let stdin = options.stdin;
     let mut attached = context.engine.containers.attach(name, options).await?;
+    request.body.leave();
     let kind = if version.at_least(28) { Opcode::Binary } else { Opcode::Text };
     let (containers, name) = (context.engine.containers.clone(), name.to_owned());
     let reader = attached.reader.take();

@@ -70,11 +70,11 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("POST", ["commit"]) => files::commit(&context, request).await,
         ("DELETE", ["containers", name @ ..]) => lifecycle::remove(context, &request, join(name)).await,
         ("POST", ["containers", name @ .., "attach"]) => {
-            attach::attach(&context, &request, &join(name)).await
+            attach::attach(&context, &mut request, &join(name)).await
         }
 
         ("GET", ["containers", name @ .., "attach", "ws"]) => {
-            attach::attach_websocket(&context, &request, &join(name)).await
+            attach::attach_websocket(&context, &mut request, &join(name)).await
         }
         ("POST", ["containers", name @ .., "exec"]) => exec::create(&context, request, &join(name)).await,
         ("POST", ["exec", id @ .., "start"]) => exec::start(&context, request, &join(id)).await,
