@@ -65,6 +65,15 @@ fn filters_that_mean_nothing_are_refused() -> Result<()> {
     Ok(())
 }
 
+/// `system prune` asks for it last, and ends as it does.
+#[test]
+fn what_builds_have_left_may_be_asked_to_go() -> Result<()> {
+    let mut test = Test::new()?;
+    let nothing = prune(&mut test, "build", &json!({ "id": ["nosuch"] }))?;
+    assert_eq!(nothing, json!({ "CachesDeleted": null, "SpaceReclaimed": 0 }));
+    Ok(())
+}
+
 /// Imports an image with a label.
 fn import(test: &mut Test, name: &str, label: &str) -> Result<String> {
     let tar = skiff_testkit::image::busybox()?;

@@ -217,6 +217,8 @@ impl Collector<'_> {
         self.test.create(&body)?;
         let path = format!("/containers/prune?filters=%7B%22label%22:%5B%22{label}%22%5D%7D");
         self.post("POST /containers/prune", &path, &Value::Null)?;
+        let path = "/build/prune?filters=%7B%22id%22:%5B%22nosuch%22%5D%7D";
+        self.post("POST /build/prune", path, &Value::Null)?;
         Ok(())
     }
 }

@@ -46,6 +46,7 @@ const CHECKS: &[Check] = &[
     ("GET /containers/{id}/archive", &["path"], archive),
     ("PUT /containers/{id}/archive", &["path", "noOverwriteDirNonDir", "copyUIDGID"], archive),
     ("POST /containers/prune", &["filters"], prune),
+    ("POST /build/prune", &["filters"], prune_build),
     ("POST /containers/{id}/exec", EXEC, exec),
     ("POST /exec/{id}/start", &[".Detach", ".Tty", ".ConsoleSize[]"], exec),
     ("POST /exec/{id}/resize", &["h", "w"], exec_resize),
@@ -333,6 +334,14 @@ fn prune(test: &mut Test) -> Result<()> {
     let path = filtered("/containers/prune?", &json!({ "label": [label] }));
     let pruned = test.client.post(&path, &Value::Null)?.ok()?.json()?;
     assert_eq!(pruned["ContainersDeleted"], json!([id]));
+    Ok(())
+}
+
+fn prune_build(test: &mut Test) -> Result<()> {
+    let path = filtered("/build/prune?", &json!({ "id": ["nosuch"] }));
+    let pruned = test.client.post(&path, &Value::Null)?.ok()?.json()?;
+    assert_eq!(pruned["SpaceReclaimed"], 0);
+    assert_eq!(test.client.post("/build/prune?filters=nonsense", &Value::Null)?.status, 400);
     Ok(())
 }
 

@@ -59,7 +59,7 @@ pub use system::{
     AddressPool, Commit, ComponentVersion, Containerd, ContainerdNamespaces, DeviceInfo, DiskBudget,
     FirewallInfo, IndexInfo, Info, Platform, PluginsInfo, RegistryConfig, Runtime, SwarmInfo, Version,
 };
-pub use usage::{BuildCache, DiskUsage, PruneContainers};
+pub use usage::{BuildCache, DiskUsage, PruneBuild, PruneContainers};
 pub use volume::{PruneVolumes, Volume, VolumeCreateRequest, VolumeList, VolumeUsage};
 
 use std::collections::BTreeMap;

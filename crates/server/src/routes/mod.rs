@@ -34,6 +34,7 @@ pub(crate) async fn dispatch(context: Context, mut request: Request) -> Outcome<
         ("GET", ["events"]) => events::events(&context, &request),
 
         ("GET", ["system", "df"]) => system::disk_usage(&context, &request).await,
+        ("POST", ["build", "prune"]) => system::prune_build(&request),
 
         ("GET", ["containers", "json"]) => containers::list(&context, &request).await,
         ("POST", ["containers", "create"]) => containers::create(&context, request).await,
@@ -158,7 +159,7 @@ fn missing_part(method: &str, segments: &[&str]) -> Option<Missing> {
             return Some(Missing::Swarm);
         }
         ("GET" | "POST" | "DELETE", ["containers", _, "checkpoints", ..]) => "checkpointing a container",
-        ("POST", ["build"] | ["build", "prune" | "cancel"] | ["session"] | ["grpc"]) => "building images",
+        ("POST", ["build"] | ["build", "cancel"] | ["session"] | ["grpc"]) => "building images",
         ("GET" | "POST" | "DELETE", ["plugins", _, ..]) => "managing plugins",
         _ => return None,
     };
@@ -187,7 +188,7 @@ pub(crate) fn known(method: &str, path: &str) -> bool {
                     | ["skiff", "explain"]
             )
             | ("GET", ["distribution", _, .., "json"])
-            | ("POST", ["containers" | "images", "prune"])
+            | ("POST", ["containers" | "images" | "build", "prune"])
             | (
                 "GET",
                 ["containers", _, .., "json" | "top" | "logs" | "stats" | "changes" | "export"]

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, Method, StatusCode, header};
 use serde_json::json;
-use skiff_api::model::DiskUsage;
+use skiff_api::model::{DiskUsage, PruneBuild};
 use skiff_engine::{ImageListOptions, ListOptions};
 
 use crate::{
@@ -104,4 +104,10 @@ pub(super) async fn disk_usage(context: &Context, request: &Request) -> Outcome<
         tell_last_use(context, &mut usage).await?;
     }
     Ok(Reply::ok(&usage))
+}
+
+/// `docker system prune` asks this last: nothing is there to be removed.
+pub(super) fn prune_build(request: &Request) -> Outcome<Reply> {
+    request.filters()?;
+    Ok(Reply::ok(&PruneBuild::default()))
 }
