@@ -169,6 +169,38 @@ fn who_signs_in_is_known_until_he_signs_out() -> Result<()> {
     Ok(())
 }
 
+/// Who wants signed images is not served without, whether the option or the environment says so. A digest says itself what it names.
+#[test]
+fn nobody_who_wants_signatures_goes_without() -> Result<()> {
+    const WHY: &str = "Docker Content Trust is not supported by this version of skiff";
+    let mut test = Test::new()?;
+    let registry = test.registry(false)?;
+    let manifest = registry.put_image("signed", "v1", &[busybox()?], "amd64");
+    let image = format!("{}/signed:v1", registry.address());
+    let exact = format!("{}/signed@{}", registry.address(), digest(manifest.to_string().as_bytes()));
+    let name = test.name("signed");
+    let said = |trust: &str, args: &[&str]| {
+        let mut command = test.command(args);
+        command.env("DOCKER_CONTENT_TRUST", trust);
+        super::run_command(command, b"")
+    };
+    said("0", &["pull", "-q", &image])?.ok();
+    said("1", &["pull", "-q", "--disable-content-trust", &image])?.ok();
+    for trust in ["1", "true", "yes"] {
+        for args in [&["pull", &image][..], &["push", &image], &["create", "--name", &name, &image]] {
+            failed(&said(trust, args)?, WHY);
+        }
+        let run = said(trust, &["run", "--name", &name, &image, "true"])?;
+        assert!(run.code == 125 && run.err.contains(WHY), "{run:?}");
+    }
+    failed(&said("", &["pull", "--disable-content-trust=false", &image])?, WHY);
+    said("1", &["pull", "-q", &exact])?.ok();
+    said("1", &["create", "--name", &name, &exact])?.ok();
+    test.run(&["rm", &name])?.ok();
+    test.run(&["rmi", &image])?.ok();
+    Ok(())
+}
+
 #[test]
 fn an_image_goes_from_a_guarded_registry_to_another_as_it_is() -> Result<()> {
     let test = Test::new()?;

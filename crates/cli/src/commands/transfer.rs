@@ -232,7 +232,10 @@ pub(super) async fn pull(call: Call<'_>) -> Outcome {
         .with("fromImage", repository)
         .maybe("tag", (!all).then_some(&chosen))
         .maybe("platform", create::chosen_platform(matches));
-    refuse_signatures(call)?;
+    // A digest says itself what the image is.
+    if digest.is_none() {
+        refuse_signatures(call)?;
+    }
     let auth = session.credentials().get(&server_of(&args[0]))?;
     let client = session.engine().await?;
     let response = client.image_create(query, None, Some(&auth.header())).await?;
@@ -241,12 +244,22 @@ pub(super) async fn pull(call: Call<'_>) -> Outcome {
     Ok(())
 }
 
-/// Docker's signatures of images are not supported: an image is taken for what its digest says.
+/// Docker's signatures of images are not supported: an image is taken for what its digest says. Who wants them, by the option or
+/// for all commands by the environment, is not served without.
 pub(super) fn refuse_signatures(call: Call<'_>) -> Outcome {
-    match call.matches.on("disable-content-trust") {
-        true => Ok(()),
-        false => Err("Docker Content Trust is not supported by this version of skiff".into()),
+    let wanted = match call.matches.changed("disable-content-trust") {
+        true => !call.matches.on("disable-content-trust"),
+        false => wants_signatures(&std::env::var("DOCKER_CONTENT_TRUST").unwrap_or_default()),
+    };
+    match wanted {
+        false => Ok(()),
+        true => Err("Docker Content Trust is not supported by this version of skiff".into()),
     }
+}
+
+/// What `DOCKER_CONTENT_TRUST` says: whatever is no clear no is a yes, as for docker.
+fn wants_signatures(variable: &str) -> bool {
+    !matches!(variable, "" | "0" | "f" | "F" | "false" | "FALSE" | "False")
 }
 
 /// `docker push`.
