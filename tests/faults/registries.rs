@@ -165,9 +165,35 @@ fn what_describes_an_image_must_fit_together() -> Result<()> {
     put("other", MANIFEST, &other.to_string());
     let error = world.pull("other")?;
     ensure!(error.contains("wrong diff id"), "{error}");
-    let layers: Vec<String> =
-        world.leftovers()?.into_iter().filter(|name| !name.contains("/partial/")).collect();
-    ensure!(layers.is_empty(), "{layers:?}");
+    ensure!(world.leftovers()?.is_empty(), "{:?}", world.leftovers()?);
+    Ok(())
+}
+
+#[test]
+fn what_a_broken_pull_has_left_goes_with_a_prune() -> Result<()> {
+    let world = World::new()?;
+    let (blob, asked) = (world.blob.clone(), AtomicUsize::new(0));
+    world.lie(move |_, out| {
+        if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            return answer(out, "404 Not Found", &[], b"").map(|()| true);
+        }
+        let half = &blob[..blob.len() / 2];
+        answer(out, "200 OK", &[("Content-Length", &blob.len().to_string())], half)?;
+        out.shutdown(std::net::Shutdown::Both)?;
+        Ok(true)
+    });
+    ensure!(!world.pull("v1")?.is_empty());
+    ensure!(world.leftovers()?.iter().any(|name| name.contains("/partial/")), "{:?}", world.leftovers()?);
+    let mut client = world.daemon.client();
+    // Labels are what it has none of, and it is new.
+    for filters in [r#"{"label":["x"]}"#, r#"{"until":["1h"]}"#] {
+        let path = format!("/images/prune?filters={}", filters.replace('"', "%22"));
+        let pruned = client.post(&path, &Value::Null)?.ok()?.json()?;
+        ensure!(pruned["SpaceReclaimed"] == 0, "{filters}: {pruned}");
+    }
+    let pruned = client.post("/images/prune", &Value::Null)?.ok()?.json()?;
+    ensure!(pruned["SpaceReclaimed"].as_u64() > Some(0), "{pruned}");
+    ensure!(world.leftovers()?.is_empty(), "{:?}", world.leftovers()?);
     Ok(())
 }
 

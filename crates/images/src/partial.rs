@@ -17,7 +17,7 @@ use skiff_types::Digest;
 
 use crate::Result;
 
-/// What nobody has gone on with for so long is removed when the store is opened.
+/// What nobody has gone on with for so long is removed when the store is opened, and when another blob begins.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is there of a layer's blob. Nobody else has it meanwhile.
@@ -47,19 +47,21 @@ impl Partials {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let dir = root.join("partial");
         fs_err::create_dir_all(&dir)?;
-        for entry in fs_err::read_dir(&dir)? {
-            let entry = entry?;
-            let age = entry.metadata()?.modified().map(|then| SystemTime::now().duration_since(then));
-            if matches!(age, Ok(Ok(age)) if age > KEPT) {
-                fs_err::remove_file(entry.path())?;
-            }
-        }
-        Ok(Self { dir })
+        let partials = Self { dir };
+        partials.remove_old()?;
+        Ok(partials)
+    }
+
+    fn remove_old(&self) -> io::Result<u64> {
+        let now = SystemTime::now();
+        self.remove_left(|then| now.duration_since(then).is_ok_and(|age| age > KEPT))
     }
 
     /// What is there of a layer's blob, to be read from its beginning and then appended to. Waits until nobody else has it:
     /// a pull that was given up may still be writing. More than `size` bytes are not the blob's: it begins anew.
     pub(crate) fn open_blob(&self, blob: &Digest, size: u64) -> io::Result<PartialLayer> {
+        // What could not be removed is tried again next time.
+        let _ = self.remove_old();
         let file = fs_err::OpenOptions::new().create(true).read(true).append(true).open(self.path(blob))?;
         rustix::fs::flock(file.file(), FlockOperation::LockExclusive)?;
         let mut len = file.metadata()?.len();
@@ -84,6 +86,23 @@ impl Partials {
             }
         }
         Ok(left)
+    }
+
+    /// Removes what is there of blobs that nobody is receiving and whose last byte came at a time that is `chosen`. The bytes on
+    /// disk that were freed.
+    pub(crate) fn remove_left(&self, chosen: impl Fn(SystemTime) -> bool) -> io::Result<u64> {
+        let mut freed = 0;
+        for entry in fs_err::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let Ok(file) = fs_err::File::open(&path) else { continue };
+            let metadata = file.metadata()?;
+            let free = || rustix::fs::flock(file.file(), FlockOperation::NonBlockingLockExclusive).is_ok();
+            if metadata.is_file() && chosen(metadata.modified()?) && free() {
+                fs_err::remove_file(&path)?;
+                freed += metadata.blocks() * 512;
+            }
+        }
+        Ok(freed)
     }
 
     /// Removes what is there of a layer's blob.

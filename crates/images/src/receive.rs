@@ -44,6 +44,15 @@ impl ImageStore {
         Ok(self.partials.left()?)
     }
 
+    /// Removes what pulls that have ended have left of layers' blobs, where the last byte came at a time that is `chosen`. The
+    /// bytes on disk that were freed.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or what is in it not removed.
+    pub fn remove_left_partials(&self, chosen: impl Fn(SystemTime) -> bool) -> Result<u64> {
+        Ok(self.partials.remove_left(chosen)?)
+    }
+
     /// Takes a layer's blob in: what is there of it and then what `feed` gives, which goes on from there. It is verified,
     /// decompressed and staged as it comes. What has come is kept if the feed fails, and forgotten if it is not the blob.
     ///

@@ -1,6 +1,6 @@
-//! Prune: images that nobody uses go, those without a name or all of them.
+//! Prune: images that nobody uses go, those without a name or all of them, and what pulls have left that did not end well.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use skiff_images::Reference;
 use skiff_types::ImageId;
@@ -21,15 +21,16 @@ struct Candidate {
 }
 
 impl Images {
-    /// Removes images that no container uses: those without a name, or all with `dangling=false`.
+    /// Removes images that no container uses: those without a name, or all with `dangling=false`. Layers that were half pulled have
+    /// neither name nor labels: they go if the filters let them.
     ///
     /// # Errors
     /// Wrong filters; another prune goes on.
     pub async fn prune(&self, filters: &Filters) -> Result<Pruned<DeletedImage>> {
         let _turn = self.pruning.take()?;
-        let selection = Selection::read(filters, &["dangling"])?;
+        let selection = Arc::new(Selection::read(filters, &["dangling"])?);
         let dangling = filters.boolean("dangling", true)?;
-        let store = self.store.clone();
+        let (store, chosen) = (self.store.clone(), selection.clone());
         let (candidates, sizes) = blocking(move || -> Result<_> {
             let mut out = Vec::new();
             for image in store.list()? {
@@ -41,7 +42,7 @@ impl Images {
                 let created = image.config.created.unwrap_or(Timestamp::UNIX_EPOCH);
                 let none = BTreeMap::new();
                 let labels = image.config.config.as_ref().and_then(|c| c.labels.as_ref()).unwrap_or(&none);
-                if selection.takes(created, labels) {
+                if chosen.takes(created, labels) {
                     let names = image.tags.iter().chain(&image.digests).map(Reference::familiar).collect();
                     out.push(Candidate { id: image.id, names });
                 }
@@ -70,6 +71,10 @@ impl Images {
             DeletedImage::Untagged(_) => None,
         };
         pruned.space = pruned.removed.iter().filter_map(gone).sum();
+        let store = self.store.clone();
+        let left =
+            move |then| selection.takes(Timestamp::try_from(then).unwrap_or_default(), &BTreeMap::new());
+        pruned.space += blocking(move || store.remove_left_partials(left)).await??;
         let attributes = [("reclaimed".to_owned(), pruned.space.to_string())].into();
         self.events.publish(EventKind::Image, "prune", Actor { id: String::new(), attributes });
         Ok(pruned)

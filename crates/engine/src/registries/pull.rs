@@ -10,7 +10,7 @@ use skiff_distribution::{
     Credentials, Descriptor, Document, Error as RegistryError, Fetched, Index, Manifest, Purpose, Session,
     media,
 };
-use skiff_images::{Image, KnownBlob, Platform, Publication, Published, Receiving, Reference};
+use skiff_images::{Image, ImageStore, KnownBlob, Platform, Publication, Published, Receiving, Reference};
 use skiff_snapshots::ChainId;
 use skiff_types::{Digest, ImageId};
 
@@ -336,7 +336,9 @@ impl Pull<'_> {
             for ((number, id, blob), download) in missing.iter().zip(&downloads) {
                 let found = ended(download).await?;
                 self.progress.bytes(id, "Extracting", blob.size, blob.size);
-                receiving = commit(receiving, *number, Arc::clone(download), found).await?;
+                let images = Arc::clone(&self.service.images);
+                receiving =
+                    commit(images, receiving, *number, blob.digest, Arc::clone(download), found).await?;
                 self.progress.layer(id, "Pull complete");
             }
             Ok(receiving)
@@ -460,13 +462,19 @@ fn gone() -> Error {
 
 /// Puts a layer on those below it. It goes on even if nobody waits any more, and takes back what it did then.
 async fn commit(
+    images: Arc<ImageStore>,
     mut receiving: Receiving,
     number: usize,
+    blob: Digest,
     download: Arc<Download>,
     found: Digest,
 ) -> Result<Receiving> {
     blocking(move || {
-        receiving.check(number, &found).map_err(words::layer)?;
+        // A blob that is not the layer it should be is of no use to the next pull.
+        receiving
+            .check(number, &found)
+            .inspect_err(|_| images.forget_partial(&blob))
+            .map_err(words::layer)?;
         // Of pulls that share the download one has the layer; the others wait for it and find it in the store.
         download.committing(|staged| receiving.commit(number, staged)).map_err(words::layer)?;
         Ok(receiving)

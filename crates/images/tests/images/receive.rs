@@ -136,3 +136,29 @@ fn an_image_arrives_whole_or_leaves_no_layer() {
     let (_, changed) = begin().record(&names, None).unwrap();
     assert!(changed.is_empty());
 }
+
+#[test]
+fn what_nobody_goes_on_with_is_removed_on_demand_and_when_it_is_old() {
+    let dir = Dir::new();
+    let tar = layer("motd");
+    let (name, held) = (digest(&tar), digest(b"held"));
+    let store = dir.open();
+    let cut = || receive(&store, &name, tar.len(), &tar[..100], true).unwrap_err();
+    let left = || store.left_partials().unwrap().into_iter().map(|(blob, ..)| blob).collect::<Vec<_>>();
+    cut();
+    let holding = store.partial_layer(&held, 10).unwrap();
+    store.remove_left_partials(|_| false).unwrap();
+    assert_eq!(left(), [name]);
+    store.remove_left_partials(|_| true).unwrap();
+    assert_eq!(left(), []);
+    drop(holding);
+    assert_eq!(left(), [held]);
+    store.forget_partial(&held);
+
+    cut();
+    let file = dir.paths(&store).into_iter().find(|path| path.ends_with(hex(&tar))).unwrap();
+    let then = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 24 * 3600);
+    fs_err::File::open(file).unwrap().file().set_modified(then).unwrap();
+    drop(store.partial_layer(&held, 10).unwrap());
+    assert_eq!(left(), [held]);
+}
