@@ -23,6 +23,10 @@ const MEASURED: u64 = 1 << 20;
 /// The most that is given at once of a range, in bytes: who reads may hold several pieces.
 const PIECE: usize = 256 << 10;
 
+const SECOND: Duration = Duration::from_secs(1);
+/// By how much longer than a connection that broke somebody is waited for who is not there.
+const ABSENCE: u32 = 4;
+
 /// A blob on its way here. Its digest is for the reader to verify; its length is what the descriptor says, or it fails.
 pub struct BlobReader<'a> {
     repository: &'a Repository<'a>,
@@ -42,6 +46,8 @@ pub struct BlobReader<'a> {
     failures: u32,
     since_failure: u64,
     pace: Pace,
+    /// Told each second of a pause how many are left.
+    pausing: Box<dyn FnMut(u64) + Send + 'a>,
 }
 
 /// A time window, and how much came in it.
@@ -96,6 +102,7 @@ impl<'a> Repository<'a> {
             failures: 0,
             since_failure: 0,
             pace: Pace::default(),
+            pausing: Box::new(|_| {}),
         }
     }
 }
@@ -143,7 +150,14 @@ impl Repository<'_> {
 }
 
 impl<'a> BlobReader<'a> {
-    /// The next piece; none when all of it is there. What breaks on the way is asked for again from there on.
+    /// The same, telling how many seconds are left until it asks again.
+    #[must_use]
+    pub fn on_pause(self, tell: impl FnMut(u64) + Send + 'a) -> Self {
+        Self { pausing: Box::new(tell), ..self }
+    }
+
+    /// The next piece; none when all of it is there. What breaks on the way is asked for again from there on, and so is a registry
+    /// that is not there: it was a moment ago.
     ///
     /// # Errors
     /// Those of asking, when they do not pass; [`Error::Untrue`] if the registry sends more or less than the descriptor
@@ -154,6 +168,7 @@ impl<'a> BlobReader<'a> {
             if self.position == self.blob.size && self.answer.is_none() && self.ranges.is_none() {
                 return Ok(None);
             }
+            let mut pause = limits.pause;
             match self.piece().await {
                 Ok(Some(piece)) => {
                     self.position += piece.len() as u64;
@@ -176,10 +191,24 @@ impl<'a> BlobReader<'a> {
                 // Cut short.
                 Ok(None) => self.failed(cut_short(self.repository, &self.blob), limits.attempts)?,
                 Err(error) if error.is_passing() => self.failed(error, limits.attempts)?,
+                Err(error) if error.is_absence() => {
+                    pause *= ABSENCE;
+                    self.failed(error, limits.attempts)?;
+                }
                 Err(error) => return Err(error),
             }
-            tokio::time::sleep(limits.pause * 2u32.pow(self.failures.saturating_sub(1).min(6))).await;
+            self.rest(pause * 2u32.pow(self.failures.saturating_sub(1).min(6))).await;
         }
+    }
+
+    async fn rest(&mut self, pause: Duration) {
+        let mut left = pause;
+        while left >= SECOND {
+            (self.pausing)(left.as_secs());
+            tokio::time::sleep(SECOND).await;
+            left -= SECOND;
+        }
+        tokio::time::sleep(left).await;
     }
 
     fn failed(&mut self, error: Error, most: u32) -> Result<()> {

@@ -118,6 +118,11 @@ impl RequestError {
     pub(crate) fn is_passing(&self) -> bool {
         matches!(self, Self::Timeout(_) | Self::Broken(_))
     }
+
+    /// Whether nobody is there: wrong addresses are so for ever, but a registry that is started anew for a while.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Lookup { .. } | Self::Dial { .. })
+    }
 }
 
 /// The errors in a registry's answer (distribution-spec, "Error Codes").
@@ -210,6 +215,11 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Whether nobody is there, which may pass too where somebody was before.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(self, Self::Request { source, .. } if source.is_absence())
     }
 
     /// Whether the same may go well a moment later.

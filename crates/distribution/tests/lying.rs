@@ -416,3 +416,32 @@ async fn headers_of_the_settings_are_for_the_registry_alone() {
     assert_eq!(secrets(&asked), 0, "{asked:?}");
     assert!(secrets(&registry.asked()) > 0);
 }
+
+/// A registry that is started anew is not there for a moment; nor is one that a blob was redirected to.
+#[tokio::test]
+async fn who_is_gone_in_the_middle_is_asked_again() {
+    let registry = registry(None);
+    let bytes = vec![7; 100_000];
+    let wanted = blob(&registry, &bytes);
+    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let times = Arc::clone(&asked);
+    lie(&registry, move |_, out| {
+        if times.fetch_add(1, std::sync::atomic::Ordering::Relaxed) > 0 {
+            return Ok(false);
+        }
+        let to = format!("http://{gone}/blob");
+        answer(out, "307 Temporary Redirect", &[("Location", &to)], b"").map(|()| true)
+    });
+    let session = session(&registry, Limits::default()).await;
+    let repository = session.repository("a");
+    let mut told = Vec::new();
+    let mut reader = repository.blob(&wanted, 0).on_pause(|seconds| told.push(seconds));
+    let mut all = Vec::new();
+    while let Some(piece) = reader.next().await.unwrap() {
+        all.extend_from_slice(&piece);
+    }
+    drop(reader);
+    assert!(all == bytes);
+    assert_eq!((told, asked.load(std::sync::atomic::Ordering::Relaxed)), (vec![1], 2));
+}

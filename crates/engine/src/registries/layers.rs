@@ -31,6 +31,8 @@ pub(super) enum Stage {
     Waiting,
     /// So many bytes are there.
     Loading(u64),
+    /// The registry is asked again in so many seconds.
+    Pausing(u64),
     /// All of it is there, verified, and has this diff id.
     Complete(Digest),
     /// It failed.
@@ -208,7 +210,9 @@ impl Work {
     /// Passes on what comes, as long as somebody takes it.
     async fn load(&self, from: u64, sender: mpsc::Sender<Option<Bytes>>) -> skiff_distribution::Result<()> {
         let repository = self.session.repository(&self.path);
-        let mut reader = repository.blob(&self.blob, from);
+        let mut reader = repository
+            .blob(&self.blob, from)
+            .on_pause(|seconds| drop(self.stage.send_replace(Stage::Pausing(seconds))));
         let mut loaded = from;
         self.stage.send_replace(Stage::Loading(loaded));
         loop {

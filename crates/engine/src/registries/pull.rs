@@ -380,6 +380,10 @@ impl Pull<'_> {
                     self.progress.bytes(id, "Downloading", loaded, total);
                     told = Some(Instant::now());
                 }
+                Stage::Pausing(seconds) => {
+                    let plural = if seconds == 1 { "" } else { "s" };
+                    self.progress.layer(id, format!("Retrying in {seconds} second{plural}"));
+                }
                 Stage::Waiting | Stage::Loading(_) => {}
                 Stage::Complete(_) => {
                     if told.is_none() {
