@@ -201,6 +201,37 @@ fn nobody_who_wants_signatures_goes_without() -> Result<()> {
     Ok(())
 }
 
+/// What is public is there for those whose helper is missing.
+#[test]
+fn a_helper_that_is_missing_keeps_nobody_from_public_images() -> Result<()> {
+    let test = Test::new()?;
+    let registry = test.registry(false)?;
+    registry.put_image("public", "v1", &[layer("without a helper")], "amd64");
+    let image = format!("{}/public:v1", registry.address());
+    let home = tempfile::tempdir()?;
+    fs_err::write(home.path().join("config.json"), r#"{"credsStore":"nosuch"}"#)?;
+    let said = |args: &[&str]| {
+        let mut command = test.command(args);
+        command.env("DOCKER_CONFIG", home.path());
+        super::run_command(command, b"")
+    };
+    said(&["pull", "-q", &image])?.ok();
+    let missing = |doing: &str| {
+        format!(
+            "error {doing} credentials - err: exec: \"docker-credential-nosuch\": executable file not found in $PATH, out: ``"
+        )
+    };
+    failed(&said(&["push", &image])?, &missing("getting"));
+    let out = said(&["logout"])?;
+    let warning = format!(
+        "WARNING: could not erase credentials:\nhttps://index.docker.io/v1/: {}\n",
+        missing("erasing")
+    );
+    assert_eq!((out.code, out.err), (0, warning));
+    test.run(&["rmi", &image])?.ok();
+    Ok(())
+}
+
 #[test]
 fn an_image_goes_from_a_guarded_registry_to_another_as_it_is() -> Result<()> {
     let test = Test::new()?;

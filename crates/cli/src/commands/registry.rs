@@ -135,5 +135,9 @@ fn answer(question: &str) -> Result<String, Failure> {
 pub(super) async fn logout(call: Call<'_>) -> Outcome {
     let server = server(call.args);
     say::line(&format!("Removing login credentials for {server}"));
-    call.session.credentials().remove(&server)
+    // They are forgotten here in any case: it is the helper that has to be looked after.
+    if let Err(failure) = call.session.credentials().remove(&server) {
+        say::error(&format!("WARNING: could not erase credentials:\n{server}: {}", failure.message));
+    }
+    Ok(())
 }

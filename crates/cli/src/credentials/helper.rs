@@ -32,10 +32,10 @@ pub(super) fn get(helper: &str, server: &str) -> Result<Option<Credentials>, Fai
     if !good {
         return match out.contains("credentials not found") {
             true => Ok(None),
-            false => Err(failed(helper, &out)),
+            false => Err(failed("get", helper, &out)),
         };
     }
-    let kept: Kept = serde_json::from_str(&out).map_err(|e| failed(helper, &e.to_string()))?;
+    let kept: Kept = serde_json::from_str(&out).map_err(|e| failed("get", helper, &e.to_string()))?;
     let mut found = Credentials::default();
     match kept.username.as_str() {
         TOKEN => found.identity_token = kept.secret,
@@ -49,10 +49,10 @@ pub(super) fn list(helper: &str) -> Result<Vec<String>, Failure> {
     match run(helper, "list", b"")? {
         (true, out) => {
             let users: BTreeMap<String, String> =
-                serde_json::from_str(&out).map_err(|e| failed(helper, &e.to_string()))?;
+                serde_json::from_str(&out).map_err(|e| failed("list", helper, &e.to_string()))?;
             Ok(users.into_keys().collect())
         }
-        (false, out) => Err(failed(helper, &out)),
+        (false, out) => Err(failed("list", helper, &out)),
     }
 }
 
@@ -68,10 +68,10 @@ pub(super) fn store(helper: &str, credentials: &Credentials) -> Outcome {
         username: username.to_owned(),
         secret: secret.clone(),
     };
-    let json = serde_json::to_vec(&kept).map_err(|e| failed(helper, &e.to_string()))?;
+    let json = serde_json::to_vec(&kept).map_err(|e| failed("store", helper, &e.to_string()))?;
     match run(helper, "store", &json)? {
         (true, _) => Ok(()),
-        (false, out) => Err(failed(helper, &out)),
+        (false, out) => Err(failed("store", helper, &out)),
     }
 }
 
@@ -80,12 +80,22 @@ pub(super) fn erase(helper: &str, server: &str) -> Outcome {
     match run(helper, "erase", server.as_bytes())? {
         (true, _) => Ok(()),
         (false, out) if out.contains("credentials not found") => Ok(()),
-        (false, out) => Err(failed(helper, &out)),
+        (false, out) => Err(failed("erase", helper, &out)),
     }
 }
 
-fn failed(helper: &str, why: &str) -> Failure {
-    Failure::new(format!("error getting credentials - err: {}, out: `{why}`", program(helper)))
+fn failed(action: &str, helper: &str, why: &str) -> Failure {
+    let doing = doing(action);
+    Failure::new(format!("error {doing} credentials - err: {}, out: `{why}`", program(helper)))
+}
+
+fn doing(action: &str) -> &str {
+    match action {
+        "list" => "listing",
+        "store" => "storing",
+        "erase" => "erasing",
+        _ => "getting",
+    }
 }
 
 fn program(helper: &str) -> String {
@@ -109,7 +119,8 @@ fn run(helper: &str, action: &str, input: &[u8]) -> Result<(bool, String), Failu
                 std::io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
                 _ => e.to_string(),
             };
-            Failure::new(format!("error getting credentials - err: exec: {program:?}: {why}, out: ``"))
+            let doing = doing(action);
+            Failure::new(format!("error {doing} credentials - err: exec: {program:?}: {why}, out: ``"))
         })?;
     if let Some(mut stdin) = child.stdin.take() {
         // One that reads nothing has said what it has to say.
