@@ -201,6 +201,39 @@ fn nobody_who_wants_signatures_goes_without() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_environment_says_who_the_user_is() -> Result<()> {
+    let test = Test::new()?;
+    let registry = test.registry(true)?;
+    registry.put_image("environment", "v1", &[layer("guarded by a variable")], "amd64");
+    let server = registry.address();
+    let image = format!("{server}/environment:v1");
+    let said = |auths: &str, args: &[&str]| {
+        let mut command = test.command(args);
+        command.env("DOCKER_AUTH_CONFIG", auths);
+        super::run_command(command, b"")
+    };
+    let alice = format!(r#"{{"auths":{{"{server}":{{"auth":"YWxpY2U6c2VjcmV0"}}}}}}"#);
+    said(&alice, &["pull", "-q", &image])?.ok();
+    let wrong = said(r#"{"auths":{"a":{}}}"#, &["pull", "-q", &image])?;
+    assert!(
+        wrong.err.starts_with(
+            "Failed to create credential store from DOCKER_AUTH_CONFIG:  DOCKER_AUTH_CONFIG environment variable is missing key `auth` for a\n"
+        ) && wrong.err.contains("no basic auth credentials"),
+        "{wrong:?}"
+    );
+    let warned = said(&alice, &["logout", &server])?;
+    assert_eq!(
+        (warned.code, warned.err.as_str()),
+        (
+            0,
+            "\n Warn -> DOCKER_AUTH_CONFIG is set and takes precedence.\n         Unset DOCKER_AUTH_CONFIG to restore the CLI auth behaviour.\n         \n\n"
+        )
+    );
+    test.run(&["rmi", &image])?.ok();
+    Ok(())
+}
+
 /// What is public is there for those whose helper is missing.
 #[test]
 fn a_helper_that_is_missing_keeps_nobody_from_public_images() -> Result<()> {

@@ -8,7 +8,14 @@ use std::{
 use serde::Deserialize;
 use skiff_client::{Client, Host, ListContainers, Options, Tls, TlsFiles};
 
-use crate::{config::Config, contexts, credentials::Store, failure::Failure, grammar::Matches, launch};
+use crate::{
+    config::Config,
+    contexts,
+    credentials::{self, Store},
+    failure::Failure,
+    grammar::Matches,
+    launch,
+};
 
 /// Where our own daemon listens.
 const SKIFF_SOCKET: &str = "/run/skiff/skiff.sock";
@@ -83,7 +90,8 @@ impl Session {
 
     /// Who the user is to registries.
     pub(crate) fn credentials(&self) -> Store<'_> {
-        Store::new(&self.config, &self.directory)
+        let given = std::env::var(credentials::VARIABLE).unwrap_or_default();
+        Store::new(&self.config, &self.directory).with_environment(&given)
     }
 
     /// The names of all containers; no daemon is started for it.

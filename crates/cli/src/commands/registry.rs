@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::Call;
 use crate::{
-    credentials::{Credentials, DOCKER, Store, hostname},
+    credentials::{Credentials, DOCKER, Store, VARIABLE, hostname},
     failure::{Failure, Outcome},
     say,
     streams::terminal,
@@ -36,6 +36,7 @@ fn server(args: &[String]) -> String {
 pub(super) async fn login(call: Call<'_>) -> Outcome {
     let Call { session, matches, args } = call;
     let mut password = matches.text("password").to_owned();
+    warn_of_environment();
     if matches.changed("username") && matches.text("username").is_empty() {
         return Err("username is empty".into());
     }
@@ -73,6 +74,16 @@ pub(super) async fn login(call: Call<'_>) -> Outcome {
         _ => ask(username, password)?,
     };
     sign_in(call, &store, Credentials { username, password, server, ..Default::default() }).await
+}
+
+/// What is kept counts only where the environment says nothing.
+fn warn_of_environment() {
+    if std::env::var_os(VARIABLE).is_some_and(|text| !text.is_empty()) {
+        say::error(&format!(
+            "\n Warn -> {VARIABLE} is set and takes precedence.\n         Unset {VARIABLE} to restore the CLI auth \
+             behaviour.\n         \n"
+        ));
+    }
 }
 
 /// Tries credentials, and keeps them if they are good.
@@ -133,6 +144,7 @@ fn answer(question: &str) -> Result<String, Failure> {
 
 /// `docker logout`.
 pub(super) async fn logout(call: Call<'_>) -> Outcome {
+    warn_of_environment();
     let server = server(call.args);
     say::line(&format!("Removing login credentials for {server}"));
     // They are forgotten here in any case: it is the helper that has to be looked after.

@@ -1,6 +1,7 @@
-//! Who the user is to registries: `auths` of `config.json`, or a helper program that keeps the secrets (`credsStore`,
-//! `credHelpers`).
+//! Who the user is to registries: what the environment says, `auths` of `config.json`, or a helper program that keeps the secrets
+//! (`credsStore`, `credHelpers`).
 
+mod environment;
 mod file;
 mod helper;
 
@@ -12,7 +13,9 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use serde::Serialize;
 
-use crate::{config::Config, failure::Failure};
+use crate::{config::Config, failure::Failure, say};
+
+pub(crate) use environment::VARIABLE;
 
 /// By which name Docker's own registry is kept.
 pub(crate) const DOCKER: &str = "https://index.docker.io/v1/";
@@ -52,11 +55,23 @@ pub(crate) fn header(credentials: &impl Serialize) -> String {
 pub(crate) struct Store<'a> {
     config: &'a Config,
     directory: &'a Path,
+    /// Of the environment.
+    given: BTreeMap<String, Credentials>,
 }
 
 impl<'a> Store<'a> {
     pub(crate) fn new(config: &'a Config, directory: &'a Path) -> Self {
-        Self { config, directory }
+        Self { config, directory, given: BTreeMap::new() }
+    }
+
+    /// The same below what the environment says. What cannot be read there counts as nothing, with a warning.
+    pub(crate) fn with_environment(mut self, text: &str) -> Self {
+        match environment::read(text) {
+            _ if text.is_empty() => {}
+            Ok(given) => self.given = given,
+            Err(why) => say::error(&format!("Failed to create credential store from {VARIABLE}:  {why}")),
+        }
+        self
     }
 
     /// The helper that keeps a registry's credentials, if one does.
@@ -68,6 +83,9 @@ impl<'a> Store<'a> {
 
     /// What is known of a registry: nothing is all empty.
     pub(crate) fn get(&self, server: &str) -> Result<Credentials, Failure> {
+        if let Some(given) = self.given.get(server) {
+            return Ok(given.clone());
+        }
         let mut found = match self.helper(server) {
             Some(helper) => helper::get(helper, server)?,
             None => {
@@ -83,6 +101,7 @@ impl<'a> Store<'a> {
     pub(crate) fn all(&self) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
         let mut servers: BTreeSet<String> = self.config.auths.keys().cloned().collect();
         servers.extend(self.config.cred_helpers.keys().cloned());
+        servers.extend(self.given.keys().cloned());
         if !self.config.creds_store.is_empty() {
             servers.extend(helper::list(&self.config.creds_store)?);
         }
