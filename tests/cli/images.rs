@@ -74,6 +74,10 @@ fn images_are_a_tree() -> Result<()> {
     let row = shown.lines().last().unwrap_or_default();
     let words: Vec<&str> = row.split_whitespace().collect();
     assert_eq!((words.len(), words[0], words[1]), (4, name.as_str(), &id[7..19]), "{shown}");
+    let mut history = test.command(&["history", "-q", &name]);
+    // Only what makes or pulls something goes by it.
+    history.env("DOCKER_DEFAULT_PLATFORM", "linux/riscv64");
+    assert_eq!(super::run_command(history, b"")?.ok().lines().count(), 1);
     let said = test.run(&["images", "--tree", "-q"])?;
     assert_eq!((said.code, said.err.as_str()), (1, "--quiet is not yet supported with --tree\n"));
     test.run(&["rmi", &name])?.ok();

@@ -257,8 +257,8 @@ const EPOCH: i64 = 946_684_800;
 /// `docker history`.
 pub(super) async fn history(call: Call<'_>) -> Outcome {
     let Call { session, matches, args } = call;
-    let platform = match super::create::chosen_platform(matches) {
-        Some(text) => Some(Platform::parse(&text).map_err(|e| format!("invalid platform: {e}"))?.to_json()),
+    let platform = match matches.some("platform") {
+        Some(text) => Some(Platform::parse(text).map_err(|e| format!("invalid platform: {e}"))?.to_json()),
         None => None,
     };
     let client = session.engine().await?;

@@ -38,9 +38,9 @@ fn stdin() -> Result<Archive, Failure> {
 }
 
 fn platform_json(call: Call<'_>) -> Result<Option<String>, Failure> {
-    match create::chosen_platform(call.matches) {
+    match call.matches.some("platform") {
         Some(text) => {
-            let platform = Platform::parse(&text).map_err(|e| format!("invalid platform: {e}"))?;
+            let platform = Platform::parse(text).map_err(|e| format!("invalid platform: {e}"))?;
             Ok(Some(platform.to_json()))
         }
         None => Ok(None),
