@@ -20,10 +20,27 @@ pub(crate) struct Listing {
 impl Listing {
     /// A row out of its fields.
     pub(crate) fn row(&self, fields: Vec<(&'static str, Value)>) -> Value {
+        self.made(fields, None)
+    }
+
+    /// The same where JSON has another value for one of them.
+    pub(crate) fn row_but(
+        &self,
+        fields: Vec<(&'static str, Value)>,
+        in_json: (&'static str, Value),
+    ) -> Value {
+        self.made(fields, Some(in_json))
+    }
+
+    fn made(&self, fields: Vec<(&'static str, Value)>, in_json: Option<(&'static str, Value)>) -> Value {
         let mut sorted: Vec<_> = fields.iter().filter(|(_, v)| !matches!(v, Value::Lookup(_))).collect();
         sorted.sort_by_key(|(name, _)| *name);
+        let shown = |(name, value): &'_ (&'static str, Value)| match &in_json {
+            Some((other, instead)) if name == other => instead.to_json(),
+            _ => value.to_json(),
+        };
         let source = template::Json::Object(
-            sorted.into_iter().map(|(name, value)| ((*name).to_owned(), value.to_json())).collect(),
+            sorted.into_iter().map(|field| (field.0.to_owned(), shown(field))).collect(),
         );
         Value::Struct(Rc::new(Struct {
             type_name: self.row_type,

@@ -19,7 +19,6 @@ static LISTING: Listing = Listing {
         ("Description", "DESCRIPTION"),
         ("StarCount", "STARS"),
         ("IsOfficial", "OFFICIAL"),
-        ("IsAutomated", "AUTOMATED"),
     ],
 };
 
@@ -33,7 +32,6 @@ struct Found {
     description: String,
     star_count: i64,
     is_official: bool,
-    is_automated: bool,
 }
 
 /// `docker search`.
@@ -43,31 +41,51 @@ pub(super) async fn search(call: Call<'_>) -> Outcome {
         .maybe("filters", filters::to_json(&matches.all("filter")))
         .maybe("limit", matches.changed("limit").then(|| matches.text("limit")))
         .with("term", &args[0]);
-    let auth = session.credentials().get(&server_of(&args[0]))?;
+    let auth = session.credentials().get(&server_of(&args[0])).unwrap_or_default();
     let client = session.engine().await?;
     let bytes = client.image_search(query, &auth.header()).await?;
-    let mut found: Vec<Found> =
-        serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("decoding the list: {e}")))?;
-    // Stable: what has as many stars stays in the index's order.
-    found.sort_by_key(|f| std::cmp::Reverse(f.star_count));
     let format = match matches.text("format") {
         "" | "table" => "table {{.Name}}\t{{.Description}}\t{{.StarCount}}\t{{.IsOfficial}}",
         custom => custom,
     };
-    let truncate = !matches.on("no-trunc");
-    let rows: Vec<Value> = found.iter().map(|f| row(f, truncate)).collect();
-    LISTING.print(format, &rows)
+    LISTING.print(format, &rows(&bytes, !matches.on("no-trunc"))?)
+}
+
+/// As the index sorts them.
+fn rows(list: &[u8], truncate: bool) -> Result<Vec<Value>, Failure> {
+    let found: Vec<Found> =
+        serde_json::from_slice(list).map_err(|e| Failure::new(format!("decoding the list: {e}")))?;
+    Ok(found.iter().map(|f| row(f, truncate)).collect())
 }
 
 fn row(found: &Found, truncate: bool) -> Value {
     let description = found.description.replace(['\n', '\r'], " ");
     let description = if truncate { ellipsis(&description, COLUMNS) } else { description };
-    let mark = |is: bool| Value::text(if is { "[OK]" } else { "" });
-    LISTING.row(vec![
+    let fields = vec![
         ("Description", Value::text(description)),
-        ("IsAutomated", mark(found.is_automated)),
-        ("IsOfficial", mark(found.is_official)),
+        ("IsOfficial", Value::text(if found.is_official { "[OK]" } else { "" })),
         ("Name", Value::text(&found.name)),
         ("StarCount", Value::text(found.star_count.to_string())),
-    ])
+    ];
+    LISTING.row_but(fields, ("IsOfficial", Value::text(found.is_official.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Recorded from docker 28.5.2.
+    #[test]
+    fn what_is_found_is_shown_as_the_index_has_it() {
+        let list = r#"[{"name":"low","star_count":1,"is_automated":true},{"name":"high","star_count":9,"is_official":true}]"#;
+        let rows = rows(list.as_bytes(), true).unwrap();
+        assert_eq!(
+            LISTING.render("json", &rows).unwrap(),
+            r#"{"Description":"","IsOfficial":"false","Name":"low","StarCount":"1"}
+{"Description":"","IsOfficial":"true","Name":"high","StarCount":"9"}
+"#
+        );
+        assert_eq!(LISTING.render("{{.Name}}{{.IsOfficial}}", &rows).unwrap(), "low\nhigh[OK]\n");
+        assert!(LISTING.render("{{.IsAutomated}}", &rows).is_err());
+    }
 }
