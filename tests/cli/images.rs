@@ -78,6 +78,15 @@ fn images_are_a_tree() -> Result<()> {
     // Only what makes or pulls something goes by it.
     history.env("DOCKER_DEFAULT_PLATFORM", "linux/riscv64");
     assert_eq!(super::run_command(history, b"")?.ok().lines().count(), 1);
+    let mut nameless = skiff_testkit::image::Tar::default();
+    nameless.entry("name", b'0', 0o644, "", name.as_bytes());
+    let nameless = test.run_with(&nameless.finish(), &["import", "-"])?.ok();
+    let nameless = nameless.trim_end();
+    for (all, shown) in [(&[][..], false), (&["--all"], true)] {
+        let args = [&["images", "--tree"], all].concat();
+        assert_eq!(test.run(&args)?.ok().contains(&nameless[7..19]), shown, "{all:?}");
+    }
+    test.run(&["rmi", nameless])?.ok();
     let said = test.run(&["images", "--tree", "-q"])?;
     assert_eq!((said.code, said.err.as_str()), (1, "--quiet is not yet supported with --tree\n"));
     test.run(&["rmi", &name])?.ok();

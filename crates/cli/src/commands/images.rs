@@ -77,6 +77,15 @@ pub(super) struct ImageData {
     pub(super) containers: Vec<String>,
 }
 
+impl Summary {
+    /// It has no name; older engines have words for that.
+    fn is_dangling(&self) -> bool {
+        let tags = self.repo_tags.as_deref().unwrap_or_default();
+        let digests = self.repo_digests.as_deref().unwrap_or_default();
+        (tags.is_empty() && digests.is_empty()) || (tags == ["<none>:<none>"] && digests == ["<none>@<none>"])
+    }
+}
+
 /// `docker images`.
 pub(super) async fn images(call: Call<'_>) -> Outcome {
     let Call { session, matches, args } = call;
@@ -89,9 +98,10 @@ pub(super) async fn images(call: Call<'_>) -> Outcome {
     let client = session.engine().await?;
     let bytes =
         client.images(matches.on("all"), matches.on("tree"), filters::to_json(&pairs).as_deref()).await?;
-    let images: Vec<Summary> =
+    let mut images: Vec<Summary> =
         serde_json::from_slice(&bytes).map_err(|e| Failure::new(format!("decoding the list: {e}")))?;
     if matches.on("tree") {
+        images.retain(|image| matches.on("all") || !image.is_dangling());
         tree::print(images);
         return Ok(());
     }
@@ -147,9 +157,7 @@ fn names(image: &Summary, with_digests: bool, digest_lines: bool) -> Vec<(String
     let none = || "<none>".to_owned();
     let tags = image.repo_tags.as_deref().unwrap_or_default();
     let digests = image.repo_digests.as_deref().unwrap_or_default();
-    let dangling = (tags.is_empty() && digests.is_empty())
-        || (tags == ["<none>:<none>"] && digests == ["<none>@<none>"]);
-    if dangling {
+    if image.is_dangling() {
         return vec![(none(), none(), none())];
     }
     let parse = |text: &String| match Reference::parse(text) {
@@ -212,7 +220,7 @@ fn fields(
     vec![
         ("Containers", Value::text(known(image.containers, image.containers.to_string()))),
         ("CreatedAt", Value::text(time::go_local(image.created))),
-        ("CreatedSince", Value::text(time::since(image.created) + " ago")),
+        ("CreatedSince", Value::text(created_since(image.created))),
         ("Digest", Value::text(digest)),
         ("ID", Value::text(if truncate { short_id(&image.id) } else { &image.id })),
         ("Repository", Value::text(repository)),
@@ -222,6 +230,11 @@ fn fields(
         ("UniqueSize", Value::text(known(unique, human(image.size - image.shared_size)))),
         ("VirtualSize", Value::text(human(image.size))),
     ]
+}
+
+/// How long ago an image was made; nothing if its maker left Go's zero of times.
+fn created_since(seconds: i64) -> String {
+    if seconds == ZERO { String::new() } else { time::since(seconds) + " ago" }
 }
 
 /// How long ago something was last used; nothing if nobody knows.
@@ -250,6 +263,9 @@ struct Step {
     size: i64,
     comment: String,
 }
+
+/// Go's zero of times, 0001-01-01.
+const ZERO: i64 = -62_135_596_800;
 
 /// Before this moment (2000-01-01) a creation time is not taken for one.
 const EPOCH: i64 = 946_684_800;
@@ -293,4 +309,19 @@ fn history_row(step: &Step, human: bool, truncate: bool) -> Value {
         ("ID", Value::text(if truncate { short_id(&step.id) } else { &step.id })),
         ("Size", Value::text(size)),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_time_has_no_age() {
+        let image = Summary { id: "sha256:0".to_owned(), created: ZERO, ..Summary::default() };
+        let shown = LISTING.render(TABLE, &[row(&image, "a", "b", "", true)]).unwrap();
+        assert_eq!(
+            shown.lines().nth(1).unwrap().split_whitespace().collect::<Vec<_>>(),
+            ["a", "b", "0", "N/A", "0B"]
+        );
+    }
 }
