@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,7 +24,7 @@ use tokio_rustls::{
 use crate::{
     certificates::{self, Trust},
     config::Config,
-    error::RequestError,
+    error::{RequestError, go_words},
     proxy::{self, Proxy},
     url::{Origin, Scheme},
 };
@@ -144,12 +144,20 @@ impl Connections {
 
 async fn dial(origin: &Origin) -> Result<TcpStream, RequestError> {
     let found = tokio::net::lookup_host((origin.host.as_str(), origin.port)).await;
-    let mut addresses: Vec<_> = found.map(Iterator::collect).unwrap_or_default();
+    let (mut addresses, failure): (Vec<_>, _) = match found {
+        Ok(found) => (found.collect(), String::new()),
+        Err(error) => (Vec::new(), error.to_string()),
+    };
     // IPv4 first: a host without a way to the other world fails at once, but a broken way costs the whole time.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     if addresses.is_empty() {
-        let server = tokio::task::spawn_blocking(name_server).await.unwrap_or_default();
-        return Err(RequestError::Lookup { host: origin.host.clone(), server });
+        let asked = move || {
+            let server = name_server();
+            let why = why_no_address(&server, &failure);
+            (server, why)
+        };
+        let (server, why) = tokio::task::spawn_blocking(asked).await.unwrap_or_default();
+        return Err(RequestError::Lookup { host: origin.host.clone(), server, why });
     }
     let mut last = None;
     for one in addresses {
@@ -168,6 +176,22 @@ async fn dial(origin: &Origin) -> Result<TcpStream, RequestError> {
 fn name_server() -> String {
     let text = fs_err::read_to_string("/etc/resolv.conf").unwrap_or_default();
     first_name_server(&text)
+}
+
+/// Why a name has no address, of what the resolver says: it does not tell whether anybody could be asked.
+fn why_no_address(server: &str, failure: &str) -> String {
+    // Nothing is sent: this is about the way there.
+    let way = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).and_then(|socket| socket.connect(server));
+    match way {
+        Err(error) if server.parse().is_ok_and(|server: SocketAddr| server.is_ipv4()) => {
+            format!("dial udp {server}: connect: {}", go_words(&error))
+        }
+        // EAI_AGAIN: no answer, or one that says nothing about the name.
+        _ if failure.contains("Temporary failure") || failure.contains("Try again") => {
+            "Temporary failure in name resolution".to_owned()
+        }
+        _ => "no such host".to_owned(),
+    }
 }
 
 fn first_name_server(resolv_conf: &str) -> String {
@@ -230,5 +254,17 @@ mod tests {
         assert_eq!(first_name_server(text), "10.0.0.2:53");
         assert_eq!(first_name_server("nameserver fd00::1"), "[fd00::1]:53");
         assert_eq!(first_name_server(""), "127.0.0.1:53");
+    }
+
+    #[test]
+    fn a_name_that_nobody_could_be_asked_for_may_exist() {
+        let unknown = "failed to lookup address information: Name or service not known";
+        let unanswered = "failed to lookup address information: Temporary failure in name resolution";
+        assert_eq!(why_no_address("127.0.0.1:53", unknown), "no such host");
+        assert_eq!(why_no_address("127.0.0.1:53", unanswered), "Temporary failure in name resolution");
+        // Nobody may send there without saying so.
+        let broadcast = "255.255.255.255:53";
+        let why = "dial udp 255.255.255.255:53: connect: permission denied";
+        assert_eq!(why_no_address(broadcast, unanswered), why);
     }
 }

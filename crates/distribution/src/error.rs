@@ -69,13 +69,15 @@ pub enum Error {
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// The host's name means nothing.
-    #[error("dial tcp: lookup {host} on {server}: no such host")]
+    /// The host's name means nothing, or nobody could be asked for it.
+    #[error("dial tcp: lookup {host} on {server}: {why}")]
     Lookup {
         /// The name.
         host: String,
         /// The first name server of this machine, with its port.
         server: String,
+        /// Why there is no address.
+        why: String,
     },
     /// No connection.
     #[error("dial tcp {address}: connect: {}", go_words(.cause))]
@@ -241,7 +243,7 @@ pub(crate) fn status_text(status: StatusCode) -> String {
 }
 
 /// An error of the system as Go words it.
-fn go_words(error: &io::Error) -> String {
+pub(crate) fn go_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
         io::ErrorKind::ConnectionReset => "connection reset by peer".to_owned(),
