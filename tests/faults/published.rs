@@ -132,6 +132,39 @@ fn whole(registry: &Registry, name: &str, tag: &str) -> Result<Value> {
     Ok(manifest)
 }
 
+/// Somebody removes the image that a pull has just found to be there: it is pulled after all.
+#[test]
+fn a_pull_and_a_removal_at_once_end_well() -> Result<()> {
+    let world = World::pulled()?;
+    // The same image once more, with another attestation, which has to be fetched.
+    let attestation = world.registry.manifest("a", &world.digest_of(ATTESTED)).context("no attestation")?;
+    let mut attestation: Value = serde_json::from_slice(&attestation)?;
+    attestation["annotations"] = json!({ "made": "again" });
+    let attestation = attestation.to_string();
+    let fetched = world.registry.put_manifest("a", "again", OCI_MANIFEST, attestation.as_bytes());
+    let mut index = world.index.clone();
+    index["manifests"][ATTESTED]["digest"] = json!(fetched);
+    index["manifests"][ATTESTED]["size"] = json!(attestation.len());
+    world.registry.put_manifest("a", "v2", OCI_INDEX, index.to_string().as_bytes());
+    let inspected = world.daemon.client().get(&format!("/images/{}:v1/json", world.image))?.ok()?.json()?;
+    let id = inspected["Id"].as_str().context("no Id")?.to_owned();
+    let socket = world.daemon.socket().to_owned();
+    let removed = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&removed);
+    world.registry.hook(move |asked, _| {
+        let mut removed = seen.lock().expect("no panic");
+        if asked.path.ends_with(&fetched) && removed.is_empty() {
+            let answer = skiff_testkit::http::Client::new(&socket).delete(&format!("/images/{id}?force=1"));
+            removed.push(answer.map_or(0, |answer| answer.status));
+        }
+        Ok(false)
+    });
+    world.pull("v2")?;
+    assert_eq!(*removed.lock().expect("no panic"), [200]);
+    world.daemon.client().get(&format!("/images/{}:v2/json", world.image))?.ok()?;
+    Ok(())
+}
+
 #[test]
 fn an_image_goes_on_within_its_registry_as_it_was_published() -> Result<()> {
     let world = World::pulled()?;

@@ -22,6 +22,7 @@ const MOST_BYTES: u64 = 32 << 20;
 const AT_ONCE: usize = 4;
 
 /// An image in a registry, as far as a pull has found it.
+#[derive(Clone)]
 pub(super) struct Origin {
     pub(super) manifest: Manifest,
     target: Document,

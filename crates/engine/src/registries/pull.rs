@@ -12,7 +12,7 @@ use skiff_distribution::{
 };
 use skiff_images::{Image, ImageStore, KnownBlob, Platform, Publication, Published, Receiving, Reference};
 use skiff_snapshots::ChainId;
-use skiff_types::{Digest, ImageId};
+use skiff_types::{Digest, ErrorKind, ImageId};
 
 use super::{
     Registries,
@@ -142,36 +142,44 @@ impl Pull<'_> {
             Some(_) => None,
             None => repository.resolve(wanted).await.map_err(told)?,
         };
+        let mut begun = false;
         if let Some(found) = &resolved
             && let Some(id) = self.have(reference, &found.digest)
         {
             self.begin(reference);
-            return self.finish(reference, &found.digest, id, None).await;
+            begun = true;
+            if let Some(changed) = self.finish(reference, &found.digest, id, None).await? {
+                return Ok(changed);
+            }
         }
         let fetched = match &resolved {
             Some(found) => repository.manifest(&found.digest.to_string()).await,
             None => repository.manifest(wanted).await,
         };
         let fetched = fetched.map_err(told)?;
-        self.begin(reference);
+        if !begun {
+            self.begin(reference);
+        }
         let origin = self.origin(session, reference, fetched).await?;
         let (top, manifest) = (origin.target(), origin.manifest.clone());
-        let keep = async {
+        let keep = async || {
             let left_out = |digest: &Digest, why| {
                 self.progress.status(&short(digest), format!("Attestation left out: {why}"));
             };
-            origin.keep(&self.service.images, &repository, left_out).await
+            origin.clone().keep(&self.service.images, &repository, left_out).await
         };
         let known = self.service.images.by_id(&manifest.config.digest.into());
         if let Some(image) = known.ok().filter(|image| self.is_whole(image)) {
             let diff_ids = &image.config.rootfs.diff_ids;
             let proved = diff_ids.len() == manifest.layers.len()
                 && self.proved(diff_ids, &manifest, &[]).iter().all(|proved| *proved);
-            let publication = if proved { Some(keep.await?) } else { None };
-            return self.finish(reference, &top, image.id, publication).await;
+            let publication = if proved { Some(keep().await?) } else { None };
+            if let Some(changed) = self.finish(reference, &top, image.id, publication).await? {
+                return Ok(changed);
+            }
         }
         let ((receiving, loaded), publication) =
-            try_join(self.image(session, reference, &manifest), keep).await?;
+            try_join(self.image(session, reference, &manifest), keep()).await?;
         let names = self.names(reference, &top);
         let proved = self.proved(receiving.diff_ids(), &manifest, &loaded);
         let publication = Some(publication).filter(|_| proved.iter().all(|p| *p));
@@ -228,19 +236,23 @@ impl Pull<'_> {
             && ChainId::all(&image.config.rootfs.diff_ids).iter().all(there)
     }
 
-    /// No layer had to be fetched; the tag may still be new.
+    /// No layer had to be fetched; the tag may still be new. None if somebody has removed the image meanwhile: it is to be pulled
+    /// after all.
     async fn finish(
         &self,
         reference: &Reference,
         digest: &Digest,
         id: ImageId,
         publication: Option<Publication>,
-    ) -> Result<bool> {
+    ) -> Result<Option<bool>> {
         let (images, names) = (Arc::clone(&self.service.images), self.names(reference, digest));
-        let changed = blocking(move || images.name(&id, &names, publication)).await??;
+        let changed = match blocking(move || images.name(&id, &names, publication)).await? {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            changed => changed?,
+        };
         self.service.last_use.image(&id);
         self.progress.status("", format!("Digest: {digest}"));
-        Ok(changed.iter().any(|name| name.digest().is_none()))
+        Ok(Some(changed.iter().any(|name| name.digest().is_none())))
     }
 
     /// What the image is called then.
