@@ -28,6 +28,48 @@ pub(crate) fn now(test: &mut Test) -> Result<String> {
     Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }
 
+/// One event for each thing that is done: a name is one, and an archive has its images, whatever their names.
+#[test]
+fn imports_and_loads_are_told_of() -> Result<()> {
+    let mut test = Test::new()?;
+    let name = test.name("told");
+    let since = now(&mut test)?;
+    let mut tar = skiff_testkit::image::Tar::default();
+    tar.entry("name", b'0', 0o644, "", name.as_bytes());
+    let path = format!("/images/create?fromSrc=-&repo={name}&tag=a");
+    test.client.request("POST", &path, &Body::Bytes("application/x-tar", &tar.finish()))?.ok()?;
+    let id = test.client.get(&format!("/images/{name}:a/json"))?.ok()?.json()?["Id"].clone();
+    test.client.post(&format!("/images/{name}:a/tag?repo={name}&tag=b"), &Value::Null)?.ok()?;
+    let saved = test.client.get(&format!("/images/get?names={name}:a&names={name}:b"))?.ok()?.body;
+    for tag in ["a", "b"] {
+        test.client.delete(&format!("/images/{name}:{tag}"))?.ok()?;
+    }
+    test.client.request("POST", "/images/load", &Body::Bytes("application/x-tar", &saved))?.ok()?;
+    for tag in ["a", "b"] {
+        test.images.push(format!("{name}:{tag}"));
+    }
+    let until = now(&mut test)?;
+    let all = events_of(&test, &json!({ "type": ["image"] }), &since, &until)?;
+    let told: Vec<(&str, &str)> = all
+        .iter()
+        .filter(|event| event["Actor"]["ID"] == id)
+        .filter_map(|e| Some((e["Action"].as_str()?, e["Actor"]["Attributes"]["name"].as_str()?)))
+        .collect();
+    let (id, a, b) = (id.as_str().context("no Id")?, format!("{name}:a"), format!("{name}:b"));
+    let expected = [
+        ("tag", a.as_str()),
+        ("import", id),
+        ("tag", &b),
+        ("save", id),
+        ("untag", id),
+        ("untag", id),
+        ("delete", id),
+        ("load", id),
+    ];
+    assert_eq!(told, expected);
+    Ok(())
+}
+
 #[test]
 fn a_life_is_told_in_order() -> Result<()> {
     let mut test = Test::new()?;

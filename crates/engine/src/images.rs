@@ -226,7 +226,10 @@ impl Images {
         };
         let id = blocking(move || store.import(&mut *tar, &options)).await?.map_err(unreadable)?;
         let id = id.digest().to_string();
-        self.tell("import", &id, name.as_deref().unwrap_or(&id));
+        if let Some(name) = name {
+            self.tell("tag", &id, &name);
+        }
+        self.tell("import", &id, &id);
         Ok(id)
     }
 
@@ -262,12 +265,11 @@ impl Images {
             }
             for name in &image.references {
                 progress(format!("Loaded image: {}\n", name.familiar()));
-                self.tell("load", &id, &id);
             }
             if image.references.is_empty() {
                 progress(format!("Loaded image ID: {id}\n"));
-                self.tell("load", &id, &id);
             }
+            self.tell("load", &id, &id);
         }
         Ok(())
     }
