@@ -382,5 +382,6 @@ fn blob_path(digest: &Digest) -> String {
 
 /// When the image was made, in whole seconds as archives have it.
 fn seconds(image: &Image) -> i64 {
-    image.config.created.map_or(0, Time::as_second)
+    // An archive's times begin in 1970: Go's zero, of images without a time, is long before.
+    image.config.created.map_or(0, |created| created.as_second().max(0))
 }

@@ -329,3 +329,21 @@ fn what_a_layer_copies_from_below_counts() {
     assert_eq!(error.kind(), ErrorKind::OutOfSpace, "{error}");
     assert_eq!(dir.paths(&store), before);
 }
+
+/// Tools that make images without a time write Go's zero, of which an archive has none.
+#[test]
+fn an_image_without_a_time_is_saved_as_of_1970() {
+    let mut made = image(&[layer("motd")], &["timeless:1"]);
+    let config = String::from_utf8(made.config).unwrap();
+    made.config = config.replace("2024-05-06T07:08:09.12Z", "0001-01-01T00:00:00Z").into_bytes();
+    let dir = Dir::new();
+    let store = dir.open();
+    load(&store, &docker_archive(&[made])).unwrap();
+    let mut saved = Vec::new();
+    store.save(&["timeless:1".to_owned()], None, &mut saved).unwrap();
+    let mut reader = skiff_snapshots::tar::Reader::new(&saved[..]);
+    while let Some(entry) = reader.next_entry().unwrap() {
+        assert!(entry.mtime.secs >= 0, "{entry:?}");
+        reader.copy_contents(&mut Vec::new()).unwrap();
+    }
+}
