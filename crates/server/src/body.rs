@@ -31,34 +31,41 @@ async fn turn() -> Turn {
     TURNS.acquire().await.expect("it is never closed")
 }
 
+/// Bytes that are read of what nobody wanted to read, as by Go's server: whoever sends more is cut off.
+const REST: u64 = 256 << 10;
+
 /// The body of a request. What nobody has read of it is read when it is dropped, beside the answer: a connection that is
 /// closed with unread bytes in it is reset, and the answer lost. Clients send the head of a request before its body.
-pub(crate) struct RequestBody(Option<Incoming>);
+pub(crate) struct RequestBody {
+    body: Option<Incoming>,
+    /// Bytes that are read when it is dropped.
+    rest: u64,
+}
 
 impl RequestBody {
     pub(crate) fn new(body: Incoming) -> Self {
-        Self(Some(body))
+        Self { body: Some(body), rest: REST }
     }
 
     /// Length of what is still to come if it is known; none for a chunked body.
     pub(crate) fn content_length(&self) -> Option<u64> {
-        self.0.as_ref().map_or(Some(0), |body| body.size_hint().exact())
+        self.body.as_ref().map_or(Some(0), |body| body.size_hint().exact())
     }
 
     /// The next piece, and nothing after the last.
     async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
         loop {
-            match self.0.as_mut()?.frame().await {
+            match self.body.as_mut()?.frame().await {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => return Some(Ok(data)),
                     Err(_trailers) => continue,
                 },
                 Some(Err(error)) => {
-                    self.0 = None;
+                    self.body = None;
                     return Some(Err(error));
                 }
                 None => {
-                    self.0 = None;
+                    self.body = None;
                     return None;
                 }
             }
@@ -67,23 +74,30 @@ impl RequestBody {
 
     /// All of it.
     pub(crate) async fn whole(&mut self, limit: usize) -> Result<Bytes, BodyError> {
-        let Some(body) = &mut self.0 else { return Ok(Bytes::new()) };
+        let Some(body) = &mut self.body else { return Ok(Bytes::new()) };
         let whole = Limited::new(body, limit).collect().await?.to_bytes();
-        self.0 = None;
+        self.body = None;
         Ok(whole)
     }
 
     /// Leaves the rest of it to whoever takes over the connection.
     pub(crate) fn leave(&mut self) {
-        self.0 = None;
+        self.body = None;
     }
 }
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        let Some(mut body) = self.0.take().filter(|body| !body.is_end_stream()) else { return };
+        let Some(mut body) = self.body.take().filter(|body| !body.is_end_stream()) else { return };
+        let mut rest = self.rest;
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+            runtime.spawn(async move {
+                while rest > 0
+                    && let Some(Ok(frame)) = body.frame().await
+                {
+                    rest = rest.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
+                }
+            });
         }
     }
 }
@@ -93,6 +107,8 @@ impl Drop for RequestBody {
 pub(crate) async fn reader(mut body: RequestBody) -> impl Read + Send + 'static {
     let turn = turn().await;
     let (sender, receiver) = mpsc::channel(PIECES);
+    // Who uploads takes the answer when all is sent, even if that is a refusal.
+    body.rest = u64::MAX;
     tokio::spawn(async move {
         loop {
             let piece = body.next().await.transpose().map_err(broken);
