@@ -365,6 +365,31 @@ fn quotas_and_immutable_tags_are_kept() -> Result<()> {
     Ok(())
 }
 
+/// Who broke off may go on; if somebody else needs the room, for an hour.
+#[test]
+fn an_upload_that_nobody_goes_on_with_gives_its_room_back() -> Result<()> {
+    let mut test = Test::ours(&[])?;
+    let root = test.server().root().display().to_string();
+    ok(skiff(&["user", "add", "--admin", "--password-stdin", "root", "--root", &root], "long password")?)?;
+    test.client.authorization = Some(basic("root", "long password"));
+    ok(skiff(&["project", "set", "--quota", "10000", "library", "--root", &root], "")?)?;
+    let begun = test.client.request("POST", "/v2/a/blobs/uploads/", &[], b"")?.expect(202)?;
+    test.client.request("PATCH", &begun.location()?, &[], &[7; 6000])?.expect(202)?;
+    let push = |test: &mut Test| {
+        let path = format!("/v2/a/blobs/uploads/?digest={}", super::digest(&[8; 6000]));
+        test.client.request("POST", &path, &[], &[8; 6000])
+    };
+    push(&mut test)?.expect(403)?;
+    let uploads = fs_err::read_dir(test.server().root().join("uploads"))?;
+    for file in uploads.flatten() {
+        let long_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(4000);
+        fs_err::OpenOptions::new().append(true).open(file.path())?.set_modified(long_ago)?;
+    }
+    push(&mut test)?.expect(201)?;
+    test.client.get(&begun.location()?)?.expect(404)?;
+    Ok(())
+}
+
 #[test]
 fn the_audit_log_says_who_did_what() -> Result<()> {
     let mut test = Test::ours(&[])?;

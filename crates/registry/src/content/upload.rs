@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -188,6 +188,8 @@ impl Uploads {
             return Err(Error::UploadUnknown);
         };
         let file = file.into_parts().0;
+        // Whoever goes on with it is not idle.
+        let _ = file.set_modified(SystemTime::now());
         let length = file.metadata().map_err(at(&path))?.len();
         entry.share.set(length);
         let wanted = |hashing: &Hashing| algorithm.is_none_or(|algorithm| algorithm == hashing.algorithm());
@@ -221,11 +223,16 @@ impl Uploads {
         self.forget(&received.id);
     }
 
-    /// Removes uploads that nobody has written to for this long. Answers how many. Blocks.
-    pub(crate) fn expire(&self, after: Duration) -> Result<usize, Error> {
+    /// Removes uploads that nobody has written to for this long, all or those to a repository's project. Answers how many. Blocks.
+    pub(crate) fn expire(&self, after: Duration, of: Option<&Name>) -> Result<usize, Error> {
         let mut gone = 0;
+        let project = of.map(|name| format!("-{}", short_hash(name.project())));
+        let is_meant = |file: &str| project.as_ref().is_none_or(|project| file.ends_with(project));
         for entry in fs_err::read_dir(&self.dir).map_err(at(&self.dir))? {
             let entry = entry.map_err(at(&self.dir))?;
+            if !entry.file_name().to_str().is_some_and(is_meant) {
+                continue;
+            }
             let idle = entry.metadata().ok().and_then(|m| m.modified().ok()).and_then(|t| t.elapsed().ok());
             if idle.is_some_and(|idle| idle >= after) && fs_err::remove_file(entry.path()).is_ok() {
                 gone += 1;
@@ -386,8 +393,10 @@ mod tests {
         let name: Name = "a".parse().unwrap();
         let uploads = Uploads::open(dir.path()).unwrap();
         let id = uploads.begin(&name, Algorithm::Sha256).unwrap();
-        assert_eq!(uploads.expire(Duration::from_secs(60)).unwrap(), 0);
-        assert_eq!(uploads.expire(Duration::ZERO).unwrap(), 1);
+        assert_eq!(uploads.expire(Duration::from_secs(60), None).unwrap(), 0);
+        let other: Name = "p/a".parse().unwrap();
+        assert_eq!(uploads.expire(Duration::ZERO, Some(&other)).unwrap(), 0, "it is another project's");
+        assert_eq!(uploads.expire(Duration::ZERO, None).unwrap(), 1);
         assert!(uploads.size(&name, &id).is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Permissions and limits, as the rest of the service asks for them.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use http::HeaderMap;
 
@@ -9,12 +9,14 @@ use crate::{
     Error,
     accounts::{State, records::Role},
     auth::{Action, Caller, CallerKind, Mode, credentials::Credentials},
-    catalog::Catalog,
     content::Share,
     digest::Digest,
     http::route::Peer,
     name::Name,
 };
+
+/// How long nobody writes to an upload before its room is given to others.
+const IDLE: Duration = Duration::from_secs(3600);
 
 impl Registry {
     /// Who sends a request. Wrong credentials are an error; none are nobody's.
@@ -125,27 +127,35 @@ impl Registry {
         self.writable()?;
         let project = name.project();
         let Some(quota) = self.accounts.policy(project).quota else { return Ok(()) };
-        let contents = self.catalog.read();
-        if digest.is_some_and(|digest| contents.project_has(project, digest)) {
+        if digest.is_some_and(|digest| self.catalog.read().project_has(project, digest)) {
             return Ok(());
         }
-        let used = contents.project_size(project).saturating_add(self.uploads.of_project(name));
-        match used.saturating_add(more) > quota {
-            true => Err(Error::QuotaExceeded { project: project.to_owned(), used, quota }),
-            false => Ok(()),
+        let used = || {
+            let stored = self.catalog.read().project_size(project);
+            stored.saturating_add(self.uploads.of_project(name))
+        };
+        if used().saturating_add(more) <= quota
+            || (self.give_up_idle(name) && used().saturating_add(more) <= quota)
+        {
+            return Ok(());
         }
+        Err(Error::QuotaExceeded { project: project.to_owned(), used: used(), quota })
+    }
+
+    /// Uploads that were broken off keep their room for whoever goes on with them, but not against others. Whether some had to go.
+    fn give_up_idle(&self, name: &Name) -> bool {
+        self.uploads.expire(IDLE, Some(name)).is_ok_and(|gone| gone > 0)
     }
 
     /// What an upload may bring.
-    pub(crate) fn allowance(&self, name: &Name) -> Allowance {
+    pub(crate) fn allowance(self: &Arc<Self>, name: &Name) -> Allowance {
         let quota = self.accounts.policy(name.project()).quota;
-        Allowance(quota.map(|quota| (self.catalog.clone(), name.project().to_owned(), quota)))
+        Allowance(quota.map(|quota| (self.clone(), name.clone(), quota)))
     }
 }
 
 /// How much may come for an upload: what its project has room for, beside what is there and others bring.
-#[derive(Debug)]
-pub(crate) struct Allowance(Option<(Arc<Catalog>, String, u64)>);
+pub(crate) struct Allowance(Option<(Arc<Registry>, Name, u64)>);
 
 impl Allowance {
     /// Anything.
@@ -155,13 +165,15 @@ impl Allowance {
 
     /// Takes room for so many bytes.
     pub(crate) fn take(&self, share: &Share, bytes: u64) -> Result<(), Error> {
-        let Some((catalog, project, quota)) = &self.0 else {
+        let Some((registry, name, quota)) = &self.0 else {
             let _ = share.grow(bytes, u64::MAX);
             return Ok(());
         };
-        let used = catalog.read().project_size(project);
-        share.grow(bytes, quota.saturating_sub(used)).map_err(|coming| Error::QuotaExceeded {
-            project: project.clone(),
+        let used = registry.catalog.read().project_size(name.project());
+        let grow = || share.grow(bytes, quota.saturating_sub(used));
+        let grown = grow().or_else(|coming| if registry.give_up_idle(name) { grow() } else { Err(coming) });
+        grown.map_err(|coming| Error::QuotaExceeded {
+            project: name.project().to_owned(),
             used: used.saturating_add(coming),
             quota: *quota,
         })

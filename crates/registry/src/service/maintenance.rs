@@ -74,7 +74,7 @@ impl Registry {
         }
         collected.leftovers = self.leftovers().await?;
         let this = self.clone();
-        collected.uploads = blocking(move || this.uploads.expire(this.settings.upload_age)).await??;
+        collected.uploads = blocking(move || this.uploads.expire(this.settings.upload_age, None)).await??;
         Ok(collected)
     }
 
