@@ -59,17 +59,22 @@ fn lie(
     registry.hook(move |asked, out| if asked.path.contains("/blobs/") { lie(asked, out) } else { Ok(false) });
 }
 
-#[tokio::test]
-async fn a_registry_that_drips_or_says_nothing_is_given_up() {
-    let registry = registry(None);
-    let wanted = blob(&registry, &[7; 100_000]);
-    lie(&registry, |_, out| {
+/// A byte of each blob comes now and then.
+fn drip(registry: &Registry) {
+    lie(registry, |_, out| {
         answer(out, "200 OK", &[("Content-Length", "100000")], b"")?;
         loop {
             out.write_all(b"7")?;
             std::thread::sleep(Duration::from_millis(5));
         }
     });
+}
+
+#[tokio::test]
+async fn a_registry_that_drips_or_says_nothing_is_given_up() {
+    let registry = registry(None);
+    let wanted = blob(&registry, &[7; 100_000]);
+    drip(&registry);
     let short = Limits { pace: Duration::from_millis(100), ..limits() };
     let error = read(&session(&registry, short).await, &wanted, 0).await.unwrap_err();
     assert!(error.to_string().contains("too slowly"), "{error}");
@@ -113,13 +118,7 @@ async fn a_connection_that_brings_next_to_nothing_counts_as_a_failure() {
 async fn what_is_skipped_must_come_at_a_pace_too() {
     let registry = registry(None);
     let wanted = blob(&registry, &[7; 100_000]);
-    lie(&registry, |_, out| {
-        answer(out, "200 OK", &[("Content-Length", "100000")], b"")?;
-        loop {
-            out.write_all(b"7")?;
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    });
+    drip(&registry);
     let short = Limits { pace: Duration::from_millis(100), ..limits() };
     let error = read(&session(&registry, short).await, &wanted, 50_000).await.unwrap_err();
     assert!(error.to_string().contains("too slowly"), "{error}");
