@@ -62,7 +62,7 @@ impl Drop for Place {
 }
 
 /// Who has an address. With IPv6 one host has a whole network of 64 bits.
-fn owner(address: IpAddr) -> IpAddr {
+pub(crate) fn owner(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
         v4 @ IpAddr::V4(_) => v4,
@@ -87,5 +87,12 @@ mod tests {
         assert!(places.take(places.free().await, ip("10.0.0.1")).is_none());
         assert!(places.take(places.free().await, ip("fd00::3")).is_some());
         assert_eq!(places.used.lock().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn an_address_is_what_one_client_has() {
+        let same = |a: &str, b: &str| owner(a.parse().unwrap()) == owner(b.parse().unwrap());
+        assert!(same("2001:db8::1", "2001:db8::ffff:1") && !same("2001:db8::1", "2001:db8:0:1::1"));
+        assert!(same("::ffff:192.0.2.1", "192.0.2.1") && !same("192.0.2.1", "192.0.2.2"));
     }
 }

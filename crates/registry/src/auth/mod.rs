@@ -64,14 +64,12 @@ pub(crate) enum CallerKind {
 }
 
 impl Caller {
+    fn new(kind: CallerKind, name: &str, base: &str) -> Self {
+        Self { name: Arc::from(name), kind, address: None, request: None, base: Arc::from(base) }
+    }
+
     pub(crate) fn operator() -> Self {
-        Self {
-            name: Arc::from("operator"),
-            kind: CallerKind::Operator,
-            address: None,
-            request: None,
-            base: Arc::from(""),
-        }
+        Self::new(CallerKind::Operator, "operator", "")
     }
 
     /// The rules of a project, which remove what is old.
@@ -81,23 +79,11 @@ impl Caller {
 
     /// Somebody who is signed in to the pages.
     pub(crate) fn known(name: &str, base: &str) -> Self {
-        Self {
-            name: Arc::from(name),
-            kind: CallerKind::Known,
-            address: None,
-            request: None,
-            base: Arc::from(base),
-        }
+        Self::new(CallerKind::Known, name, base)
     }
 
     pub(crate) fn nobody(base: &str) -> Self {
-        Self {
-            name: Arc::from(""),
-            kind: CallerKind::Nobody,
-            address: None,
-            request: None,
-            base: Arc::from(base),
-        }
+        Self::new(CallerKind::Nobody, "", base)
     }
 
     pub(crate) fn at(self, address: Option<IpAddr>) -> Self {
